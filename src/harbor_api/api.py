@@ -1,0 +1,278 @@
+"""Our Api and Blueprint on flask-smorest: strict input, problem+json, and a document that is true."""
+
+from collections.abc import Callable
+from functools import wraps
+from http import HTTPStatus
+from typing import Any, cast
+
+import flask_smorest
+import orjson
+from flask import Flask, Response, current_app, request
+from flask.json.provider import JSONProvider
+from flask.views import MethodView
+from marshmallow import Schema
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import BaseConverter
+
+from harbor_api import errors, problems
+from harbor_api.database import Database
+from harbor_api.documentation import View, documented
+from harbor_api.errors import Fault, HarborError, InvalidParameter
+from harbor_api.parsing import StrictParser
+from harbor_api.schemas.fields import rfc3339
+from harbor_api.schemas.problems import MEDIA_TYPE, ProblemSchema
+from harbor_api.settings import Settings
+
+# Any operation can fail like this, whatever it does.
+_EVERYWHERE = (errors.InvalidParameter, errors.InternalError)
+_HEADERS = {
+    "X-Request-Id": {
+        "description": "Identifies this exchange in the service's logs: the caller's own "
+        "X-Request-Id where it was sane, else a new one.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+    },
+    "RateLimit-Policy": {
+        "description": "How many requests (q) are allowed in how many seconds (w), as in the IETF "
+        "draft on RateLimit header fields.",
+        "required": True,
+        "schema": {"type": "string", "examples": ['"key";q=60;w=60']},
+    },
+    "RateLimit": {
+        "description": "How many requests remain (r), and in how many seconds the next one is free "
+        "again (t).",
+        "required": True,
+        "schema": {"type": "string", "examples": ['"key";r=59;t=60']},
+    },
+    "Retry-After": {
+        "description": "Seconds to wait before trying again.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[0-9]+$", "examples": ["12"]},
+    },
+    "WWW-Authenticate": {
+        "description": "How to authenticate here.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+    "Allow": {
+        "description": "The methods that this resource takes.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+}
+_HEADERS_OF_STATUS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+
+
+class IdentifierConverter(BaseConverter):
+    """A positive number in plain ASCII digits that PostgreSQL's integer can hold."""
+
+    regex = r"[1-9][0-9]{0,9}"
+
+    def to_python(self, value: str) -> int:
+        number = int(value)
+        if number >= 2**31:
+            raise errors.NotFound
+        return number
+
+
+class OrjsonProvider(JSONProvider):
+    """Flask's JSON through orjson; times as RFC 3339 with ``Z``."""
+
+    def dumps(self, obj: Any, **_: Any) -> str:
+        return orjson.dumps(obj, default=_default, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
+
+    def loads(self, s: str | bytes, **_: Any) -> Any:
+        return orjson.loads(s)
+
+    def response(self, *args: Any, **kwargs: Any) -> Response:
+        response = Response(self.dumps(self._prepare_response_obj(args, kwargs)))
+        response.content_type = "application/json"
+        return response
+
+
+def _default(value: Any) -> Any:
+    if hasattr(value, "astimezone"):
+        return rfc3339(value)
+    raise TypeError(f"{type(value)} has no JSON form")
+
+
+class Blueprint(flask_smorest.Blueprint):
+    """A blueprint whose decorators do what they document."""
+
+    ARGUMENTS_PARSER = StrictParser()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._prepare_doc_cbks.append(self._prepare_errors_doc)
+        self._with_query: set[tuple[str, str]] = set()
+        self.before_request(self._refuse_unknown_query)
+
+    def arguments(
+        self, schema: type[Schema], *, location: str = "json", **kwargs: Any
+    ) -> Callable[[Any], Any]:
+        """Parse the body or the query with a schema, and document that and what can go wrong."""
+        # An instance: webargs would make one anew from a class for every request.
+        parse = super().arguments(schema(), location=location, **kwargs)
+
+        def decorator(view: Any) -> Any:
+            wrapper = parse(view)
+            notes = wrapper._apidoc["arguments"]  # noqa: SLF001 - where flask-smorest keeps its notes
+            notes.pop("responses")
+            if location == "query":
+                notes["query"] = True
+                return wrapper
+            return documented(
+                wrapper,
+                errors=(
+                    errors.MalformedJSON,
+                    errors.BodyTooLarge,
+                    errors.UnsupportedMediaType,
+                    errors.ValidationFailed,
+                ),
+            )
+
+        return decorator
+
+    def response(
+        self,
+        status_code: int,
+        schema: Any = None,
+        *,
+        content_type: str | None = None,
+        **kwargs: Any,
+    ) -> Callable[[Any], Any]:
+        """Render what the view returns with a schema, in the media type that is documented."""
+        render = super().response(status_code, schema, content_type=content_type, **kwargs)
+
+        def decorator(view: Any) -> Any:
+            rendered = render(view)
+            if content_type is None:
+                return rendered
+
+            @wraps(rendered)
+            def wrapper(*args: Any, **kwargs: Any) -> Response:
+                response = cast("Response", rendered(*args, **kwargs))
+                response.content_type = content_type
+                return response
+
+            return wrapper
+
+        return decorator
+
+    @staticmethod
+    def raises(*kinds: type[HarborError]) -> Callable[[View], View]:
+        """Document errors that the view itself may answer, beside those of its other decorators."""
+        return lambda view: documented(view, errors=kinds)
+
+    def _store_endpoint_docs(self, endpoint: str, obj: Any, *args: Any, **kwargs: Any) -> None:
+        super()._store_endpoint_docs(endpoint, obj, *args, **kwargs)
+        for method, notes in self._docs[endpoint].items():
+            if method != "parameters" and notes.get("arguments", {}).pop("query", False):
+                self._with_query.add((f"{self.name}.{endpoint}", method.upper()))
+        if not isinstance(obj, type(MethodView)):
+            raise TypeError("resources are MethodViews")
+
+    def _refuse_unknown_query(self) -> None:
+        """Refuse any query parameter on operations that take none; schemas refuse for the others."""
+        method = "GET" if request.method == "HEAD" else request.method
+        if request.args and (request.endpoint, method) not in self._with_query:
+            raise InvalidParameter(
+                faults=[Fault("Unknown parameter.", parameter=name) for name in request.args]
+            )
+
+    @staticmethod
+    def _prepare_errors_doc(
+        doc: dict[str, Any], doc_info: dict[str, Any], *, spec: Any, **_: Any
+    ) -> dict[str, Any]:
+        codes = {*doc_info.get("errors", ()), *(error.code for error in _EVERYWHERE)}
+        responses = doc.setdefault("responses", {})
+        by_status: dict[int, list[type[HarborError]]] = {}
+        for code in sorted(codes):
+            error = HarborError.by_code[code]
+            by_status.setdefault(error.status, []).append(error)
+        for status, kinds in sorted(by_status.items()):
+            if status in responses:
+                raise TypeError(f"{status} is both an answer and an error")
+            responses[status] = _problem_response(status, kinds)
+        for status, response in responses.items():
+            names = ["X-Request-Id", *_HEADERS_OF_STATUS.get(int(status), ())]
+            # Limits are counted once the caller is known: earlier refusals carry no count.
+            if int(status) in {*range(200, 400), 409, 412, 422, 428, 429}:
+                names += sorted(doc_info.get("headers", ()))
+            response.setdefault("headers", {}).update(
+                {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+            )
+        for name, header in _HEADERS.items():
+            if name not in spec.components.headers:
+                spec.components.header(name, header)
+        return doc
+
+
+def _problem_response(status: int, kinds: list[type[HarborError]]) -> dict[str, Any]:
+    """Document one error status of an operation: which codes it can carry, each with an example."""
+    meanings = "\n".join(f"- `{kind.code}`: {_prose(kind)}" for kind in kinds)
+    return {
+        "description": f"{HTTPStatus(status).phrase}\n\n{meanings}",
+        "content": {
+            MEDIA_TYPE: {
+                "schema": ProblemSchema,
+                "examples": {
+                    kind.code: {
+                        "summary": kind.title,
+                        "value": problems.document(
+                            kind(),
+                            instance="/api/v1/...",
+                            request_id="5f2b6f0e4c9d4e21b7a1c06c2a6d8f11",
+                        ),
+                    }
+                    for kind in kinds
+                },
+            }
+        },
+    }
+
+
+def _prose(kind: type[HarborError]) -> str:
+    return " ".join((kind.__doc__ or kind.title).split())
+
+
+class Api(flask_smorest.Api):
+    """flask-smorest's Api with our errors; it serves no pages of its own."""
+
+    DEFAULT_ERROR_RESPONSE_NAME = None
+    ERROR_SCHEMA = ProblemSchema
+
+    def _register_error_handlers(self) -> None:
+        self._app.register_error_handler(HarborError, problems.handle_domain)
+        self._app.register_error_handler(HTTPException, problems.handle_framework)
+        self._app.register_error_handler(Exception, problems.handle_unexpected)
+
+    def _register_responses(self) -> None:
+        """Leave out the stock responses: each operation documents its own, with their codes."""
+
+    def _register_pagination_header(self) -> None:
+        """Leave out the stock pagination by numbers, with its unused component."""
+
+    def _register_etag_headers(self) -> None:
+        """Leave out the stock ETag headers, with their unused components."""
+
+
+def install(app: Flask) -> None:
+    """Teach an application our JSON and our identifiers in paths."""
+    app.json = OrjsonProvider(app)
+    app.url_map.converters["identifier"] = IdentifierConverter
+
+
+def database() -> Database:
+    """Return the database of the application that handles this request."""
+    return cast("Database", current_app.extensions["harbor_database"])
+
+
+def settings() -> Settings:
+    """Return the settings of the application that handles this request."""
+    return cast("Settings", current_app.extensions["harbor_settings"])
+
+
+def identifier_schema(_: IdentifierConverter) -> dict[str, Any]:
+    """Document a path parameter that ``IdentifierConverter`` reads."""
+    return {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}

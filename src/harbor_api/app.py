@@ -1,0 +1,68 @@
+"""The application: everything is wired here, nothing is decided here."""
+
+from typing import Any
+
+import orjson
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from harbor_api import __version__, api, auth, limits, logs
+from harbor_api.database import Database
+from harbor_api.resources import docs, health, positions, vessels
+from harbor_api.settings import Settings, SettingsError
+
+_LARGEST_BODY = 64 * 1024
+_ABOUT = """Where a fleet's vessels are and were.
+
+**Trackers** post signed fixes to `POST /api/v1/positions`. **Partners** read the fleet as GeoJSON from
+`GET /api/v1/vessels` with an API key: press *Authorize*, paste the key, and try it here.
+
+Every error is `application/problem+json` (RFC 9457) with a stable `code`, and every answer carries
+`X-Request-Id`.
+"""
+
+
+def create_app(settings: Settings) -> Flask:
+    """Return the WSGI application.
+
+    SettingsError where the tracker master key or the database's address is not set: whoever starts
+    the service decides whether that is the embedded one.
+    """
+    settings.require_master_key()
+    if settings.database_url is None:
+        raise SettingsError("HARBOR_DATABASE_URL must be set")
+    app = Flask(__name__, static_folder=None)
+    app.config.update(
+        API_TITLE="Harbor API",
+        API_VERSION=__version__,
+        OPENAPI_VERSION="3.1.0",
+        MAX_CONTENT_LENGTH=_LARGEST_BODY,
+    )
+    app.url_map.strict_slashes = False
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]  # as Flask documents it
+    app.extensions["harbor_settings"] = settings
+    app.extensions["harbor_database"] = Database(
+        settings.database_url,
+        pool_size=settings.database_pool,
+        timeout_ms=settings.database_timeout_ms,
+    )
+    logs.install(app)
+    api.install(app)
+    limits.install(app, settings)
+    app.extensions["harbor_openapi"] = orjson.dumps(_document(app), option=orjson.OPT_INDENT_2)
+    app.register_blueprint(docs.blueprint)
+    return app
+
+
+def _document(app: Flask) -> dict[str, Any]:
+    """Register the resources and return the OpenAPI document that describes them."""
+    described = api.Api(app, spec_kwargs={"info": {"description": _ABOUT}})
+    described.register_converter(api.IdentifierConverter, api.identifier_schema)
+    for name, scheme in auth.SECURITY_SCHEMES.items():
+        described.spec.components.security_scheme(name, scheme)
+    for blueprint in (positions.blueprint, vessels.blueprint, health.blueprint):
+        described.register_blueprint(blueprint)
+    document: dict[str, Any] = described.spec.to_dict()
+    return document

@@ -1,0 +1,125 @@
+"""Who is calling: a partner with an API key, a tracker with a signature, or anybody.
+
+Every view carries exactly one of these decorators, outermost, so that nothing else of a request is
+looked at before its caller is known. A test proves that no view forgot.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Any, cast
+
+from flask import g, request
+
+from harbor_api import api, errors
+from harbor_api.documentation import View, documented
+from harbor_api.entities import ApiKey, Tracker
+from harbor_api.services import api_keys, trackers
+
+SECURITY_SCHEMES = {
+    "api_key": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "hbr_ and 36 letters and digits",
+        "description": "The API key that the operator gave you, as `Authorization: Bearer hbr_...`.",
+    },
+    "webhook_id": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "webhook-id",
+        "description": "The tracker's id, a hyphen, and anything unique of up to 64 letters, digits, "
+        "`_` and `-`: `trk_0001-8f3a`.",
+    },
+    "webhook_timestamp": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "webhook-timestamp",
+        "description": "Unix time of this attempt in seconds; at most 300 s off the server's clock.",
+    },
+    "webhook_signature": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "webhook-signature",
+        "description": "`v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`, with the "
+        "tracker's secret (Standard Webhooks). Up to 4, separated by spaces.",
+    },
+}
+_BEARER = 'Bearer realm="harbor"'
+_WEBHOOK = 'StandardWebhooks realm="harbor"'
+
+
+def public(view: View) -> View:
+    """Let anybody call a view."""
+    return documented(view, security=[])
+
+
+def requires_key(scope: str) -> Callable[[View], View]:
+    """Let only API keys with a scope call a view; the key is left in ``g.api_key``."""
+
+    def decorator(view: View) -> View:
+        @wraps(view)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            g.api_key = _presented_key()
+            api_keys.demand_scope(g.api_key, scope)
+            return view(*args, **kwargs)
+
+        return documented(
+            cast("View", wrapper),
+            security=[{"api_key": [scope]}],
+            errors=(
+                errors.KeyMissing,
+                errors.KeyInvalid,
+                errors.KeyRevoked,
+                errors.ScopeMissing,
+                errors.Unavailable,
+            ),
+        )
+
+    return decorator
+
+
+def requires_signature(view: View) -> View:
+    """Let only trackers call a view that signed the raw body; the tracker is left in ``g.tracker``."""
+
+    @wraps(view)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        g.tracker = _signing_tracker()
+        return view(*args, **kwargs)
+
+    return documented(
+        cast("View", wrapper),
+        security=[{"webhook_id": [], "webhook_timestamp": [], "webhook_signature": []}],
+        errors=(
+            errors.SignatureMissing,
+            errors.SignatureInvalid,
+            errors.TimestampOutOfTolerance,
+            errors.TrackerDisabled,
+            errors.Unavailable,
+        ),
+    )
+
+
+def _presented_key() -> ApiKey:
+    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not secret:
+        error = errors.KeyMissing("Send your API key as Authorization: Bearer hbr_...")
+        error.headers["WWW-Authenticate"] = _BEARER
+        raise error
+    try:
+        with api.database().statement() as unit_of_work:
+            return api_keys.recognise(unit_of_work, secret.strip(), now=datetime.now(UTC))
+    except (errors.KeyInvalid, errors.KeyRevoked) as error:
+        error.headers["WWW-Authenticate"] = f'{_BEARER}, error="invalid_token"'
+        raise
+
+
+def _signing_tracker() -> Tracker:
+    master_key = api.settings().require_master_key()
+    signed = {name: request.headers.get(f"webhook-{name}", "") for name in ("id", "timestamp", "signature")}
+    try:
+        message = trackers.read_headers(**signed, body=request.get_data(cache=True), now=datetime.now(UTC))
+        with api.database().statement() as unit_of_work:
+            return trackers.authenticate(unit_of_work, message, master_key=master_key)
+    except (errors.SignatureMissing, errors.SignatureInvalid, errors.TimestampOutOfTolerance) as error:
+        error.headers["WWW-Authenticate"] = _WEBHOOK
+        raise

@@ -1,0 +1,16 @@
+"""harbor-api migrate"""
+
+import click
+
+from harbor_api import migrations
+from harbor_api.cli.context import open_database
+
+
+@click.command(name="migrate")
+def command() -> None:
+    """Bring the database's schema up to date; safe to run again, and from several hosts at once."""
+    with open_database() as database:
+        before = database.schema_revision()
+        migrations.upgrade(database)
+        after = database.schema_revision()
+    click.echo(f"at {after} already" if before == after else f"from {before or 'empty'} to {after}")

@@ -1,0 +1,113 @@
+"""The engine and the unit of work: the only place that begins, commits and rolls back."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from harbor_api.errors import Unavailable
+from harbor_api.repositories.api_keys import ApiKeys
+from harbor_api.repositories.positions import Positions
+from harbor_api.repositories.trackers import Trackers
+from harbor_api.repositories.vessels import Vessels
+
+
+class UnitOfWork:
+    """The repositories over one connection. What happens in it is committed whole or not at all."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @cached_property
+    def vessels(self) -> Vessels:
+        return Vessels(self._connection)
+
+    @cached_property
+    def trackers(self) -> Trackers:
+        return Trackers(self._connection)
+
+    @cached_property
+    def positions(self) -> Positions:
+        return Positions(self._connection)
+
+    @cached_property
+    def api_keys(self) -> ApiKeys:
+        return ApiKeys(self._connection)
+
+
+class Database:
+    """Where units of work come from."""
+
+    def __init__(self, url: str, *, pool_size: int = 4, timeout_ms: int = 5_000) -> None:
+        """Prepare for connections to ``url``; none is made before the first unit of work.
+
+        ``timeout_ms`` bounds each wait: for a free connection, for a new one, for a lock and for a
+        statement. Nothing a caller does can hold a worker for longer than their sum.
+        """
+        self.engine: Engine = create_engine(
+            make_url(url).set(drivername="postgresql+psycopg"),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=timeout_ms / 1000,
+            connect_args={
+                "connect_timeout": max(2, timeout_ms // 1000),
+                "application_name": "harbor-api",
+                # A peer that vanished without a word is noticed by the kernel, not by a user.
+                "tcp_user_timeout": timeout_ms * 2,
+                "options": f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms} "
+                f"-c idle_in_transaction_session_timeout={timeout_ms * 2} -c timezone=UTC",
+            },
+        )
+        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @contextmanager
+    def unit_of_work(self) -> Iterator[UnitOfWork]:
+        """Open a transaction: committed when the block ends, rolled back when it raises.
+
+        Unavailable is raised where PostgreSQL cannot be reached, does not answer in time or ends the
+        connection; nothing is stored then, unless the connection broke during the commit itself.
+        """
+        with _translated(), self.engine.begin() as connection:
+            yield UnitOfWork(connection)
+
+    @contextmanager
+    def statement(self) -> Iterator[UnitOfWork]:
+        """Open a unit of work in which each statement is a transaction of its own.
+
+        For jobs of one statement, reads and writes alike: BEGIN and COMMIT cost a round trip each.
+        """
+        with _translated(), self._autocommit.connect() as connection:
+            yield UnitOfWork(connection)
+
+    def schema_revision(self) -> str | None:
+        """Return the revision that Alembic left in the database, None before the first migration.
+
+        Unavailable where PostgreSQL does not answer; this is what the health checks ask.
+        """
+        with _translated(), self._autocommit.connect() as connection:
+            if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
+                return None
+            revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+            return revision
+
+    def dispose(self) -> None:
+        """Close all connections that are not in use."""
+        self.engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn the driver's ways to say "not now" into Unavailable."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise Unavailable("All database connections are in use") from error
+    except (OperationalError, InterfaceError) as error:
+        raise Unavailable("The database does not answer") from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise Unavailable("The database ended the connection") from error
+        raise

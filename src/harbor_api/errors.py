@@ -1,0 +1,182 @@
+"""Everything that can go wrong for a caller: each class is one stable ``code`` with its HTTP status.
+
+Repositories, services and views raise these; one handler in ``problems.py`` renders them. A class's
+docstring is what the OpenAPI document tells a developer about its code.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One wrong member of the body (``pointer``, an RFC 6901 fragment) or one wrong parameter."""
+
+    detail: str
+    pointer: str | None = None
+    parameter: str | None = None
+
+
+class HarborError(Exception):
+    """The root of all errors that a caller is told about."""
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    title: ClassVar[str]
+    by_code: ClassVar[dict[str, type["HarborError"]]] = {}
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        faults: Sequence[Fault] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.faults = tuple(faults)
+        self.headers = dict(headers or {})
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        HarborError.by_code[cls.code] = cls
+
+
+class BadRequest(HarborError):
+    """The request cannot be understood as HTTP."""
+
+    status, code, title = 400, "bad_request", "Bad request"
+
+
+class MalformedJSON(HarborError):
+    """The body is not one JSON value in UTF-8, repeats a member name, or holds NaN, Infinity, NUL,
+    a lone surrogate or a number too large for a double."""
+
+    status, code, title = 400, "malformed_json", "Malformed JSON"
+
+
+class InvalidParameter(HarborError):
+    """A query parameter is unknown, given twice or has a value that it cannot have."""
+
+    status, code, title = 400, "invalid_parameter", "Invalid query parameter"
+
+
+class KeyMissing(HarborError):
+    """No API key came with the request: send ``Authorization: Bearer hbr_...``."""
+
+    status, code, title = 401, "key_missing", "API key missing"
+
+
+class KeyInvalid(HarborError):
+    """The API key is mistyped or was never issued."""
+
+    status, code, title = 401, "key_invalid", "API key invalid"
+
+
+class KeyRevoked(HarborError):
+    """The API key was revoked or has expired."""
+
+    status, code, title = 401, "key_revoked", "API key revoked or expired"
+
+
+class SignatureMissing(HarborError):
+    """A ``webhook-id``, ``webhook-timestamp`` or ``webhook-signature`` header is missing or malformed."""
+
+    status, code, title = 401, "signature_missing", "Signature missing"
+
+
+class SignatureInvalid(HarborError):
+    """No signature fits the bytes that arrived, or the tracker is not known: it is not told which."""
+
+    status, code, title = 401, "signature_invalid", "Signature invalid"
+
+
+class TimestampOutOfTolerance(HarborError):
+    """``webhook-timestamp`` is more than 300 s away from the server's clock. Set the clock from the
+    ``Date`` header of this answer and sign again; the time of the fix does not matter here."""
+
+    status, code, title = 401, "timestamp_out_of_tolerance", "Timestamp out of tolerance"
+
+
+class TrackerDisabled(HarborError):
+    """The signature is right, but the operator has disabled this tracker."""
+
+    status, code, title = 403, "tracker_disabled", "Tracker disabled"
+
+
+class ScopeMissing(HarborError):
+    """The API key is valid but does not carry the scope that this operation needs."""
+
+    status, code, title = 403, "scope_missing", "Scope missing"
+
+
+class NotFound(HarborError):
+    """There is no such resource, or the key may not see it."""
+
+    status, code, title = 404, "not_found", "Not found"
+
+
+class MethodNotAllowed(HarborError):
+    """The resource exists but does not take this method; ``Allow`` lists those that it takes."""
+
+    status, code, title = 405, "method_not_allowed", "Method not allowed"
+
+
+class Conflict(HarborError):
+    """The request contradicts what is stored, such as a vessel whose IMO number is already taken."""
+
+    status, code, title = 409, "conflict", "Conflict"
+
+
+class BodyTooLarge(HarborError):
+    """The body is larger than this operation takes."""
+
+    status, code, title = 413, "body_too_large", "Body too large"
+
+
+class UnsupportedMediaType(HarborError):
+    """The body is not sent as ``application/json``."""
+
+    status, code, title = 415, "unsupported_media_type", "Unsupported media type"
+
+
+class ValidationFailed(HarborError):
+    """The JSON is well formed but a member is missing, unknown or has a value that it cannot have;
+    ``errors`` names each one."""
+
+    status, code, title = 422, "validation_failed", "Validation failed"
+
+
+class NoFix(HarborError):
+    """Latitude 91 or longitude 181: AIS for "position not available". There is nothing to store."""
+
+    status, code, title = 422, "no_fix", "No fix"
+
+
+class RateLimited(HarborError):
+    """The key or tracker has used up its requests; ``Retry-After`` says when the next one is free."""
+
+    status, code, title = 429, "rate_limited", "Too many requests"
+
+
+class InternalError(HarborError):
+    """The service failed. Nothing is known to be stored; quote ``request_id`` to the operator."""
+
+    status, code, title = 500, "internal_error", "Internal error"
+
+
+class Unavailable(HarborError):
+    """The database does not answer or the service is overloaded. Nothing was stored; try again after
+    ``Retry-After`` seconds."""
+
+    status, code, title = 503, "unavailable", "Service unavailable"
+
+    def __init__(self, detail: str | None = None, *, retry_after: int = 2) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
+class MigrationsPending(Unavailable):
+    """The database is reachable, but its schema is not the one that this release needs."""
+
+    status, code, title = 503, "migrations_pending", "Migrations pending"

@@ -1,0 +1,73 @@
+"""How many requests each caller may make, and how callers are told."""
+
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+from flask import Flask, Response, g
+from flask_limiter import Limiter
+
+from harbor_api import api
+from harbor_api.documentation import View, documented
+from harbor_api.errors import RateLimited
+from harbor_api.settings import Settings
+
+_HEADERS = ("RateLimit", "RateLimit-Policy")
+
+
+def _whoever_called() -> str:
+    raise RuntimeError("each policy names its own key")
+
+
+# A moving window: at no moment have more than the allowed requests been answered in the last minute.
+# Nothing is counted before the view's own decorators: who calls is not known until then.
+limiter = Limiter(_whoever_called, strategy="moving-window", auto_check=False)
+
+
+def _policy(name: str, requests_per_minute: Callable[[], int], who: Callable[[], str]) -> Any:
+    def counted_as() -> str:
+        g.policy = name
+        return who()
+
+    limit = limiter.shared_limit(
+        lambda: f"{requests_per_minute()} per minute", scope=name, key_func=counted_as
+    )
+
+    def decorator(view: View) -> View:
+        return documented(cast("View", limit(view)), errors=(RateLimited,), headers=_HEADERS)
+
+    return decorator
+
+
+# All requests of a key count together, whichever operation they are for.
+by_key = _policy(
+    "key",
+    lambda: g.api_key.requests_per_minute or api.settings().key_requests_per_minute,
+    lambda: str(g.api_key.id),
+)
+by_tracker = _policy(
+    "tracker",
+    lambda: api.settings().tracker_requests_per_minute,
+    lambda: g.tracker.id,
+)
+
+
+def install(app: Flask, settings: Settings) -> None:
+    """Count in Redis where there is one, else in this process, and tell callers in headers."""
+    app.config["RATELIMIT_STORAGE_URI"] = settings.redis_url or "memory://"
+    app.config["RATELIMIT_IN_MEMORY_FALLBACK_ENABLED"] = settings.redis_url is not None
+    limiter.init_app(app)
+    app.after_request(_tell)
+
+
+def _tell(response: Response) -> Response:
+    counted = limiter.current_limit
+    if counted is None:
+        return response
+    window = counted.limit.get_expiry()
+    free_in = min(max(1, counted.reset_at - int(time.time())), window)
+    response.headers["RateLimit-Policy"] = f'"{g.policy}";q={counted.limit.amount};w={window}'
+    response.headers["RateLimit"] = f'"{g.policy}";r={counted.remaining};t={free_in}'
+    if response.status_code == 429:
+        response.headers["Retry-After"] = str(free_in)
+    return response

@@ -1,0 +1,150 @@
+"""What a request may look like before any schema sees it: strict JSON, strict query strings."""
+
+import json
+import math
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+import marshmallow
+from flask import Request
+from webargs.flaskparser import FlaskParser
+
+from harbor_api.errors import (
+    Fault,
+    InvalidParameter,
+    MalformedJSON,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
+
+# A double holds 309 digits; longer integers only serve to burn time in the conversion.
+_MOST_DIGITS = 309
+# What may stand in a URI fragment as it is (RFC 3986).
+_FRAGMENT = "~!$&'()*+,;=:@/?"
+
+
+class StrictParser(FlaskParser):
+    """webargs' parser for Flask that refuses what is ambiguous instead of guessing."""
+
+    DEFAULT_UNKNOWN_BY_LOCATION = {
+        **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
+        "query": marshmallow.RAISE,
+        "json": marshmallow.RAISE,
+    }
+
+    def load_json(self, req: Request, schema: marshmallow.Schema) -> Any:  # noqa: ARG002 - webargs' signature
+        """Return the body as JSON; UnsupportedMediaType or MalformedJSON where it is not."""
+        if req.mimetype != "application/json":
+            raise UnsupportedMediaType("Send the body as application/json")
+        if req.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise UnsupportedMediaType("Send the body without a Content-Encoding")
+        return parse_json(req.get_data(cache=True))
+
+    def load_querystring(self, req: Request, schema: marshmallow.Schema) -> Any:  # noqa: ARG002 - webargs' signature
+        """Return the query parameters; InvalidParameter where one is given twice."""
+        repeated = [name for name, values in req.args.lists() if len(values) > 1]
+        if repeated:
+            raise InvalidParameter(
+                faults=[Fault("Given more than once.", parameter=name) for name in repeated]
+            )
+        return req.args.to_dict()
+
+    def handle_error(
+        self,
+        error: marshmallow.ValidationError,
+        req: Request,  # noqa: ARG002 - webargs' signature
+        schema: marshmallow.Schema,  # noqa: ARG002 - webargs' signature
+        **_: Any,
+    ) -> NoReturn:
+        """Turn marshmallow's messages into faults with pointers or parameter names."""
+        [(location, messages)] = error.normalized_messages().items()
+        if location == "query":
+            raise InvalidParameter(faults=query_faults(messages)) from error
+        found = body_faults(messages)
+        count = "1 member is" if len(found) == 1 else f"{len(found)} members are"
+        raise ValidationFailed(f"{count} wrong", faults=found) from error
+
+
+def parse_json(body: bytes) -> Any:
+    """Return the value of a JSON text (RFC 8259) in UTF-8.
+
+    MalformedJSON for what I-JSON (RFC 7493) warns of: repeated member names, lone surrogates, numbers
+    beyond a double; and for NaN, Infinity and NUL, which PostgreSQL or a partner's parser would refuse.
+    """
+    try:
+        value = json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_constant=_refuse_constant,
+            parse_float=_float,
+            parse_int=_int,
+        )
+        # Only an escape can bring in a surrogate or a NUL: UTF-8 and JSON's grammar refuse them raw.
+        if b"\\u" in body:
+            _refuse_unstorable(value)
+    except RecursionError as error:
+        raise MalformedJSON("The JSON is nested too deeply") from error
+    except UnicodeDecodeError as error:
+        raise MalformedJSON("The body is not UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise MalformedJSON(f"{error.msg} at line {error.lineno} column {error.colno}") from error
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise MalformedJSON("A member name is repeated in an object")
+    return members
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise MalformedJSON(f"{name} is not a JSON number")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise MalformedJSON("A number is too large for a double")
+    return number
+
+
+def _int(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise MalformedJSON("A number is too large for a double")
+    number = int(text)
+    _float(text)
+    return number
+
+
+def _refuse_unstorable(value: Any) -> None:
+    if isinstance(value, str):
+        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            raise MalformedJSON("A text holds NUL or a lone surrogate")
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            _refuse_unstorable(name)
+            _refuse_unstorable(member)
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_unstorable(item)
+
+
+def body_faults(messages: Any, pointer: str = "#") -> list[Fault]:
+    """Return marshmallow's messages about a body, each with its JSON Pointer (RFC 6901)."""
+    if not isinstance(messages, dict):
+        texts = messages if isinstance(messages, list) else [messages]
+        return [Fault(str(text), pointer=pointer) for text in texts]
+    found = []
+    for name, inner in messages.items():
+        if name == "_schema":
+            found += body_faults(inner, pointer)
+        else:
+            token = quote(str(name).replace("~", "~0").replace("/", "~1"), safe=_FRAGMENT)
+            found += body_faults(inner, f"{pointer}/{token}")
+    return found
+
+
+def query_faults(messages: dict[str, Any]) -> list[Fault]:
+    """Return marshmallow's messages about a query string, each with its parameter."""
+    return [Fault(str(text), parameter=str(name)) for name, texts in messages.items() for text in texts]

@@ -1,0 +1,94 @@
+"""How errors reach the caller: whatever is raised becomes application/problem+json (RFC 9457)."""
+
+from typing import Any
+
+import orjson
+import structlog
+from flask import Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from harbor_api import errors
+from harbor_api.errors import HarborError
+from harbor_api.schemas.problems import MEDIA_TYPE
+
+_TYPE = "urn:harbor-api:problem:"
+_FRAMEWORK: dict[int, type[HarborError]] = {
+    400: errors.BadRequest,
+    404: errors.NotFound,
+    405: errors.MethodNotAllowed,
+    413: errors.BodyTooLarge,
+    415: errors.UnsupportedMediaType,
+    429: errors.RateLimited,
+}
+
+log = structlog.get_logger(__name__)
+
+
+def render(error: HarborError) -> Response:
+    """Return the response that tells a caller about an error."""
+    response = Response(
+        orjson.dumps(document(error, instance=request.path, request_id=g.request_id)),
+        status=error.status,
+        headers=error.headers,
+    )
+    response.content_type = MEDIA_TYPE
+    return response
+
+
+def document(error: HarborError, *, instance: str, request_id: str) -> dict[str, Any]:
+    """Return the members of a problem document; ``errors`` only where there is something to name."""
+    members: dict[str, Any] = {
+        "type": _TYPE + error.code,
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "instance": _encodable(instance),
+        "code": error.code,
+        "request_id": request_id,
+    }
+    if error.faults:
+        members["errors"] = [
+            {
+                name: _encodable(value)
+                for name in ("pointer", "parameter", "detail")
+                if (value := getattr(fault, name)) is not None
+            }
+            for fault in error.faults
+        ]
+    return members
+
+
+def from_framework(exception: HTTPException) -> HarborError:
+    """Return our error for one that Flask, werkzeug or the limiter raised, with its headers."""
+    kind = _FRAMEWORK.get(exception.code or 500)
+    if kind is None:
+        kind = errors.BadRequest if 400 <= (exception.code or 500) < 500 else errors.InternalError
+    error = kind()
+    response = exception.get_response()
+    for name in ("Allow", "Retry-After"):
+        if name in response.headers:
+            error.headers[name] = response.headers[name]
+    return error
+
+
+def handle_domain(error: HarborError) -> Response:
+    """Render an error that a layer of ours raised."""
+    if error.status >= 500:
+        log.warning("unavailable", code=error.code, cause=repr(error.__cause__))
+    return render(error)
+
+
+def handle_framework(exception: HTTPException) -> Response:
+    """Render an error that the framework raised."""
+    return render(from_framework(exception))
+
+
+def handle_unexpected(exception: Exception) -> Response:
+    """Log what nobody foresaw with its trace, and tell the caller nothing but the request id."""
+    log.error("unexpected_exception", exc_info=exception)
+    return render(errors.InternalError("The service failed; quote the request id to the operator"))
+
+
+def _encodable(text: str) -> str:
+    # A caller's own text may hold what UTF-8 cannot; an error about it must not fail for it.
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,54 @@
+"""What load balancers and operators ask."""
+
+from flask.views import MethodView
+
+from harbor_api import __version__, auth, errors, migrations
+from harbor_api.api import Blueprint, database
+from harbor_api.schemas.health import HealthSchema
+
+blueprint = Blueprint("health", __name__, description="Whether the service is well.", url_prefix="/health")
+_WELL = {"status": "ok", "version": __version__}
+
+
+@blueprint.route("")
+class Health(MethodView):
+    @auth.public
+    @blueprint.response(200, HealthSchema, description="The service and its database answer.")
+    @blueprint.raises(errors.Unavailable)
+    @blueprint.doc(operationId="get_health")
+    def get(self) -> dict[str, str]:
+        """Check the service and its database.
+
+        Asks PostgreSQL, and answers 503 where it does not answer.
+        """
+        database().schema_revision()
+        return _WELL
+
+
+@blueprint.route("/live")
+class Live(MethodView):
+    @auth.public
+    @blueprint.response(200, HealthSchema, description="The process answers.")
+    @blueprint.doc(operationId="get_liveness")
+    def get(self) -> dict[str, str]:
+        """Check the process.
+
+        Touches nothing else: a process that answers this need not be restarted.
+        """
+        return _WELL
+
+
+@blueprint.route("/ready")
+class Ready(MethodView):
+    @auth.public
+    @blueprint.response(200, HealthSchema, description="Send requests here.")
+    @blueprint.raises(errors.Unavailable, errors.MigrationsPending)
+    @blueprint.doc(operationId="get_readiness")
+    def get(self) -> dict[str, str]:
+        """Check readiness.
+
+        Answers 503 where PostgreSQL does not answer or its schema is not the one of this release.
+        """
+        if database().schema_revision() != migrations.head():
+            raise errors.MigrationsPending("Run harbor-api migrate")
+        return _WELL

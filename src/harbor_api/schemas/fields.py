@@ -1,0 +1,55 @@
+"""Fields that take exactly what the OpenAPI document says: no coercion, no surprises.
+
+marshmallow's own number fields take ``"12"``, truncate ``1.9`` and let ``true`` pass for 1; its dates
+take a week number or a space. A caller who sends such a thing has made a mistake and is told so.
+"""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from marshmallow import fields
+
+_RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})", re.ASCII)
+
+
+class Number(fields.Float):
+    """A JSON number that is finite; never text, never true or false."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> float:
+        if type(value) not in {int, float}:
+            raise self.make_error("invalid")
+        return float(value)
+
+
+class Whole(fields.Integer):
+    """A JSON number without a fraction (1.0 is one, as in JSON Schema)."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        if type(value) not in {int, float} or int(value) != value:
+            raise self.make_error("invalid")
+        return int(value)
+
+
+class Timestamp(fields.AwareDateTime):
+    """An RFC 3339 date-time with its offset; becomes UTC, is sent with ``Z``."""
+
+    default_error_messages = {
+        "invalid": "Not an RFC 3339 date-time with an offset, such as 2026-01-02T03:04:05Z."
+    }
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:
+        if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+            raise self.make_error("invalid", input=value, obj_type="datetime")
+        try:
+            return datetime.fromisoformat(value).astimezone(UTC)
+        except (ValueError, OverflowError) as error:
+            raise self.make_error("invalid", input=value, obj_type="datetime") from error
+
+    def _serialize(self, value: datetime | None, *_: Any, **__: Any) -> str | None:
+        return None if value is None else rfc3339(value)
+
+
+def rfc3339(moment: datetime) -> str:
+    """Return an aware time as RFC 3339 in UTC with ``Z``, with a fraction only where there is one."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

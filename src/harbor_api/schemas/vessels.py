@@ -1,0 +1,115 @@
+"""Vessels as GeoJSON: what partners read."""
+
+from marshmallow import Schema
+from marshmallow.fields import Boolean, List, Nested, String
+from marshmallow.validate import OneOf, Range, Regexp
+
+from harbor_api.schemas.fields import Number, Timestamp, Whole
+from harbor_api.schemas.geojson import PointSchema
+
+
+class VesselPropertiesSchema(Schema):
+    """The vessel itself, and how it moved at its latest position. What is not known is null."""
+
+    name = String(required=True, metadata={"examples": ["Skagerrak Trader"]})
+    imo = String(
+        required=True,
+        allow_none=True,
+        validate=Regexp(r"\A[0-9]{7}\Z"),
+        metadata={
+            "description": "IMO number, 7 digits of which the last is a check digit.",
+            "pattern": "^[0-9]{7}$",
+            "examples": ["9074729"],
+        },
+    )
+    mmsi = String(
+        required=True,
+        allow_none=True,
+        validate=Regexp(r"\A[0-9]{9}\Z"),
+        metadata={
+            "description": "MMSI, 9 digits. It changes with the flag: follow `id`, not this.",
+            "pattern": "^[0-9]{9}$",
+            "examples": ["257123450"],
+        },
+    )
+    call_sign = String(required=True, allow_none=True, metadata={"examples": ["LAXY5"]})
+    flag = String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "ISO 3166-1 alpha-2 code.", "examples": ["NO"]},
+    )
+    kind = String(required=True, allow_none=True, metadata={"examples": ["cargo"]})
+    length_m = Number(required=True, allow_none=True, metadata={"description": "Metres."})
+    beam_m = Number(required=True, allow_none=True, metadata={"description": "Metres."})
+    draught_m = Number(required=True, allow_none=True, metadata={"description": "Metres."})
+    recorded_at = Timestamp(
+        required=True,
+        allow_none=True,
+        metadata={"description": "When the tracker took the latest fix; null before the first one."},
+    )
+    received_at = Timestamp(
+        required=True,
+        allow_none=True,
+        metadata={"description": "When that fix reached the service."},
+    )
+    stale = Boolean(
+        required=True,
+        metadata={
+            "description": "Whether the latest fix is older than the operator's threshold, or there "
+            "is none. A stale vessel is where it was last seen, not where it is."
+        },
+    )
+    sog = Number(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Speed over ground, knots.", "examples": [8.4]},
+    )
+    cog = Number(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "Course over ground, degrees from true north.",
+            "examples": [181.2],
+        },
+    )
+    heading = Number(
+        required=True,
+        allow_none=True,
+        metadata={"description": "True heading, degrees.", "examples": [180]},
+    )
+    nav_status = Whole(
+        required=True,
+        allow_none=True,
+        validate=Range(0, 14),
+        metadata={"description": "AIS navigational status.", "examples": [0]},
+    )
+    accuracy_m = Number(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Radius of the receiver's own doubt, metres."},
+    )
+
+
+class VesselFeatureSchema(Schema):
+    """A vessel as a GeoJSON Feature at its latest position."""
+
+    type = String(required=True, validate=OneOf(["Feature"]))
+    id = Whole(
+        required=True,
+        validate=Range(1, 2**31 - 1),
+        metadata={"description": "Identifies the vessel for good.", "examples": [1]},
+    )
+    geometry = Nested(
+        PointSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "null for a vessel that was never seen."},
+    )
+    properties = Nested(VesselPropertiesSchema, required=True)
+
+
+class VesselFeatureCollectionSchema(Schema):
+    """The fleet as a GeoJSON FeatureCollection, in order of id."""
+
+    type = String(required=True, validate=OneOf(["FeatureCollection"]))
+    features = List(Nested(VesselFeatureSchema), required=True)

@@ -1,0 +1,87 @@
+"""Who signed a request: from three headers and a body to a tracker."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from harbor_api.entities import Tracker, tracker_number
+from harbor_api.errors import (
+    SignatureInvalid,
+    SignatureMissing,
+    TimestampOutOfTolerance,
+    TrackerDisabled,
+)
+from harbor_api.services import signatures
+
+if TYPE_CHECKING:
+    from harbor_api.database import UnitOfWork
+
+TOLERANCE_S = 300
+_MESSAGE_ID = re.compile(r"(trk_[0-9]{4,10})-[A-Za-z0-9_-]{1,64}", re.ASCII)
+_TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedMessage:
+    """A request that claims to come from a tracker, its headers well formed but not yet believed."""
+
+    tracker_id: str
+    id: str
+    timestamp: str
+    signature: str
+    body: bytes
+    received_at: datetime
+
+
+def read_headers(*, id: str, timestamp: str, signature: str, body: bytes, now: datetime) -> SignedMessage:  # noqa: A002 - the header's own name
+    """Return what the three webhook headers say, "" for one that is not there.
+
+    SignatureMissing where one is missing or malformed, TimestampOutOfTolerance where the attempt is more
+    than TOLERANCE_S seconds away from now. The time is that of the attempt; a fix from flash is signed
+    again when it is sent.
+    """
+    identity = _MESSAGE_ID.fullmatch(id)
+    if identity is None:
+        raise SignatureMissing("webhook-id must be <tracker id>-<1 to 64 of A-Z a-z 0-9 _ ->")
+    if not _TIMESTAMP.fullmatch(timestamp):
+        raise SignatureMissing("webhook-timestamp must be the unix time of this attempt in seconds")
+    if not signature:
+        raise SignatureMissing("webhook-signature must hold at least one v1 signature")
+    if abs(int(timestamp) - now.timestamp()) > TOLERANCE_S:
+        raise TimestampOutOfTolerance(
+            f"webhook-timestamp is more than {TOLERANCE_S} s away from the server's clock"
+        )
+    return SignedMessage(identity[1], id, timestamp, signature, body, now)
+
+
+def authenticate(unit_of_work: "UnitOfWork", message: SignedMessage, *, master_key: bytes) -> Tracker:
+    """Return the tracker that signed the message; SignatureInvalid or TrackerDisabled otherwise.
+
+    An unknown tracker gets the answer of a wrong signature, after the same work, so that nobody can
+    find out which numbers exist.
+    """
+    number = tracker_number(message.tracker_id)
+    tracker = unit_of_work.trackers.find(number) if number is not None else None
+    generations = _valid_generations(tracker, message.received_at) if tracker else [0]
+    signed = [
+        signatures.verify(
+            signatures.derive_secret(master_key, message.tracker_id, generation),
+            message.id,
+            message.timestamp,
+            message.body,
+            message.signature,
+        )
+        for generation in generations
+    ]
+    if tracker is None or not any(signed):
+        raise SignatureInvalid("No signature fits the headers and the body as they arrived")
+    if tracker.disabled_at is not None:
+        raise TrackerDisabled
+    return tracker
+
+
+def _valid_generations(tracker: Tracker, now: datetime) -> list[int]:
+    if tracker.previous_valid_until is not None and now < tracker.previous_valid_until:
+        return [tracker.generation, tracker.generation - 1]
+    return [tracker.generation]

@@ -1,0 +1,152 @@
+"""All tables, as SQLAlchemy Core sees them. Alembic creates them; ``alembic/versions`` is the history."""
+
+from sqlalchemy import (
+    ARRAY,
+    REAL,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Sequence,
+    SmallInteger,
+    Table,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "uq": "%(table_name)s_%(column_0_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+
+Time = DateTime(timezone=True)
+
+# Numbers each stored fix and each change of what the fleet shows. Whoever takes a number holds the
+# advisory lock FLEET_ORDER_LOCK up to the commit, so that numbers become visible in their own order.
+fleet_order = Sequence("fleet_order", metadata=metadata, data_type=BigInteger)
+FLEET_ORDER_LOCK = 0x48415242  # "HARB"
+
+vessels = Table(
+    "vessels",
+    metadata,
+    Column("id", Integer, Identity(always=True), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("imo", Text),
+    Column("mmsi", Text),
+    Column("call_sign", Text),
+    Column("flag", Text),
+    Column("kind", Text),
+    Column("length_m", REAL),
+    Column("beam_m", REAL),
+    Column("draught_m", REAL),
+    Column("retired_at", Time),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+    Column("seq", BigInteger, nullable=False),
+    Column("created_at", Time, nullable=False, server_default=func.now()),
+    CheckConstraint("imo ~ '^[0-9]{7}$'", name="imo"),
+    CheckConstraint("mmsi ~ '^[0-9]{9}$'", name="mmsi"),
+    # A retired vessel gives its numbers free: hulls are sold, and an MMSI goes with the flag.
+    Index("vessels_imo_key", "imo", unique=True, postgresql_where=text("retired_at IS NULL")),
+    Index("vessels_mmsi_key", "mmsi", unique=True, postgresql_where=text("retired_at IS NULL")),
+)
+
+trackers = Table(
+    "trackers",
+    metadata,
+    Column("id", Integer, Identity(always=True), primary_key=True),
+    Column("vessel_id", Integer, ForeignKey("vessels.id"), nullable=False),
+    Column("label", Text, nullable=False),
+    Column("generation", Integer, nullable=False, server_default=text("1")),
+    Column("previous_valid_until", Time),
+    Column("disabled_at", Time),
+    Column("created_at", Time, nullable=False, server_default=func.now()),
+    # Serves "the trackers of this vessel".
+    Index("trackers_vessel_id_idx", "vessel_id"),
+)
+
+_MOTION = (
+    Column("lat", Double, nullable=False),
+    Column("lon", Double, nullable=False),
+    Column("sog", REAL),
+    Column("cog", REAL),
+    Column("heading", REAL),
+    Column("nav_status", SmallInteger),
+    Column("accuracy_m", REAL),
+    Column("battery_v", REAL),
+)
+
+
+def _motion() -> list[Column[object]]:
+    return [Column(each.name, each.type, nullable=each.nullable) for each in _MOTION]
+
+
+positions = Table(
+    "positions",
+    metadata,
+    Column("vessel_id", Integer, nullable=False),
+    Column("recorded_at", Time, nullable=False),
+    Column("tracker_id", Integer, nullable=False),
+    Column("received_at", Time, nullable=False),
+    *_motion(),
+    Column("seq", BigInteger, nullable=False),
+    # The one index: it refuses a repeated fix and serves tracks, in order of time. Every key holds
+    # vessel_id and recorded_at, so that the table can be distributed and partitioned as it is; for
+    # the same reason it has no foreign keys.
+    PrimaryKeyConstraint("vessel_id", "recorded_at", "tracker_id"),
+)
+
+latest_positions = Table(
+    "latest_positions",
+    metadata,
+    Column("vessel_id", Integer, primary_key=True, autoincrement=False),
+    Column("recorded_at", Time, nullable=False),
+    Column("tracker_id", Integer, nullable=False),
+    Column("received_at", Time, nullable=False),
+    *_motion(),
+    Column("seq", BigInteger, nullable=False),
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("vessel_id", Integer, nullable=False),
+    Column("recorded_at", Time, nullable=False),
+    Column("tracker_id", Integer, nullable=False),
+    Column("received_at", Time, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("fix", JSONB, nullable=False),
+    # Finds a fix that is sent again.
+    Index("quarantine_fix_key", "vessel_id", "recorded_at", "tracker_id", unique=True),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Integer, Identity(always=True), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("requests_per_minute", Integer),
+    Column("created_at", Time, nullable=False, server_default=func.now()),
+    Column("expires_at", Time),
+    Column("revoked_at", Time),
+    Column("last_used_at", Time),
+    # Serves the look-up of a presented key: only its hash is known.
+    Index("api_keys_sha256_key", "sha256", unique=True),
+)

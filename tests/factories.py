@@ -1,0 +1,88 @@
+"""Small worlds for tests: each makes what it needs and says only what matters to it."""
+
+import itertools
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from harbor_api.database import Database
+from harbor_api.entities import ApiKey, Tracker, Vessel, VesselDetails
+from harbor_api.services import api_keys, vessels
+from harbor_api.services.signatures import derive_secret, sign
+
+MASTER_KEY = bytes(range(32))
+EPOCH = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class SigningTracker:
+    """A tracker that is registered, with its secret."""
+
+    tracker: Tracker
+    secret: str
+
+    def signed(
+        self, body: Mapping[str, Any] | bytes, *, timestamp: int | None = None, id: str | None = None
+    ) -> dict[str, Any]:
+        """Return the keyword arguments with which a client posts a signed body."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        moment = int(time.time()) if timestamp is None else timestamp
+        message_id = id or f"{self.tracker.id}-{next(_numbers)}"
+        return {
+            "data": data,
+            "headers": {
+                "content-type": "application/json",
+                "webhook-id": message_id,
+                "webhook-timestamp": str(moment),
+                "webhook-signature": sign(self.secret, message_id, moment, data),
+            },
+        }
+
+
+@dataclass(frozen=True)
+class World:
+    """Makes rows in a database through the services that operators use."""
+
+    database: Database
+
+    def vessel(self, name: str = "Skagerrak Trader", **details: Any) -> Vessel:
+        with self.database.unit_of_work() as unit_of_work:
+            return vessels.register(unit_of_work, VesselDetails(name=name, **details))
+
+    def tracker(self, vessel: Vessel | None = None) -> SigningTracker:
+        vessel = vessel or self.vessel()
+        with self.database.unit_of_work() as unit_of_work:
+            tracker = unit_of_work.trackers.add(vessel_id=vessel.id, label="bridge")
+        return SigningTracker(tracker, derive_secret(MASTER_KEY, tracker.id, tracker.generation))
+
+    def key(self, *scopes: str, requests_per_minute: int = 1_000_000, **rest: Any) -> tuple[ApiKey, str]:
+        with self.database.unit_of_work() as unit_of_work:
+            return api_keys.issue(
+                unit_of_work,
+                name="a partner",
+                scopes=scopes or ("vessels:read",),
+                requests_per_minute=requests_per_minute,
+                **rest,
+            )
+
+    def bearer(self, *scopes: str, **rest: Any) -> dict[str, str]:
+        """Return the headers of a caller with a new key."""
+        return {"Authorization": f"Bearer {self.key(*scopes, **rest)[1]}"}
+
+
+def a_fix(seconds: float = 0, **members: Any) -> dict[str, Any]:
+    """Return the JSON of a fix some seconds after EPOCH."""
+    moment = EPOCH + timedelta(seconds=seconds)
+    return {
+        "recorded_at": moment.isoformat().replace("+00:00", "Z"),
+        "lat": 59.9,
+        "lon": 10.7,
+        "sog": 8.4,
+        "cog": 181.2,
+        "heading": 180,
+        **members,
+    }

@@ -1,0 +1,104 @@
+"""``harbor-api serve`` in a process of its own, for tests in which processes matter."""
+
+import base64
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from harbor_api.database import Database
+from tests.factories import MASTER_KEY, World
+
+_START_S = 30
+
+
+class LiveService:
+    """A running service; a context manager that leaves no process behind."""
+
+    def __init__(self, database_url: str, *, log: Path, **settings: Any) -> None:
+        self._database = Database(database_url, pool_size=2)
+        self.world = World(self._database)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.base_url = f"http://127.0.0.1:{self.port}"
+        self._log = log
+        self._environ = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("HARBOR_")},
+            "HARBOR_DATABASE_URL": database_url,
+            "HARBOR_TRACKER_MASTER_KEY": base64.b64encode(MASTER_KEY).decode(),
+            "HARBOR_BIND": f"127.0.0.1:{self.port}",
+            "HARBOR_DATABASE_POOL": "4",
+            "HARBOR_TRACKER_REQUESTS_PER_MINUTE": "1000000",
+            **{f"HARBOR_{name.upper()}": str(value) for name, value in settings.items()},
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the service and wait until it answers."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "harbor_api.cli", "serve"],
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + _START_S
+        while True:
+            try:
+                httpx.get(f"{self.base_url}/health/live", timeout=2)
+                return
+            except httpx.TransportError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise AssertionError(f"did not start: {self.log()}") from None
+                time.sleep(0.05)
+
+    def kill(self) -> None:
+        """End all its processes at once, as a power cut would."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """Ask it to end, as an operator would, and return its exit status."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(_START_S)
+
+    def log(self) -> str:
+        """Return all that it has logged."""
+        return self._log.read_text()
+
+    def add_tracker(self) -> tuple[str, str]:
+        """Register a vessel with a tracker and return the tracker's id and secret."""
+        signing = self.world.tracker()
+        return signing.tracker.id, signing.secret
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None:
+            return
+        try:
+            os.killpg(self._process.pid, how)
+        except ProcessLookupError:
+            pass
+        self._process.wait(_START_S)
+
+    def __enter__(self) -> "LiveService":
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end(signal.SIGTERM)
+        self._end(signal.SIGKILL)
+        self._database.dispose()

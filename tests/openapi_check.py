@@ -1,0 +1,111 @@
+"""Holds a response against an OpenAPI 3.1 document: status, media type, headers, body."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from jsonschema import Draft202012Validator, FormatChecker
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+_DOCUMENT = "urn:document"
+# Pages for people, not operations of the API.
+_PAGES = re.compile(r"/(docs(/.*)?|openapi\.json)")
+
+
+class Lie(AssertionError):
+    """A response is not what the document says."""
+
+
+class Contract:
+    """What a document promises, and which of its promises were seen."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.document = document
+        self.seen: set[tuple[str, int]] = set()
+        self._registry = Registry().with_resource(
+            _DOCUMENT, Resource(contents=document, specification=DRAFT202012)
+        )
+        self._paths = [
+            (re.compile(re.sub(r"\\{[^}]+\\}", "[^/]+", re.escape(path))), path)
+            # A path without parameters wins over one that a parameter could match.
+            for path in sorted(document["paths"], key=lambda path: path.count("{"))
+        ]
+
+    def check(
+        self, method: str, path: str, status: int, headers: Mapping[str, str], body: bytes
+    ) -> None:
+        """Raise Lie where the response is not declared exactly like this."""
+        headers = {name.lower(): value for name, value in headers.items()}
+        if _PAGES.fullmatch(path):
+            return
+        if "x-request-id" not in headers:
+            raise Lie("no X-Request-Id")
+        template = next((template for regex, template in self._paths if regex.fullmatch(path)), None)
+        operation = self.document["paths"].get(template, {}).get(
+            "get" if method == "HEAD" else method.lower()
+        )
+        if operation is None:
+            self._check_undeclared(method, path, template, status, headers, body)
+            return
+        response = operation["responses"].get(str(status))
+        if response is None:
+            raise Lie(f"{method} {template} answered {status}, which is not declared: {body[:300]!r}")
+        self.seen.add((operation["operationId"], status))
+        where = f"{method} {template} {status}"
+        for name, header in response.get("headers", {}).items():
+            declared = self._resolve(header)
+            if name.lower() not in headers:
+                if declared.get("required"):
+                    raise Lie(f"{where}: no header {name}")
+                continue
+            self._validate(declared["schema"], headers[name.lower()], f"{where}: header {name}")
+        if method == "HEAD":
+            return
+        content = response.get("content", {})
+        media_type = headers.get("content-type", "").partition(";")[0]
+        if not content:
+            if body:
+                raise Lie(f"{where}: a body, though none is declared")
+            return
+        if media_type not in content:
+            raise Lie(f"{where}: sent as {media_type!r}, declared are {sorted(content)}")
+        value = json.loads(body) if "json" in media_type else body.decode()
+        self._validate(content[media_type]["schema"], value, where)
+
+    def _check_undeclared(
+        self,
+        method: str,
+        path: str,
+        template: str | None,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+    ) -> None:
+        if method == "OPTIONS" and template:
+            return
+        expected = {404} if template is None else {404, 405}
+        if status not in expected:
+            raise Lie(f"{method} {path} is not declared, but answered {status}")
+        if headers.get("content-type") != "application/problem+json":
+            raise Lie(f"{method} {path}: an error that is not problem+json")
+        if status == 405 and "allow" not in headers:
+            raise Lie(f"{method} {path}: 405 without Allow")
+        if method != "HEAD":
+            self._validate({"$ref": "#/components/schemas/Problem"}, json.loads(body), path)
+
+    def _resolve(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        if "$ref" in value:
+            resolver = self._registry.resolver(_DOCUMENT)
+            resolved: Mapping[str, Any] = resolver.lookup(value["$ref"]).contents
+            return resolved
+        return value
+
+    def _validate(self, schema: Mapping[str, Any], value: Any, where: str) -> None:
+        absolute = json.loads(json.dumps(schema).replace('"#/', f'"{_DOCUMENT}#/'))
+        validator = Draft202012Validator(
+            absolute, registry=self._registry, format_checker=FormatChecker(["date-time"])
+        )
+        for error in validator.iter_errors(value):
+            raise Lie(f"{where}: {error.json_path}: {error.message}")
