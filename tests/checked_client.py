@@ -5,9 +5,8 @@ from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
-
 from tests.openapi_check import Contract
+from werkzeug.test import TestResponse
 
 
 class CheckedClient(FlaskClient):

@@ -10,15 +10,15 @@ from pathlib import Path
 import psycopg
 import pytest
 from flask import Flask
+from tests.checked_client import CheckedClient
+from tests.factories import MASTER_KEY, World
+from tests.live_service import LiveService
 
 from harbor_api import migrations
 from harbor_api.app import create_app
 from harbor_api.database import Database
 from harbor_api.limits import limiter
 from harbor_api.settings import Settings
-from tests.checked_client import CheckedClient
-from tests.factories import MASTER_KEY, World
-from tests.live_service import LiveService
 
 with warnings.catch_warnings():
     # It warns where XDG_RUNTIME_DIR is unset, and falls back by itself.

@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Any
 
 import httpx
+from tests.factories import MASTER_KEY, World
 
 from harbor_api.database import Database
-from tests.factories import MASTER_KEY, World
 
 _START_S = 30
 

@@ -33,9 +33,7 @@ class Contract:
             for path in sorted(document["paths"], key=lambda path: path.count("{"))
         ]
 
-    def check(
-        self, method: str, path: str, status: int, headers: Mapping[str, str], body: bytes
-    ) -> None:
+    def check(self, method: str, path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Raise Lie where the response is not declared exactly like this."""
         headers = {name.lower(): value for name, value in headers.items()}
         if _PAGES.fullmatch(path):
@@ -43,8 +41,8 @@ class Contract:
         if "x-request-id" not in headers:
             raise Lie("no X-Request-Id")
         template = next((template for regex, template in self._paths if regex.fullmatch(path)), None)
-        operation = self.document["paths"].get(template, {}).get(
-            "get" if method == "HEAD" else method.lower()
+        operation = (
+            self.document["paths"].get(template, {}).get("get" if method == "HEAD" else method.lower())
         )
         if operation is None:
             self._check_undeclared(method, path, template, status, headers, body)

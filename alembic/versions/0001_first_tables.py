@@ -62,9 +62,7 @@ def upgrade() -> None:
         sa.Column("accuracy_m", sa.REAL()),
         sa.Column("battery_v", sa.REAL()),
         sa.Column("seq", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint(
-            "vessel_id", "recorded_at", "tracker_id", name=op.f("positions_pkey")
-        ),
+        sa.PrimaryKeyConstraint("vessel_id", "recorded_at", "tracker_id", name=op.f("positions_pkey")),
     )
     op.create_table(
         "quarantine",
@@ -133,9 +131,7 @@ def upgrade() -> None:
             server_default=sa.text("now()"),
             nullable=False,
         ),
-        sa.ForeignKeyConstraint(
-            ["vessel_id"], ["vessels.id"], name=op.f("trackers_vessel_id_fkey")
-        ),
+        sa.ForeignKeyConstraint(["vessel_id"], ["vessels.id"], name=op.f("trackers_vessel_id_fkey")),
         sa.PrimaryKeyConstraint("id", name=op.f("trackers_pkey")),
     )
     op.create_index("trackers_vessel_id_idx", "trackers", ["vessel_id"])

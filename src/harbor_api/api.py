@@ -12,7 +12,7 @@ from flask.json.provider import JSONProvider
 from flask.views import MethodView
 from marshmallow import Schema
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import BaseConverter
+from werkzeug.routing import BaseConverter, ValidationError
 
 from harbor_api import errors, problems
 from harbor_api.database import Database
@@ -71,7 +71,7 @@ class IdentifierConverter(BaseConverter):
     def to_python(self, value: str) -> int:
         number = int(value)
         if number >= 2**31:
-            raise errors.NotFound
+            raise ValidationError
         return number
 
 

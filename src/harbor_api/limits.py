@@ -19,9 +19,16 @@ def _whoever_called() -> str:
     raise RuntimeError("each policy names its own key")
 
 
+class _AfterAuthentication(Limiter):
+    """A limiter that counts nothing before the views' own decorators: who calls is known only there."""
+
+    def _check_request_limit(self, callable_name: str | None = None, in_middleware: bool = True) -> None:
+        if not in_middleware:
+            super()._check_request_limit(callable_name, in_middleware)
+
+
 # A moving window: at no moment have more than the allowed requests been answered in the last minute.
-# Nothing is counted before the view's own decorators: who calls is not known until then.
-limiter = Limiter(_whoever_called, strategy="moving-window", auto_check=False)
+limiter = _AfterAuthentication(_whoever_called, strategy="moving-window")
 
 
 def _policy(name: str, requests_per_minute: Callable[[], int], who: Callable[[], str]) -> Any:

@@ -87,7 +87,7 @@ def running(port: int = 0) -> Iterator[Service]:
         # Headers and body are two writes, which Nagle's algorithm would hold apart by 40 ms.
         disable_nagle_algorithm = True
 
-        def do_POST(self) -> None:  # noqa: N802 - http.server dictates the name
+        def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers["content-length"]))
             answer = service.answer(self.headers, raw)
             time.sleep(answer.delay_s)

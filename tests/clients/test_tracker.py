@@ -5,6 +5,7 @@ from email.utils import format_datetime
 
 import httpx
 import pytest
+from tests.clients.service import Answer, Service, problem, running, secret_of
 
 from harbor_api.clients.tracker import (
     Credentials,
@@ -14,7 +15,6 @@ from harbor_api.clients.tracker import (
     UnexpectedAnswerError,
     rfc3339,
 )
-from tests.clients.service import Answer, Service, problem, running, secret_of
 
 FIX = {"recorded_at": "2026-01-02T03:04:05Z", "lat": 59.9, "lon": 10.7, "sog": 8.5}
 

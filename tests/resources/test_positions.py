@@ -3,7 +3,6 @@
 import time
 
 import pytest
-
 from tests.checked_client import CheckedClient
 from tests.factories import World, a_fix
 
@@ -26,7 +25,10 @@ def test_answers_duplicate_when_the_same_fix_comes_again(client: CheckedClient, 
     again = client.post(URL, **tracker.signed(a_fix()))
     other = client.post(URL, **tracker.signed(a_fix(sog=9)))
 
-    assert (again.status_code, again.json) == (200, {"verdict": "duplicate", "latest": True, "differs": False})
+    assert (again.status_code, again.json) == (
+        200,
+        {"verdict": "duplicate", "latest": True, "differs": False},
+    )
     assert (other.status_code, other.json) == (200, {"verdict": "duplicate", "latest": True, "differs": True})
 
 
@@ -181,7 +183,9 @@ class TestRefuses:
         request = world.tracker().signed(b" " * 5_000_000)
         _problem(client.post(URL, **request), 413, "body_too_large")
 
-    @pytest.mark.parametrize("media_type", ["text/plain", "", "application/geo+json", "application/x-www-form-urlencoded"])
+    @pytest.mark.parametrize(
+        "media_type", ["text/plain", "", "application/geo+json", "application/x-www-form-urlencoded"]
+    )
     def test_another_media_type(self, client: CheckedClient, world: World, media_type):
         request = world.tracker().signed(a_fix())
         request["headers"]["content-type"] = media_type

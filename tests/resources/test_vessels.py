@@ -1,7 +1,6 @@
 """GET /api/v1/vessels and /api/v1/vessels/{id}: what partners read."""
 
 import pytest
-
 from tests.checked_client import CheckedClient
 from tests.factories import World, a_fix
 
@@ -50,7 +49,14 @@ class TestRefuses:
         assert answer.headers["WWW-Authenticate"] == 'Bearer realm="harbor"'
 
     @pytest.mark.parametrize(
-        "key", ["nonsense", "hbr_", "hbr_" + "0" * 36, "hbr_" + "é" * 36, "hbr_0123456789ABCDEFGHIJKLMNOPQRST000000"]
+        "key",
+        [
+            "nonsense",
+            "hbr_",
+            "hbr_" + "0" * 36,
+            "hbr_" + "é" * 36,
+            "hbr_0123456789ABCDEFGHIJKLMNOPQRST000000",
+        ],
     )
     def test_an_unknown_key(self, client: CheckedClient, key):
         answer = client.get(URL, headers={"Authorization": f"Bearer {key}"})
@@ -108,7 +114,9 @@ def test_an_unexpected_exception_tells_nothing(client: CheckedClient, world: Wor
 
 @pytest.mark.parametrize("presented", ["abc-123", "a" * 64])
 def test_gives_back_the_callers_request_id(client: CheckedClient, presented):
-    assert client.get("/health/live", headers={"X-Request-Id": presented}).headers["X-Request-Id"] == presented
+    assert (
+        client.get("/health/live", headers={"X-Request-Id": presented}).headers["X-Request-Id"] == presented
+    )
 
 
 @pytest.mark.parametrize("presented", ["", "a" * 65, "a b", "ü", "a\tb"])

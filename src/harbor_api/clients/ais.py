@@ -20,6 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from harbor_api.services.identifiers import is_imo_number
+
 KINDS = frozenset(
     {
         "cargo",
@@ -106,17 +108,6 @@ def read(source: str | os.PathLike[str] | BinaryIO) -> Iterator[AisRow | Skipped
             yield from _read(stream)
     else:
         yield from _read(source)
-
-
-def check_digit_is_right(imo: str) -> bool:
-    """Tell whether seven digits are an IMO number: d1..d6 times 7..2 sum to a number ending in d7.
-
-    Source: IMO Resolution A.1117(30).
-    """
-    if not re.fullmatch(r"[0-9]{7}", imo):
-        return False
-    total = sum(int(digit) * weight for digit, weight in zip(imo, range(7, 1, -1), strict=False))
-    return total % 10 == int(imo[6])
 
 
 def _read(stream: BinaryIO) -> Iterator[AisRow | Skipped]:
@@ -290,7 +281,7 @@ def _text(text: str) -> str | None:
 
 def _imo(text: str) -> str | None:
     number = text.strip().upper().removeprefix("IMO").strip()
-    return number if check_digit_is_right(number) else None
+    return number if is_imo_number(number) else None
 
 
 # The Danish texts, which are those of ITU-R M.1371 table 45, in its order.

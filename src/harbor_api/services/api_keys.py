@@ -74,6 +74,15 @@ def recognise(unit_of_work: "UnitOfWork", secret: str, *, now: datetime) -> ApiK
     return key
 
 
+def holds(unit_of_work: "UnitOfWork", secret: str, *, now: datetime) -> bool:
+    """Tell whether a key would be let in now."""
+    try:
+        recognise(unit_of_work, secret, now=now)
+    except (KeyInvalid, KeyRevoked):
+        return False
+    return True
+
+
 def demand_scope(key: ApiKey, scope: str) -> None:
     """Raise ScopeMissing unless the key carries the scope."""
     if scope not in key.scopes:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from harbor_api.entities import Tracker, tracker_number
+from harbor_api.entities import Tracker, Vessel, tracker_number
 from harbor_api.errors import (
     SignatureInvalid,
     SignatureMissing,
@@ -79,6 +79,14 @@ def authenticate(unit_of_work: "UnitOfWork", message: SignedMessage, *, master_k
     if tracker.disabled_at is not None:
         raise TrackerDisabled
     return tracker
+
+
+def ensure(unit_of_work: "UnitOfWork", vessel: Vessel, *, label: str) -> Tracker:
+    """Return the vessel's tracker with this label, registering it where there is none."""
+    for tracker in unit_of_work.trackers.search(vessel_id=vessel.id):
+        if tracker.label == label:
+            return tracker
+    return unit_of_work.trackers.add(vessel_id=vessel.id, label=label)
 
 
 def _valid_generations(tracker: Tracker, now: datetime) -> list[int]:

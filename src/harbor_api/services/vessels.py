@@ -1,7 +1,7 @@
 """Vessels: what may be registered, and how one is shown."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,19 @@ def register(unit_of_work: "UnitOfWork", details: VesselDetails) -> Vessel:
     if faults:
         raise ValidationFailed("The vessel cannot be registered like this", faults=faults)
     return unit_of_work.vessels.add(details)
+
+
+def ensure(unit_of_work: "UnitOfWork", details: VesselDetails) -> Vessel:
+    """Return the vessel in service with this MMSI, registering it where there is none.
+
+    AIS repeats whatever IMO number a crew typed in: one that another vessel has already is left out.
+    """
+    found = unit_of_work.vessels.find(imo=None, mmsi=details.mmsi)
+    if found is not None:
+        return found
+    if details.imo is not None and unit_of_work.vessels.find(imo=details.imo, mmsi=None):
+        details = replace(details, imo=None)
+    return register(unit_of_work, details)
 
 
 def as_feature(shown: VesselOnMap, *, now: datetime, stale_after: timedelta) -> dict[str, Any]:
