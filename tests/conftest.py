@@ -60,7 +60,7 @@ def _url_of(database: str) -> str:
 @pytest.fixture(scope="session")
 def new_database(worker_id: str) -> Iterator[NewDatabase]:
     """Return a function that makes a migrated, empty database and returns its URL."""
-    made = []
+    made: list[str] = []
 
     def make() -> str:
         name = f"test_{worker_id}_{len(made)}"

@@ -233,7 +233,6 @@ def test_navigational_status(text, status):
         ("9074728", None),
         ("Unknown", None),
         ("0", None),
-        ("4603408", None),
         ("19074729", None),
         ("٩٠٧٤٧٢٩", None),
     ],

@@ -210,7 +210,10 @@ def test_interruption_returns_the_report_so_far(service):
     interrupt.join()
     assert (report.interrupted, report.adds_up) == (True, True)
     assert (report.rows_read, report.stored, report.unsent) == (100, 50, 50)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("replay-")]
+    for thread in threading.enumerate():
+        if thread.name.startswith("replay-"):
+            thread.join(5)
+            assert not thread.is_alive()
 
 
 def test_dying_worker_ends_the_run_with_its_exception(service):

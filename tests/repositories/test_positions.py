@@ -1,0 +1,143 @@
+"""Recording fixes: each once, in committed order, and the latest never moves back."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+from tests.factories import EPOCH, World
+
+from harbor_api.database import Database
+from harbor_api.entities import Arrival, Fix, Motion
+
+arrivals = st.lists(
+    st.tuples(st.integers(0, 1), st.integers(0, 1), st.integers(0, 12), st.integers(0, 2)),
+    min_size=1,
+    max_size=30,
+)
+
+
+@pytest.fixture
+def arrive(world: World) -> Callable[[int, int, int, float], Arrival]:
+    """Return a function that makes arrivals of two vessels with two trackers each."""
+    vessels = [world.vessel("One"), world.vessel("Two")]
+    trackers = [[world.tracker(vessel).tracker for _ in range(2)] for vessel in vessels]
+
+    def make(vessel: int, tracker: int, second: int, lat: float) -> Arrival:
+        return Arrival(
+            vessel_id=vessels[vessel].id,
+            tracker_id=trackers[vessel][tracker].number,
+            received_at=EPOCH,
+            fix=Fix(recorded_at=EPOCH + timedelta(seconds=second), motion=Motion(lat=lat, lon=1.5, sog=0.1)),
+        )
+
+    return make
+
+
+@given(groups=st.lists(arrivals, min_size=1, max_size=4))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_order_and_any_repeats_end_alike(database: Database, arrive, groups):
+    """Against a model: a dict by key, in which the first content stays."""
+    with database.unit_of_work() as unit_of_work:
+        unit_of_work._connection.execute(text("TRUNCATE positions, latest_positions"))
+    stored: dict[tuple[int, int, int], float] = {}
+    for group in groups:
+        with database.statement() as unit_of_work:
+            verdicts = unit_of_work.positions.record([arrive(*each) for each in group])
+        newest = {}
+        expected = []
+        for vessel, tracker, second, lat in group:
+            key = (vessel, tracker, second)
+            known = key in stored
+            expected.append((not known, known and stored[key] != lat))
+            stored.setdefault(key, lat)
+        for vessel, tracker, second in stored:
+            newest[vessel] = max(newest.get(vessel, (-1, -1)), (second, tracker))
+        assert [(v.verdict == "stored", bool(v.differs)) for v in verdicts] == expected
+        assert [v.latest for v in verdicts] == [
+            newest[vessel] == (second, tracker) for vessel, tracker, second, _ in group
+        ]
+    with database.statement() as unit_of_work:
+        fleet = unit_of_work.vessels.fleet()
+        count = unit_of_work._connection.execute(
+            text("SELECT count(*), count(DISTINCT seq) FROM positions")
+        ).one()
+    assert tuple(count) == (len(stored), len(stored))
+    for index, shown in enumerate(fleet):
+        if index in newest:
+            second, tracker = newest[index]
+            assert shown.latest is not None
+            assert shown.latest.recorded_at == EPOCH + timedelta(seconds=second)
+            assert shown.latest.motion.lat == stored[index, tracker, second]
+        else:
+            assert shown.latest is None
+
+
+def test_concurrent_writers_store_once_and_agree(database: Database, arrive):
+    verdicts: list[list[object]] = [[] for _ in range(4)]
+    start = threading.Barrier(4)
+
+    def write(mine: list[object]) -> None:
+        start.wait()
+        for second in range(60):
+            with database.statement() as unit_of_work:
+                mine += unit_of_work.positions.record([arrive(0, 0, second, 1), arrive(1, 0, 60 - second, 1)])
+
+    threads = [threading.Thread(target=write, args=(mine,)) for mine in verdicts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    everything = [verdict for mine in verdicts for verdict in mine]
+    assert sum(verdict.verdict == "stored" for verdict in everything) == 120
+    assert not any(verdict.differs for verdict in everything)
+    with database.statement() as unit_of_work:
+        assert [shown.latest.recorded_at for shown in unit_of_work.vessels.fleet()] == [
+            EPOCH + timedelta(seconds=59),
+            EPOCH + timedelta(seconds=60),
+        ]
+
+
+def test_numbers_become_visible_in_their_order(database: Database, arrive):
+    """A reader that remembers the highest number it saw never meets a lower one afterwards."""
+    done = threading.Event()
+    seen: list[int] = []
+    late: list[int] = []
+
+    def read() -> None:
+        known: set[int] = set()
+        while not done.is_set():
+            with database.statement() as unit_of_work:
+                rows = unit_of_work._connection.execute(text("SELECT seq FROM positions")).scalars().all()
+            new = set(rows) - known
+            if known:
+                late.extend(number for number in new if number < max(known))
+            known |= new
+        seen.extend(known)
+
+    def write(tracker: int) -> None:
+        for second in range(0, 200, 2):
+            try:
+                with database.unit_of_work() as unit_of_work:
+                    unit_of_work.positions.record(
+                        [arrive(0, tracker, second, 1), arrive(1, tracker, second, 1)]
+                    )
+                    if second % 20 == 0:
+                        raise KeyError
+            except KeyError:
+                continue
+
+    reader = threading.Thread(target=read)
+    writers = [threading.Thread(target=write, args=(tracker,)) for tracker in range(2)]
+    for thread in (reader, *writers):
+        thread.start()
+    for thread in writers:
+        thread.join()
+    done.set()
+    reader.join()
+    assert late == []
+    assert len(seen) > 0
