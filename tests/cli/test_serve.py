@@ -1,0 +1,146 @@
+"""harbor-api serve: the process, its database, and what becomes of both."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.factories import a_fix
+from tests.live_service import LiveService, OwnPostgres
+
+COMMAND = [sys.executable, "-m", "harbor_api.cli"]
+
+
+def _post(service: LiveService, tracker, fix, **more) -> httpx.Response:
+    request = tracker.signed(fix)
+    return httpx.post(
+        f"{service.base_url}/api/v1/positions",
+        content=request["data"],
+        headers=request["headers"],
+        timeout=30,
+        **more,
+    )
+
+
+def test_two_processes_that_post_the_same_fix_at_once_store_it_once(new_database, tmp_path: Path):
+    url = new_database()
+    with (
+        LiveService(url, log=tmp_path / "one.log", workers=2) as one,
+        LiveService(url, log=tmp_path / "two.log") as two,
+    ):
+        tracker = one.world.tracker()
+        with ThreadPoolExecutor(8) as pool:
+            for second in range(12):
+                services = [one, two] * 4
+                answers = list(pool.map(lambda s, n=second: _post(s, tracker, a_fix(n)), services))
+                assert sorted(answer.status_code for answer in answers) == [200] * 7 + [201]
+                assert {answer.json()["latest"] for answer in answers} == {True}
+
+
+def test_the_database_gone_and_back(tmp_path: Path):
+    with OwnPostgres() as postgres, LiveService(postgres.url, log=tmp_path / "log") as service:
+        tracker = service.world.tracker()
+        bearer = service.world.bearer()
+        assert _post(service, tracker, a_fix(0)).status_code == 201
+
+        postgres.crash()
+        began = time.monotonic()
+        lost = _post(service, tracker, a_fix(1))
+        health = httpx.get(f"{service.base_url}/health")
+        live = httpx.get(f"{service.base_url}/health/live")
+        assert time.monotonic() - began < 10
+        assert (lost.status_code, lost.json()["code"]) == (503, "unavailable")
+        assert int(lost.headers["Retry-After"]) > 0
+        assert (health.status_code, live.status_code) == (503, 200)
+        assert health.headers["content-type"] == "application/problem+json"
+
+        postgres.start()
+        answers = [_post(service, tracker, a_fix(1)).status_code for _ in range(6)]
+        assert answers[-1] == 200
+        assert 201 in answers
+        fleet = httpx.get(f"{service.base_url}/api/v1/vessels", headers=bearer).json()
+        assert fleet["features"][0]["properties"]["recorded_at"] == a_fix(1)["recorded_at"]
+
+
+def test_ready_only_when_migrated(new_database, tmp_path: Path):
+    url = new_database()
+    with LiveService(url, log=tmp_path / "log") as service:
+        assert httpx.get(f"{service.base_url}/health/ready").status_code == 200
+        with service.world.database.unit_of_work() as unit_of_work:
+            unit_of_work._connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0000'")
+        answer = httpx.get(f"{service.base_url}/health/ready")
+        assert (answer.status_code, answer.json()["code"]) == (503, "migrations_pending")
+        assert httpx.get(f"{service.base_url}/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({}, "HARBOR_TRACKER_MASTER_KEY must be set"),
+        ({"HARBOR_TRACKER_MASTER_KEY": "x"}, "HARBOR_TRACKER_MASTER_KEY must be 32 bytes"),
+        ({"HARBOR_DATABASE_URL": "mysql://x"}, "HARBOR_DATABASE_URL must be a URL like"),
+    ],
+)
+def test_a_bad_setting_stops_the_start_with_one_line(environ, said):
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("HARBOR_")}
+    done = subprocess.run(
+        [*COMMAND, "serve"], env=clean | environ, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"harbor-api: {said}")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_sigterm_answers_what_is_under_way(live_service: LiveService):
+    tracker = live_service.world.tracker()
+    answers: list[int] = []
+
+    def post() -> None:
+        for second in range(1000):
+            try:
+                answers.append(_post(live_service, tracker, a_fix(second)).status_code)
+            except httpx.ConnectError:
+                return
+
+    thread = threading.Thread(target=post)
+    thread.start()
+    while len(answers) < 5:
+        time.sleep(0.01)
+    assert live_service.stop() == 0
+    thread.join()
+    assert set(answers) == {201}
+
+
+def test_a_slow_or_huge_request_costs_the_others_nothing(live_service: LiveService):
+    """Ten clients that never finish their requests, and one body of 5 MB, beside a good tracker."""
+    tracker = live_service.world.tracker()
+    import socket
+
+    slow = [socket.create_connection(("127.0.0.1", live_service.port)) for _ in range(10)]
+    for each in slow:
+        each.sendall(b"POST /api/v1/positions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+    huge = _post(live_service, tracker, b"[" + b" " * 5_000_000)
+    assert (huge.status_code, huge.json()["code"]) == (413, "body_too_large")
+    assert _post(live_service, tracker, a_fix()).status_code == 201
+    for each in slow:
+        each.close()
+
+
+def test_logs_are_json_with_request_ids_and_without_secrets(live_service: LiveService):
+    tracker = live_service.world.tracker()
+    bearer = live_service.world.bearer()
+    httpx.get(f"{live_service.base_url}/api/v1/vessels", headers=bearer | {"X-Request-Id": "mine-1"})
+    _post(live_service, tracker, a_fix(lat=91))
+    lines = [json.loads(line) for line in live_service.log().splitlines()]
+    requests = [line for line in lines if line["event"] == "request"]
+    assert [line["status"] for line in requests] == [200, 422]
+    assert requests[0]["request_id"] == "mine-1"
+    assert requests[1]["caller"] == tracker.tracker.id
+    assert bearer["Authorization"].split()[1] not in live_service.log()
+    assert tracker.secret not in live_service.log()
