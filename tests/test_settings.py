@@ -1,5 +1,8 @@
 """Settings: what is malformed stops the start with one clear line."""
 
+from dataclasses import fields
+from pathlib import Path
+
 import pytest
 
 from harbor_api.settings import Settings, SettingsError
@@ -45,3 +48,13 @@ def test_secrets_are_not_in_the_repr():
 def test_a_missing_master_key_says_how_to_make_one():
     with pytest.raises(SettingsError, match="base64"):
         Settings().require_master_key()
+
+
+def test_the_readme_documents_each_setting():
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    for each in fields(Settings):
+        row = next(
+            line for line in readme.splitlines() if line.startswith(f"| `HARBOR_{each.name.upper()}` |")
+        )
+        assert each.metadata["meaning"] in row
+    assert readme.count("| `HARBOR_") == len(fields(Settings))

@@ -196,8 +196,13 @@ def test_blanks_are_none():
 
 
 def test_no_fix_and_numbers_out_of_range_are_left_to_the_service():
-    row = one(danish(lat="91.000000", lon="181.0", heading="456", sog="102.2"))
-    assert (row.lat, row.lon, row.heading, row.sog) == (91.0, 181.0, 456.0, 102.2)
+    row = one(danish(lat="91.000000", lon="181.0", cog="456", sog="102.2"))
+    assert (row.lat, row.lon, row.cog, row.sog) == (91.0, 181.0, 456.0, 102.2)
+
+
+def test_a_heading_that_means_nothing_does_not_cost_the_position():
+    row = one(danish(heading="456"))
+    assert (row.heading, row.lat is not None) == (None, True)
 
 
 @pytest.mark.parametrize(

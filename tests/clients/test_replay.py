@@ -277,3 +277,12 @@ def test_american_file_adds_up(service):
     assert (report.rows_read, report.ships, report.adds_up) == (972, 4, True)
     assert report.stored + report.duplicate == 972
     assert len(register.ships) == 4
+
+
+def test_ends_when_the_service_stays_away(service):
+    service.judge = lambda attempt: Answer(503) if attempt.fix["lat"] == 1.0 else None
+    rows = [row(second=second, lat=56.0 if second < 20 else 1.0) for second in range(500)]
+    report = replay(rows, Register(), service.base_url, workers=2, deadline_s=0.2)
+    assert (report.interrupted, report.adds_up) == (True, True)
+    assert report.stored == 20
+    assert 3 <= report.failed < 10

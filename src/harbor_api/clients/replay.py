@@ -28,6 +28,13 @@ _LOOK_UP_S = 0.1
 # A worker cannot leave a request in flight; the run waits this long for it after an interruption.
 _LEAVE_S = 2.0
 _PROGRESS_S = 0.2
+# Rows without a verdict one after another, each for its whole deadline: the service is away for long,
+# and going on would take the deadline again for every row that is left.
+_AWAY_AFTER = 3
+
+
+class _ServiceAwayError(Exception):
+    """No row got a verdict for so long that the run had better end."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +124,9 @@ def replay(
     few times a second. ``deadline_s`` bounds the retries of one row, which is then counted as
     failed.
 
-    KeyboardInterrupt ends the run within a few seconds and returns the report so far, with
-    ``interrupted`` true. Any other exception, from the source, from ``register`` or from a worker,
-    ends the run and is raised. ValueError if ``workers`` is less than 1.
+    KeyboardInterrupt, and a service that gave no verdict for several rows on end, end the run within
+    a few seconds and return the report so far, with ``interrupted`` true. Any other exception, from
+    the source, from ``register`` or from a worker, ends the run and is raised. ValueError if ``workers`` is less than 1.
     """
     if workers < 1:
         raise ValueError("a replay needs at least one worker")
@@ -171,6 +178,7 @@ class _Tally:
         self._ships = 0
         self._routed = 0
         self._failed = 0
+        self._failed_in_a_row = 0
         self._verdicts: Counter[str] = Counter()
         self._invalid: Counter[str] = Counter()
         self._skipped: Counter[str] = Counter()
@@ -195,10 +203,14 @@ class _Tally:
                 self._invalid[verdict.code or f"http_{verdict.status}"] += 1
             else:
                 self._verdicts[verdict.verdict] += 1
+            self._failed_in_a_row = 0
 
-    def fail(self) -> None:
+    def fail(self) -> int:
+        """Count a row without a verdict; return how many there were since the last verdict."""
         with self._lock:
             self._failed += 1
+            self._failed_in_a_row += 1
+            return self._failed_in_a_row
 
     def report(self, *, interrupted: bool = False) -> Report:
         with self._lock:
@@ -267,7 +279,7 @@ class _Run:
                     thread.join(_LOOK_UP_S)
                     self._look_up()
             self._look_up()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, _ServiceAwayError):
             interrupted = True
         finally:
             self._stop.set()
@@ -347,7 +359,8 @@ class _Run:
             try:
                 verdict = client.post(fix_of(job.row))
             except tracker.GaveUpError:
-                self._tally.fail()
+                if self._tally.fail() >= _AWAY_AFTER:
+                    raise _ServiceAwayError from None
             else:
                 self._tally.judge(verdict)
 
