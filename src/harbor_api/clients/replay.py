@@ -126,7 +126,8 @@ def replay(
 
     KeyboardInterrupt, and a service that gave no verdict for several rows on end, end the run within
     a few seconds and return the report so far, with ``interrupted`` true. Any other exception, from
-    the source, from ``register`` or from a worker, ends the run and is raised. ValueError if ``workers`` is less than 1.
+    the source, from ``register`` or from a worker, ends the run and is raised. ValueError if
+    ``workers`` is less than 1.
     """
     if workers < 1:
         raise ValueError("a replay needs at least one worker")
