@@ -13,6 +13,9 @@ lint: $(VENV)/made
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+openapi: $(VENV)/made
+	$(BIN)/harbor-api openapi openapi
+
 lock: $(VENV)/made
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements-dev.txt
@@ -23,4 +26,4 @@ $(VENV)/made: requirements-dev.txt pyproject.toml
 	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
 	touch $@
 
-.PHONY: demo test lint lock
+.PHONY: demo test lint openapi lock

@@ -8,7 +8,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "harbor_api"
 EVERYWHERE = {"entities", "errors", "__init__"}
 ARROWS = {
-    "app": {"resources", "api", "auth", "limits", "logs", "database", "settings"},
+    "app": {"resources", "api", "auth", "limits", "logs", "problems", "database", "settings"},
     "cli": {"app", "clients", "database", "embedded", "logs", "migrations", "services", "settings", "cli"},
     "clients": {"clients", "services"},
     "resources": {"api", "auth", "limits", "schemas", "services", "database", "migrations"},

@@ -210,7 +210,7 @@ class Blueprint(flask_smorest.Blueprint):
 
 def _problem_response(status: int, kinds: list[type[HarborError]]) -> dict[str, Any]:
     """Document one error status of an operation: which codes it can carry, each with an example."""
-    meanings = "\n".join(f"- `{kind.code}`: {_prose(kind)}" for kind in kinds)
+    meanings = "\n".join(f"- `{kind.code}`: {problems.prose(kind)}" for kind in kinds)
     return {
         "description": f"{HTTPStatus(status).phrase}\n\n{meanings}",
         "content": {
@@ -230,10 +230,6 @@ def _problem_response(status: int, kinds: list[type[HarborError]]) -> dict[str, 
             }
         },
     }
-
-
-def _prose(kind: type[HarborError]) -> str:
-    return " ".join((kind.__doc__ or kind.title).split())
 
 
 class Api(flask_smorest.Api):

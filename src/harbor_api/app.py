@@ -6,7 +6,7 @@ import orjson
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from harbor_api import __version__, api, auth, limits, logs
+from harbor_api import __version__, api, auth, limits, logs, problems
 from harbor_api.database import Database
 from harbor_api.resources import docs, health, positions, vessels
 from harbor_api.settings import Settings, SettingsError
@@ -56,9 +56,21 @@ def create_app(settings: Settings) -> Flask:
     return app
 
 
+def _about() -> dict[str, Any]:
+    return {
+        "info": {
+            "description": f"{_ABOUT}\n{problems.table()}",
+            "contact": {"name": "The operator of this service"},
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        # Relative: the document is right wherever the service is reached.
+        "servers": [{"url": "/", "description": "The service that serves this document"}],
+    }
+
+
 def _document(app: Flask) -> dict[str, Any]:
     """Register the resources and return the OpenAPI document that describes them."""
-    described = api.Api(app, spec_kwargs={"info": {"description": _ABOUT}})
+    described = api.Api(app, spec_kwargs=_about())
     described.register_converter(api.IdentifierConverter, api.identifier_schema)
     for name, scheme in auth.SECURITY_SCHEMES.items():
         described.spec.components.security_scheme(name, scheme)

@@ -58,6 +58,18 @@ def document(error: HarborError, *, instance: str, request_id: str) -> dict[str,
     return members
 
 
+def prose(kind: type[HarborError]) -> str:
+    """Return what an error's docstring says, on one line."""
+    return " ".join((kind.__doc__ or kind.title).split())
+
+
+def table() -> str:
+    """Return all codes that an answer can carry as a table in Markdown."""
+    rows = sorted(HarborError.by_code.values(), key=lambda kind: (kind.status, kind.code))
+    lines = "\n".join(f"| {kind.status} | `{kind.code}` | {prose(kind)} |" for kind in rows)
+    return f"## Errors\n\n| status | code | meaning |\n|---|---|---|\n{lines}\n"
+
+
 def from_framework(exception: HTTPException) -> HarborError:
     """Return our error for one that Flask, werkzeug or the limiter raised, with its headers."""
     kind = _FRAMEWORK.get(exception.code or 500)

@@ -18,6 +18,7 @@ _COMMANDS = {
     "keys": "Issue, list and revoke API keys.",
     "demo": "Run the service with a simulated fleet.",
     "replay": "Send an AIS file to a running service.",
+    "openapi": "Write the OpenAPI document to a folder.",
 }
 
 

@@ -1,0 +1,91 @@
+"""harbor-api openapi: the document as files, for those who generate clients or review a change."""
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from harbor_api.app import create_app
+from harbor_api.settings import MASTER_KEY_BYTES, Settings
+
+NEWEST = "harbor-api.json"
+TWIN = "harbor-api-3.0.json"
+
+
+@click.command(name="openapi")
+@click.argument("folder", type=click.Path(file_okay=False, exists=True, path_type=Path))
+def command(folder: Path) -> None:
+    """Write the OpenAPI document to FOLDER, as 3.1.0 and, for tools that cannot read it, as 3.0.3."""
+    for name, document in documents().items():
+        (folder / name).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        click.echo(folder / name)
+
+
+def documents() -> dict[str, dict[str, Any]]:
+    """Return the document in both versions, by the names of their files."""
+    # Nothing is connected to and nothing is signed: describing the service needs neither.
+    settings = Settings(database_url="postgresql:///", tracker_master_key=bytes(MASTER_KEY_BYTES))
+    newest: dict[str, Any] = orjson.loads(create_app(settings).extensions["harbor_openapi"])
+    return {NEWEST: newest, TWIN: as_3_0(newest)}
+
+
+def as_3_0(document: dict[str, Any]) -> dict[str, Any]:
+    """Return an OpenAPI 3.1 document as 3.0.3: what JSON Schema says in other words, in OpenAPI's own.
+
+    ``type: [x, "null"]`` becomes ``nullable``, ``const`` a single ``enum``, and a schema's ``examples``
+    their first. Scopes of a bearer scheme and the licence's identifier have no place in 3.0.
+    """
+    older = deepcopy(document)
+    older["openapi"] = "3.0.3"
+    older["info"].get("license", {}).pop("identifier", None)
+    for path in older["paths"].values():
+        for operation in path.values():
+            if isinstance(operation, dict):
+                for requirement in operation.get("security", ()):
+                    requirement.update({name: [] for name in requirement})
+                _convert(operation)
+    _convert(older["components"])
+    return older
+
+
+def _convert(node: Any) -> None:
+    """Rewrite every schema below a node of the document in place."""
+    if isinstance(node, list):
+        for item in node:
+            _convert(item)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if key == "schemas":
+                for schema in value.values():
+                    _convert_schema(schema)
+            elif key == "schema":
+                _convert_schema(value)
+            elif key not in {"example", "examples"}:
+                _convert(value)
+
+
+def _convert_schema(schema: dict[str, Any]) -> None:
+    types = schema.get("type")
+    if isinstance(types, list):
+        [schema["type"]] = [each for each in types if each != "null"]
+        schema["nullable"] = True
+    if "const" in schema:
+        schema["enum"] = [schema.pop("const")]
+    if "examples" in schema:
+        schema["example"] = schema.pop("examples")[0]
+    for name in ("anyOf", "oneOf", "allOf"):
+        branches = [branch for branch in schema.get(name, ()) if branch != {"type": "null"}]
+        if name in schema:
+            if len(branches) < len(schema[name]):
+                schema["nullable"] = True
+            schema[name] = branches
+            for branch in branches:
+                _convert_schema(branch)
+    for child in schema.get("properties", {}).values():
+        _convert_schema(child)
+    for name in ("items", "additionalProperties"):
+        if isinstance(schema.get(name), dict):
+            _convert_schema(schema[name])
