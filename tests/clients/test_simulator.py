@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from tests.clients.service import Answer, running, secret_of
 
 from harbor_api.clients.routes import FLEET
-from harbor_api.clients.simulator import Voyage, simulate
+from harbor_api.clients.simulator import simulate
 from harbor_api.clients.tracker import Credentials
+from harbor_api.clients.voyage import Voyage
 from harbor_api.services.identifiers import is_imo_number, is_mmsi
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
