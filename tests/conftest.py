@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -35,6 +36,8 @@ for _name in [name for name in os.environ if name.startswith("HARBOR_") and name
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start one PostgreSQL for all workers of a run, in the process that starts them."""
+    # A run that was started in the background ignores Ctrl-C, and so would all that it tests.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput"):
         return
     # The path must be short: a Unix socket's has room for about 100 characters.

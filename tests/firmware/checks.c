@@ -1,6 +1,7 @@
 /* Drives what the example program does not: buffers, failures, pieces. Prints each wrong line. */
 #include "harbor_hmac_sha256.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CHECK(claim)                                    \
@@ -17,6 +18,13 @@ static int fails(void *context, const uint8_t *data, size_t length)
     (void)data;
     (void)length;
     return -1;
+}
+
+static int fails_on_nothing(void *context, const uint8_t *data, size_t length)
+{
+    (void)context;
+    (void)data;
+    return length == 0;
 }
 
 static int fails_to_finish(void *context, uint8_t mac[HARBOR_MAC_SIZE])
@@ -38,6 +46,18 @@ int main(void)
     size_t i;
     int bad = 0;
 
+    CHECK(harbor_key(key, secret) == HARBOR_OK);
+
+    /* Of a secret that ends too early nothing is read behind its NUL: it is the array's last byte. */
+    for (i = 0; i < sizeof secret - 1; i++) {
+        char *cut = malloc(i + 1);
+
+        CHECK(cut != NULL);
+        memcpy(cut, secret, i);
+        cut[i] = '\0';
+        CHECK(harbor_key(key, cut) == HARBOR_BAD_SECRET);
+        free(cut);
+    }
     CHECK(harbor_key(key, secret) == HARBOR_OK);
 
     /* The smallest buffer that holds, and one less. */
@@ -77,6 +97,8 @@ int main(void)
     broken.start = fails;
     CHECK(harbor_sign(&broken, key, id, at, body, 1, all, sizeof all) == HARBOR_HMAC_FAILED);
     broken = hmac;
+    broken.update = fails_on_nothing;
+    CHECK(harbor_sign(&broken, key, id, at, NULL, 0, all, sizeof all) == HARBOR_OK);
     broken.update = fails;
     CHECK(harbor_sign(&broken, key, id, at, body, 1, all, sizeof all) == HARBOR_HMAC_FAILED);
     broken = hmac;
