@@ -23,6 +23,8 @@ def test_nothing_set_is_a_development_machine():
         ("HARBOR_WORKERS", "0"),
         ("HARBOR_WORKERS", "two"),
         ("HARBOR_WORKERS", "٣"),
+        ("HARBOR_CORS_ORIGINS", "*"),
+        ("HARBOR_CORS_ORIGINS", "https://a.example/path"),
         ("HARBOR_LOG_LEVEL", "loud"),
         ("HARBOR_TRACKER_MASTER_KEY", "short"),
         ("HARBOR_TRACKER_MASTER_KEY", "AAAA"),

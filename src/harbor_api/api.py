@@ -25,7 +25,7 @@ from harbor_api.settings import Settings
 
 # Any operation can fail like this, whatever it does.
 _EVERYWHERE = (errors.InvalidParameter, errors.InternalError)
-_HEADERS = {
+HEADERS = {
     "X-Request-Id": {
         "description": "Identifies this exchange in the service's logs: the caller's own "
         "X-Request-Id where it was sane, else a new one.",
@@ -202,7 +202,7 @@ class Blueprint(flask_smorest.Blueprint):
             response.setdefault("headers", {}).update(
                 {name: {"$ref": f"#/components/headers/{name}"} for name in names}
             )
-        for name, header in _HEADERS.items():
+        for name, header in HEADERS.items():
             if name not in spec.components.headers:
                 spec.components.header(name, header)
         return doc

@@ -4,6 +4,7 @@ from typing import Any
 
 import orjson
 from flask import Flask
+from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from harbor_api import __version__, api, auth, limits, logs, problems
@@ -48,6 +49,8 @@ def create_app(settings: Settings) -> Flask:
         pool_size=settings.database_pool,
         timeout_ms=settings.database_timeout_ms,
     )
+    if settings.cors_origins:
+        CORS(app, origins=list(settings.cors_origins), expose_headers=[*api.HEADERS])
     logs.install(app)
     api.install(app)
     limits.install(app, settings)

@@ -65,6 +65,13 @@ def _log_level(value: str) -> str:
     return level
 
 
+def _origins(value: str) -> tuple[str, ...]:
+    origins = tuple(origin.strip() for origin in value.split(","))
+    if not all(re.fullmatch(r"https?://[^\s/*]+", origin) for origin in origins):
+        raise ValueError("origins like https://map.example.org, separated by commas")
+    return origins
+
+
 def _path(value: str) -> Path:
     return Path(value).expanduser().absolute()
 
@@ -129,6 +136,9 @@ class Settings:
         _whole_number(0, 8),
         0,
         "Reverse proxies in front whose X-Forwarded-For and -Proto are believed.",
+    )
+    cors_origins: tuple[str, ...] = _setting(
+        _origins, (), "Origins whose pages may call the API from a browser, separated by commas. Unset: none."
     )
     log_level: str = _setting(
         _log_level,
