@@ -45,7 +45,7 @@ typedef enum {
     HARBOR_OK = 0,
     HARBOR_TOO_SMALL,   /* the buffer does not hold the value and its NUL */
     HARBOR_BAD_SECRET,  /* not "whsec_" and the base64 of 32 bytes */
-    HARBOR_BAD_ID,      /* an empty part, a part too long, or a character that is not allowed */
+    HARBOR_BAD_ID,      /* an id or timestamp that is empty, too long, or holds a wrong character */
     HARBOR_TOO_MANY,    /* the header already holds HARBOR_SIGNATURES_MAX signatures */
     HARBOR_BAD_DATE,    /* not an IMF-fixdate of the years 1970 to 2105 */
     HARBOR_HMAC_FAILED  /* one of your three functions returned something else than 0 */

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from tests.live_service import LiveService
 
 from harbor_api.services import signatures
 
@@ -24,6 +26,15 @@ CHANGED = (b"59.9", b"59.8")
 Answer = tuple[int, dict[str, str], bytes]
 
 
+@pytest.fixture(scope="module")
+def live_service(
+    new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveService]:
+    """One service for all tests here: it takes seconds to start, and each test has its own tracker."""
+    with LiveService(new_database(), log=tmp_path_factory.mktemp("live") / "service.log") as service:
+        yield service
+
+
 def fix(*, minutes_ago: int = 1) -> bytes:
     recorded_at = datetime.now(UTC) - timedelta(minutes=minutes_ago)
     return json.dumps(
@@ -31,7 +42,7 @@ def fix(*, minutes_ago: int = 1) -> bytes:
     ).encode()
 
 
-def post(live_service: Any, headers: dict[str, str], body: bytes) -> Answer:
+def post(live_service: LiveService, headers: dict[str, str], body: bytes) -> Answer:
     connection = http.client.HTTPConnection(urlsplit(live_service.base_url).netloc, timeout=10)
     try:
         headers = {"content-type": "application/json", **headers}
@@ -64,7 +75,7 @@ def sign_with_micropython(
 
 @pytest.mark.parametrize("language", ["c", "cpython", "micropython"])
 def test_signed_fix_is_stored_and_known_again_and_a_changed_one_refused(
-    live_service: Any,
+    live_service: LiveService,
     language: str,
     request: pytest.FixtureRequest,
     harbor_sign: ModuleType,
@@ -91,7 +102,7 @@ def test_signed_fix_is_stored_and_known_again_and_a_changed_one_refused(
     assert "www-authenticate" in received
 
 
-def test_second_signature_of_another_generation_does_no_harm(live_service: Any, run_c: Any) -> None:
+def test_second_signature_of_another_generation_does_no_harm(live_service: LiveService, run_c: Any) -> None:
     tracker, secret = live_service.add_tracker()
     other = signatures.derive_secret(b"\x07" * 32, tracker, 2)
     body, now = fix(), int(time.time())
@@ -102,7 +113,7 @@ def test_second_signature_of_another_generation_does_no_harm(live_service: Any, 
 
 
 @pytest.mark.parametrize("missing", ["webhook-id", "webhook-timestamp", "webhook-signature"])
-def test_missing_header_is_told(live_service: Any, harbor_sign: ModuleType, missing: str) -> None:
+def test_missing_header_is_told(live_service: LiveService, harbor_sign: ModuleType, missing: str) -> None:
     tracker, secret = live_service.add_tracker()
     body = fix()
     headers = harbor_sign.sign_headers(tracker, "live-1", int(time.time()), body, [secret])
@@ -112,7 +123,7 @@ def test_missing_header_is_told(live_service: Any, harbor_sign: ModuleType, miss
 
 
 def test_dead_clock_is_set_from_the_refusal_itself(
-    live_service: Any, run_c: Any, harbor_sign: ModuleType
+    live_service: LiveService, run_c: Any, harbor_sign: ModuleType
 ) -> None:
     tracker, secret = live_service.add_tracker()
     body = fix()
@@ -126,7 +137,7 @@ def test_dead_clock_is_set_from_the_refusal_itself(
 
 
 def test_send_loop_delivers_a_fix_of_days_ago_from_a_board_without_the_time(
-    live_service: Any, harbor_sign: ModuleType
+    live_service: LiveService, harbor_sign: ModuleType
 ) -> None:
     tracker, secret = live_service.add_tracker()
     clock = harbor_sign.Clock()
@@ -152,7 +163,7 @@ def test_send_loop_delivers_a_fix_of_days_ago_from_a_board_without_the_time(
     assert slept == []
 
 
-def test_shell_commands_of_the_page_store_a_fix(live_service: Any) -> None:
+def test_shell_commands_of_the_page_store_a_fix(live_service: LiveService) -> None:
     if shutil.which("openssl") is None or shutil.which("curl") is None:
         pytest.skip("no openssl or no curl on the path")
     page = (FIRMWARE / "README.md").read_text(encoding="utf-8")
