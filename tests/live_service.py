@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -55,7 +56,9 @@ class OwnPostgres:
         postmaster = self._server.get_postmaster_info().process
         family = [*postmaster.children(recursive=True), postmaster]
         for process in family:
-            process.kill()
+            # Its workers come and go by themselves.
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         psutil.wait_procs(family, timeout=10)
 
     def __enter__(self) -> "OwnPostgres":
