@@ -105,7 +105,6 @@ class Blueprint(flask_smorest.Blueprint):
         super().__init__(*args, **kwargs)
         self._prepare_doc_cbks.append(self._prepare_errors_doc)
         self._with_query: set[tuple[str, str]] = set()
-        self.before_request(self._refuse_unknown_query)
 
     def arguments(
         self, schema: type[Schema], *, location: str = "json", **kwargs: Any
@@ -172,7 +171,7 @@ class Blueprint(flask_smorest.Blueprint):
         if not isinstance(obj, type(MethodView)):
             raise TypeError("resources are MethodViews")
 
-    def _refuse_unknown_query(self) -> None:
+    def refuse_unknown_query(self) -> None:
         """Refuse any query parameter on operations that take none; schemas refuse for the others."""
         method = "GET" if request.method == "HEAD" else request.method
         if request.args and (request.endpoint, method) not in self._with_query:
@@ -202,9 +201,9 @@ class Blueprint(flask_smorest.Blueprint):
             response.setdefault("headers", {}).update(
                 {name: {"$ref": f"#/components/headers/{name}"} for name in names}
             )
-        for name, header in HEADERS.items():
-            if name not in spec.components.headers:
-                spec.components.header(name, header)
+            for name in names:
+                if name not in spec.components.headers:
+                    spec.components.header(name, HEADERS[name])
         return doc
 
 
@@ -257,6 +256,11 @@ def install(app: Flask) -> None:
     """Teach an application our JSON and our identifiers in paths."""
     app.json = OrjsonProvider(app)
     app.url_map.converters["identifier"] = IdentifierConverter
+
+
+def refuse_unknown_query() -> None:
+    """Refuse query parameters that the requested operation does not take; InvalidParameter."""
+    cast("Blueprint", current_app.blueprints[request.blueprints[0]]).refuse_unknown_query()
 
 
 def database() -> Database:

@@ -50,7 +50,13 @@ _WEBHOOK = 'StandardWebhooks realm="harbor"'
 
 def public(view: View) -> View:
     """Let anybody call a view."""
-    return documented(view, security=[])
+
+    @wraps(view)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        api.refuse_unknown_query()
+        return view(*args, **kwargs)
+
+    return documented(cast("View", wrapper), security=[])
 
 
 def requires_key(scope: str) -> Callable[[View], View]:
@@ -61,6 +67,7 @@ def requires_key(scope: str) -> Callable[[View], View]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             g.api_key = _presented_key()
             api_keys.demand_scope(g.api_key, scope)
+            api.refuse_unknown_query()
             return view(*args, **kwargs)
 
         return documented(
@@ -84,6 +91,7 @@ def requires_signature(view: View) -> View:
     @wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         g.tracker = _signing_tracker()
+        api.refuse_unknown_query()
         return view(*args, **kwargs)
 
     return documented(

@@ -117,6 +117,16 @@ def test_sigterm_answers_what_is_under_way(live_service: LiveService):
     assert set(answers) == {201}
 
 
+def test_sigterm_does_not_wait_for_idle_connections(live_service: LiveService):
+    with httpx.Client() as idle, httpx.Client() as other:
+        for client in (idle, other):
+            client.get(f"{live_service.base_url}/health/live")
+        began = time.monotonic()
+        assert live_service.stop() == 0
+        # The graceful timeout, which it would wait for, is 20 s.
+        assert time.monotonic() - began < 10
+
+
 def test_a_slow_or_huge_request_costs_the_others_nothing(live_service: LiveService):
     """Ten clients that never finish their requests, and one body of 5 MB, beside a good tracker."""
     tracker = live_service.world.tracker()

@@ -68,6 +68,24 @@ def test_sentinels_of_ais_become_null(client: CheckedClient, world: World):
     assert {feature["properties"][name] for name in ("sog", "cog", "heading", "nav_status")} == {None}
 
 
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [(1e-146, 0), (5e-324, 0), (0.0004, 0), (359.9999999, 0), (359.99, 359.99), (0.001, 0.001)],
+)
+def test_numbers_that_four_bytes_cannot_hold_are_rounded_first(
+    client: CheckedClient, world: World, sent, shown
+):
+    tracker = world.tracker()
+    fix = a_fix(cog=sent, heading=sent, sog=min(sent, 90), accuracy_m=sent, battery_v=sent)
+
+    assert client.post(URL, **tracker.signed(fix)).status_code == 201
+    again = client.post(URL, **tracker.signed(fix))
+
+    assert again.json["differs"] is False
+    [feature] = client.get("/api/v1/vessels", headers=world.bearer()).json["features"]
+    assert (feature["properties"]["cog"], feature["properties"]["heading"]) == (shown, shown)
+
+
 def _problem(answer, status, code):
     assert (answer.status_code, answer.json["code"]) == (status, code), answer.json
     assert answer.json["request_id"] == answer.headers["X-Request-Id"]

@@ -25,7 +25,7 @@ class _Service(BaseApplication):
         options: dict[str, Any] = {
             "bind": settings.bind,
             "workers": settings.workers,
-            "worker_class": "gevent",
+            "worker_class": "harbor_api.cli.gunicorn_worker.Worker",
             "proc_name": "harbor-api",
             "loglevel": settings.log_level,
             # The application logs requests itself, with their ids; a second line would cost twice.

@@ -259,10 +259,11 @@ class _Run:
         self._last_progress = time.monotonic()
         # None ends a worker.
         self._queues: list[queue.Queue[_Job | None]] = [queue.Queue(_QUEUE_LENGTH) for _ in range(workers)]
+        self._ended = [threading.Event() for _ in range(workers)]
         # Daemons: a request that nobody answers must not hold the program after an interruption.
         self._threads = [
-            threading.Thread(target=self._work, args=(jobs,), name=f"replay-{n}", daemon=True)
-            for n, jobs in enumerate(self._queues)
+            threading.Thread(target=self._work, args=work, name=f"replay-{n}", daemon=True)
+            for n, work in enumerate(zip(self._queues, self._ended, strict=True))
         ]
 
     def play(self, rows: Iterable[ais.AisRow | ais.Skipped]) -> Report:
@@ -275,9 +276,10 @@ class _Run:
                     self._take(item)
             for jobs in self._queues:
                 self._put(jobs, None)
-            for thread in self._threads:
-                while thread.is_alive():
-                    thread.join(_LOOK_UP_S)
+            # Not by joining the threads: a join that Ctrl-C interrupts marks a living thread as
+            # stopped in Python before 3.13, and nobody could wait for it any more.
+            for ended in self._ended:
+                while not ended.wait(_LOOK_UP_S):
                     self._look_up()
             self._look_up()
         except (KeyboardInterrupt, _ServiceAwayError):
@@ -325,7 +327,7 @@ class _Run:
             self._last_progress = now
             self._progress(self._tally.report())
 
-    def _work(self, jobs: "queue.Queue[_Job | None]") -> None:
+    def _work(self, jobs: "queue.Queue[_Job | None]", ended: threading.Event) -> None:
         try:
             # One client a worker keeps one connection alive without any lock between workers.
             with httpx.Client() as http:
@@ -336,6 +338,8 @@ class _Run:
             # Raised again in the calling thread, which is the only one that anybody watches.
             self._failure = error
             self._stop.set()
+        finally:
+            ended.set()
 
     def _post_all(self, jobs: "queue.Queue[_Job | None]", http: httpx.Client) -> None:
         clients: dict[str, tracker.TrackerClient] = {}

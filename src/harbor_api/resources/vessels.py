@@ -36,7 +36,10 @@ class Vessels(MethodView):
         return vessels.as_collection(fleet, now=datetime.now(UTC), stale_after=_stale_after())
 
 
-@blueprint.route("/<identifier:vessel_id>")
+_VESSEL_ID = {"in": "path", "name": "vessel_id", "description": "The vessel's `id`."}
+
+
+@blueprint.route("/<identifier:vessel_id>", parameters=[_VESSEL_ID])
 class VesselById(MethodView):
     @auth.requires_key("vessels:read")
     @limits.by_key

@@ -27,7 +27,7 @@ class FixSchema(Schema):
         required=True,
         metadata={
             "description": "When the receiver took the fix, by its own clock: RFC 3339 with an "
-            "offset. It may lie days back: trackers store and forward.",
+            "offset, capital T and Z, seconds up to 59. It may lie days back: trackers store and forward.",
             "examples": ["2026-01-02T03:04:05Z"],
         },
     )
@@ -45,7 +45,8 @@ class FixSchema(Schema):
         allow_none=True,
         validate=Range(0, NO_SOG),
         metadata={
-            "description": "Speed over ground in knots; 102.3 means not available.",
+            "description": "Speed over ground in knots; 102.3 means not available. All measures are "
+            "kept to three decimals.",
             "examples": [8.4],
         },
     )
@@ -96,8 +97,16 @@ class FixSchema(Schema):
         for name, sentinel in (("sog", NO_SOG), ("cog", NO_COG), ("nav_status", NO_STATUS)):
             if data.get(name) == sentinel:
                 data[name] = None
-        if data.get("heading") is not None:
-            data["heading"] = None if data["heading"] == NO_HEADING else data["heading"] % 360
+        if data.get("heading") == NO_HEADING:
+            data["heading"] = None
+        # Beyond any receiver's precision; a number closer to 0 or 360 would be neither in PostgreSQL's
+        # four bytes.
+        for name in ("sog", "cog", "heading", "accuracy_m", "battery_v"):
+            if data.get(name) is not None:
+                data[name] = round(data[name], 3)
+        for name in ("cog", "heading"):
+            if data.get(name) is not None:
+                data[name] %= 360
         return Fix(recorded_at=data.pop("recorded_at"), motion=Motion(**data))
 
 

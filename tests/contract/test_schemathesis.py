@@ -1,0 +1,179 @@
+"""Schemathesis against a running service: what the document allows, and what it does not.
+
+It signs what it sends and carries a key, so that its cases get past authentication. How many examples
+it makes up for an operation is SCHEMATHESIS_EXAMPLES; SCHEMATHESIS_SEED gives another run.
+"""
+
+import os
+import time
+import uuid
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from requests.auth import AuthBase
+from tests.conftest import NewDatabase
+from tests.contract.operations import operations_of
+from tests.factories import SigningTracker
+from tests.live_service import LiveService
+from tests.openapi_check import Contract
+
+from harbor_api.services.signatures import sign
+
+with warnings.catch_warnings():
+    # It and what it imports use names that newer releases of their libraries have deprecated.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import schemathesis
+    from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
+    from schemathesis.engine import Status, events, from_schema
+
+EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "25"))
+SEED = int(os.environ.get("SCHEMATHESIS_SEED", "1"))
+CHECKS = {
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "negative_data_rejection",
+    "positive_data_acceptance",
+    "missing_required_header",
+    "unsupported_method",
+    "ignored_auth",
+}
+
+
+class SignsAsTracker(AuthBase):
+    """Signs the very bytes that are sent, each time anew."""
+
+    def __init__(self, tracker: SigningTracker) -> None:
+        self._tracker = tracker
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        body = request.body or b""
+        data = body if isinstance(body, bytes) else body.encode()
+        message_id = f"{self._tracker.tracker.id}-{uuid.uuid4().hex}"
+        moment = int(time.time())
+        request.headers["webhook-id"] = message_id
+        request.headers["webhook-timestamp"] = str(moment)
+        request.headers["webhook-signature"] = sign(self._tracker.secret, message_id, moment, data)
+        return request
+
+
+class CarriesKey(AuthBase):
+    """Carries an API key."""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        self._headers = headers
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers.update(self._headers)
+        return request
+
+
+@dataclass
+class Report:
+    """What a run has done and found."""
+
+    failures: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    checks: Counter[str] = field(default_factory=Counter)
+    statuses: dict[str, Counter[int]] = field(default_factory=dict)
+    lies: list[str] = field(default_factory=list)
+
+    @property
+    def cases(self) -> int:
+        return sum(sum(counted.values()) for counted in self.statuses.values())
+
+
+def explore(document: dict[str, Any], service: LiveService) -> Report:
+    """Let Schemathesis do all it can to a service, and return what it found."""
+    generation = GenerationConfig(max_examples=EXAMPLES, with_security_parameters=False, database="none")
+    project = ProjectConfig(base_url=service.base_url, generation=generation, continue_on_failure=True)
+    config = SchemathesisConfig(seed=SEED, projects=ProjectsConfig(default=project))
+    schema = schemathesis.openapi.from_dict(document, config=config)
+    signing = SignsAsTracker(service.world.tracker())
+    scopes = {
+        scope
+        for operation in operations_of(document)
+        for required in operation.security
+        for scope in required.get("api_key", ())
+    }
+    carrying = CarriesKey(service.world.bearer(*scopes))
+    for operation in operations_of(document):
+        for required in operation.security:
+            auth = carrying if "api_key" in required else signing
+            schema.auth.set_from_requests(auth).apply_to(method=operation.method, path=operation.path)
+    contract = Contract(document)
+    report = Report()
+    for event in from_schema(schema).execute():
+        _note(event, report, contract)
+    return report
+
+
+def _note(event: Any, report: Report, contract: Contract) -> None:
+    if isinstance(event, events.NonFatalError):
+        report.errors.append(f"{event.label}: {event.info.message}")
+    elif isinstance(event, events.FatalError):
+        raise event.exception
+    elif isinstance(event, events.ScenarioFinished):
+        for case_id, results in event.recorder.checks.items():
+            for result in results:
+                report.checks[result.name] += 1
+                if result.status is Status.FAILURE:
+                    report.failures.append(_told(event, case_id, result))
+        for case_id, interaction in event.recorder.interactions.items():
+            if interaction.response is not None:
+                label = event.recorder.cases[case_id].value.operation.label
+                _hold(label, interaction, report, contract)
+
+
+def _told(event: Any, case_id: str, result: Any) -> str:
+    case = event.recorder.cases[case_id].value
+    failure = result.failure_info.failure
+    return f"{event.phase.value}: {result.name}: {failure.title}: {failure.message}\n{case.as_curl_command()}"
+
+
+def _hold(label: str, interaction: Any, report: Report, contract: Contract) -> None:
+    """Count an exchange, and hold it against the document as all other tests do."""
+    response = interaction.response
+    report.statuses.setdefault(label, Counter())[response.status_code] += 1
+    headers = {name: ", ".join(values) for name, values in response.headers.items()}
+    path = requests.utils.urlparse(response.request.url).path
+    try:
+        contract.check(
+            str(response.request.method), path, response.status_code, headers, response.content or b""
+        )
+    except AssertionError as lie:
+        report.lies.append(str(lie))
+
+
+@pytest.fixture
+def report(new_database: NewDatabase, document: dict[str, Any], tmp_path: Path) -> Report:
+    with LiveService(new_database(), log=tmp_path / "service.log") as service:
+        service.world.vessel("Never seen")
+        found = explore(document, service)
+        # Schemathesis keeps connections open, for which a service that is asked to end waits long.
+        service.kill()
+    return found
+
+
+# One test, as each worker of pytest-xdist that got a part of it would have to do the whole run.
+def test_finds_nothing_and_has_looked_everywhere(report: Report, document: dict[str, Any]):
+    print(f"{report.cases} cases, {report.checks.total()} checks: {dict(report.checks)}")
+    for label, statuses in sorted(report.statuses.items()):
+        print(f"{label}: {dict(sorted(statuses.items()))}")
+    assert report.errors == []
+    assert report.failures == [], "\n\n".join(report.failures)
+    assert report.lies == []
+    assert set(report.checks) >= CHECKS
+    for operation in operations_of(document):
+        answered = report.statuses[str(operation)]
+        assert any(status < 300 for status in answered), str(operation)
+        assert bool(operation.security) == (401 in answered), str(operation)
+        if "requestBody" in operation.described:
+            assert answered.total() >= EXAMPLES, str(operation)
