@@ -4,7 +4,8 @@ Names, identities and call signs are made up. The IMO numbers carry a right chec
 Resolution A.1117(30)) but begin with 3, where today's merchant ships are not; the MMSIs begin with
 the country of the flag (ITU's table of maritime identification digits). The ports are real, and the
 waypoints follow the fairways between them: they were laid out against OpenStreetMap's coastline (©
-OpenStreetMap contributors, ODbL), measured to keep clear of land, and compared with where ships were in a sample of Danish AIS data.
+OpenStreetMap contributors, ODbL), measured to keep clear of land, and compared with where ships were
+in a sample of Danish AIS data.
 """
 
 from dataclasses import dataclass
