@@ -67,7 +67,9 @@ def table() -> str:
     """Return all codes that an answer can carry as a table in Markdown."""
     rows = sorted(HarborError.by_code.values(), key=lambda kind: (kind.status, kind.code))
     lines = "\n".join(f"| {kind.status} | `{kind.code}` | {prose(kind)} |" for kind in rows)
-    return f"## Errors\n\n| status | code | meaning |\n|---|---|---|\n{lines}\n"
+    # Folded in Swagger UI, so that the operations are what a reader meets first.
+    head = "| status | code | meaning |\n|---|---|---|"
+    return f"<details><summary>All error codes</summary>\n\n{head}\n{lines}\n\n</details>\n"
 
 
 def from_framework(exception: HTTPException) -> HarborError:
