@@ -55,7 +55,7 @@ class TestEveryOperation:
     def test_has_an_id_of_its_own(self, document: Document):
         names = Counter(operation.described.get("operationId", "") for operation in operations_of(document))
         assert [name for name, times in names.items() if times > 1] == []
-        assert [name for name in names if not re.fullmatch(r"[a-z]+(_[a-z]+)+", name)] == []
+        assert [name for name in names if not re.fullmatch(r"[a-z]+([A-Z][a-z]+)+", name)] == []
 
     def test_says_who_may_call_it(self, document: Document):
         assert [str(each) for each in operations_of(document) if "security" not in each.described] == []

@@ -15,7 +15,7 @@ class Health(MethodView):
     @auth.public
     @blueprint.response(200, HealthSchema, description="The service and its database answer.")
     @blueprint.raises(errors.Unavailable)
-    @blueprint.doc(operationId="get_health")
+    @blueprint.doc(operationId="getHealth")
     def get(self) -> dict[str, str]:
         """Check the service and its database.
 
@@ -29,7 +29,7 @@ class Health(MethodView):
 class Live(MethodView):
     @auth.public
     @blueprint.response(200, HealthSchema, description="The process answers.")
-    @blueprint.doc(operationId="get_liveness")
+    @blueprint.doc(operationId="getLiveness")
     def get(self) -> dict[str, str]:
         """Check the process.
 
@@ -43,7 +43,7 @@ class Ready(MethodView):
     @auth.public
     @blueprint.response(200, HealthSchema, description="Send requests here.")
     @blueprint.raises(errors.Unavailable, errors.MigrationsPending)
-    @blueprint.doc(operationId="get_readiness")
+    @blueprint.doc(operationId="getReadiness")
     def get(self) -> dict[str, str]:
         """Check readiness.
 

@@ -27,7 +27,7 @@ class Positions(MethodView):
     @blueprint.alt_response(
         202, schema=VerdictSchema, description="Held in quarantine for the operator.", success=True
     )
-    @blueprint.doc(operationId="post_position")
+    @blueprint.doc(operationId="postPosition")
     def post(self, fix: Fix) -> tuple[object, int]:
         """Post a signed fix.
 

@@ -24,7 +24,7 @@ class Vessels(MethodView):
     @auth.requires_key("vessels:read")
     @limits.by_key
     @blueprint.response(200, VesselFeatureCollectionSchema, content_type=MEDIA_TYPE, description="The fleet.")
-    @blueprint.doc(operationId="list_vessels")
+    @blueprint.doc(operationId="listVessels")
     def get(self) -> dict[str, Any]:
         """List the fleet.
 
@@ -45,7 +45,7 @@ class VesselById(MethodView):
     @limits.by_key
     @blueprint.response(200, VesselFeatureSchema, content_type=MEDIA_TYPE, description="The vessel.")
     @blueprint.raises(errors.NotFound)
-    @blueprint.doc(operationId="get_vessel")
+    @blueprint.doc(operationId="getVessel")
     def get(self, vessel_id: int) -> dict[str, Any]:
         """Get one vessel.
 
