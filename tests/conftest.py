@@ -1,5 +1,6 @@
 """The world of the tests: a real PostgreSQL, migrated by Alembic, and a database for each worker."""
 
+import json
 import os
 import shutil
 import signal
@@ -7,13 +8,16 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from flask import Flask
 from tests.checked_client import CheckedClient
+from tests.contract.operations import operations_of
 from tests.factories import MASTER_KEY, World
 from tests.live_service import LiveService
+from tests.openapi_check import SEEN
 
 from harbor_api import migrations
 from harbor_api.app import create_app
@@ -54,6 +58,35 @@ def pytest_configure(config: pytest.Config) -> None:
     template = Database(_url_of(_TEMPLATE))
     migrations.upgrade(template)
     template.dispose()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand what this worker's traffic has met to the process that started it."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["seen"] = sorted(SEEN)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Gather what a worker's traffic has met."""
+    SEEN.update(tuple(each) for each in getattr(node, "workeroutput", {}).get("seen", ()))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Tell how much of the document the whole run has met; a promise that nothing met fails it."""
+    document = json.loads((Path(__file__).parents[1] / "openapi" / "harbor-api.json").read_text())
+    promised = {
+        (operation.described["operationId"], int(status))
+        for operation in operations_of(document)
+        for status in operation.described["responses"]
+    }
+    met = len(promised & SEEN)
+    terminalreporter.write_line(f"{met} of {len(promised)} documented (operation, status) pairs were seen")
+    whole = config.args == config.getini("testpaths") and not config.option.keyword
+    if whole and met < len(promised) and not terminalreporter.stats.get("failed"):
+        for operation, status in sorted(promised - SEEN):
+            terminalreporter.write_line(f"never seen: {operation} {status}", red=True)
+        terminalreporter._session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def _url_of(database: str) -> str:

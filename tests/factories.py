@@ -53,11 +53,19 @@ class World:
         with self.database.unit_of_work() as unit_of_work:
             return vessels.register(unit_of_work, VesselDetails(name=name, **details))
 
-    def tracker(self, vessel: Vessel | None = None) -> SigningTracker:
+    def tracker(self, vessel: Vessel | None = None, *, test: bool = False) -> SigningTracker:
         vessel = vessel or self.vessel()
         with self.database.unit_of_work() as unit_of_work:
-            tracker = unit_of_work.trackers.add(vessel_id=vessel.id, label="bridge")
+            tracker = unit_of_work.trackers.add(vessel_id=vessel.id, label="bridge", test=test)
         return SigningTracker(tracker, derive_secret(MASTER_KEY, tracker.id, tracker.generation))
+
+    def disabled_tracker(self) -> SigningTracker:
+        signing = self.tracker()
+        with self.database.unit_of_work() as unit_of_work:
+            unit_of_work._connection.exec_driver_sql(
+                "UPDATE trackers SET disabled_at = now() WHERE id = %s", (signing.tracker.number,)
+            )
+        return signing
 
     def key(self, *scopes: str, requests_per_minute: int = 1_000_000, **rest: Any) -> tuple[ApiKey, str]:
         with self.database.unit_of_work() as unit_of_work:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ from typing import Any
 import httpx
 import psutil
 from tests.factories import MASTER_KEY, World
+from tests.openapi_check import Contract
 
 from harbor_api import migrations
 from harbor_api.database import Database
@@ -92,6 +94,14 @@ class LiveService:
             **{f"HARBOR_{name.upper()}": str(value) for name, value in settings.items()},
         }
         self._process: subprocess.Popen[bytes] | None = None
+        self._contract: Contract | None = None
+        # No connection is kept: tests kill what is at its other end.
+        self.http = httpx.Client(
+            base_url=self.base_url,
+            timeout=30,
+            limits=httpx.Limits(max_keepalive_connections=0),
+            event_hooks={"response": [self._check]},
+        )
 
     def start(self) -> None:
         """Start the service and wait until it answers."""
@@ -113,6 +123,16 @@ class LiveService:
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     raise AssertionError(f"did not start: {self.log()}") from None
                 time.sleep(0.05)
+
+    def check(self, method: str, path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Raise Lie where a response is not what the service's own document says."""
+        if self._contract is None:
+            self._contract = Contract(httpx.get(f"{self.base_url}/openapi.json").json())
+        self._contract.check(method, path, status, headers, body)
+
+    def _check(self, response: httpx.Response) -> None:
+        request = response.request
+        self.check(request.method, request.url.path, response.status_code, response.headers, response.read())
 
     def kill(self) -> None:
         """End all its processes at once, as a power cut would."""
@@ -154,4 +174,5 @@ class LiveService:
     ) -> None:
         self._end(signal.SIGTERM)
         self._end(signal.SIGKILL)
+        self.http.close()
         self._database.dispose()

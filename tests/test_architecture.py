@@ -9,7 +9,19 @@ SOURCE = Path(__file__).parents[1] / "src" / "harbor_api"
 EVERYWHERE = {"entities", "errors", "__init__"}
 ARROWS = {
     "app": {"resources", "api", "auth", "limits", "logs", "problems", "database", "settings"},
-    "cli": {"app", "clients", "database", "embedded", "logs", "migrations", "services", "settings", "cli"},
+    "cli": {
+        "app",
+        "cli",
+        "clients",
+        "database",
+        "embedded",
+        "logs",
+        "migrations",
+        "problems",
+        "schemas",
+        "services",
+        "settings",
+    },
     "clients": {"clients", "services"},
     "resources": {"api", "auth", "limits", "schemas", "services", "database", "migrations"},
     "auth": {"api", "documentation", "services"},

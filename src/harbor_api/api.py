@@ -10,6 +10,7 @@ import orjson
 from flask import Flask, Response, current_app, request
 from flask.json.provider import JSONProvider
 from flask.views import MethodView
+from gunicorn.http.errors import ParseException
 from marshmallow import Schema
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter, ValidationError
@@ -24,7 +25,13 @@ from harbor_api.schemas.problems import MEDIA_TYPE, ProblemSchema
 from harbor_api.settings import Settings
 
 # Any operation can fail like this, whatever it does.
-_EVERYWHERE = (errors.InvalidParameter, errors.InternalError)
+_EVERYWHERE = (
+    errors.BadRequest,
+    errors.InvalidParameter,
+    errors.URITooLong,
+    errors.HeadersTooLarge,
+    errors.InternalError,
+)
 HEADERS = {
     "X-Request-Id": {
         "description": "Identifies this exchange in the service's logs: the caller's own "
@@ -240,6 +247,7 @@ class Api(flask_smorest.Api):
     def _register_error_handlers(self) -> None:
         self._app.register_error_handler(HarborError, problems.handle_domain)
         self._app.register_error_handler(HTTPException, problems.handle_framework)
+        self._app.register_error_handler(ParseException, problems.handle_broken_body)
         self._app.register_error_handler(Exception, problems.handle_unexpected)
 
     def _register_responses(self) -> None:

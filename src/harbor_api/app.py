@@ -67,7 +67,7 @@ def _about() -> dict[str, Any]:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         # Relative: the document is right wherever the service is reached.
-        "servers": [{"url": "/", "description": "The service that serves this document"}],
+        "servers": [{"url": "/", "description": "This service"}],
     }
 
 

@@ -85,26 +85,32 @@ def requires_key(scope: str) -> Callable[[View], View]:
     return decorator
 
 
-def requires_signature(view: View) -> View:
-    """Let only trackers call a view that signed the raw body; the tracker is left in ``g.tracker``."""
+def requires_signature(*, explain: bool = False) -> Callable[[View], View]:
+    """Let only trackers call a view that signed the raw body; the tracker is left in ``g.tracker``.
 
-    @wraps(view)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        g.tracker = _signing_tracker()
-        api.refuse_unknown_query()
-        return view(*args, **kwargs)
+    With ``explain`` a tracker under test is told what it had to sign, where it signed wrong.
+    """
 
-    return documented(
-        cast("View", wrapper),
-        security=[{"webhook_id": [], "webhook_timestamp": [], "webhook_signature": []}],
-        errors=(
-            errors.SignatureMissing,
-            errors.SignatureInvalid,
-            errors.TimestampOutOfTolerance,
-            errors.TrackerDisabled,
-            errors.Unavailable,
-        ),
-    )
+    def decorator(view: View) -> View:
+        @wraps(view)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            g.tracker = _signing_tracker(explain=explain)
+            api.refuse_unknown_query()
+            return view(*args, **kwargs)
+
+        return documented(
+            cast("View", wrapper),
+            security=[{"webhook_id": [], "webhook_timestamp": [], "webhook_signature": []}],
+            errors=(
+                errors.SignatureMissing,
+                errors.SignatureInvalid,
+                errors.TimestampOutOfTolerance,
+                errors.TrackerDisabled,
+                errors.Unavailable,
+            ),
+        )
+
+    return decorator
 
 
 def _presented_key() -> ApiKey:
@@ -121,13 +127,13 @@ def _presented_key() -> ApiKey:
         raise
 
 
-def _signing_tracker() -> Tracker:
+def _signing_tracker(*, explain: bool) -> Tracker:
     master_key = api.settings().require_master_key()
     signed = {name: request.headers.get(f"webhook-{name}", "") for name in ("id", "timestamp", "signature")}
     try:
         message = trackers.read_headers(**signed, body=request.get_data(cache=True), now=datetime.now(UTC))
         with api.database().statement() as unit_of_work:
-            return trackers.authenticate(unit_of_work, message, master_key=master_key)
+            return trackers.authenticate(unit_of_work, message, master_key=master_key, explain=explain)
     except (errors.SignatureMissing, errors.SignatureInvalid, errors.TimestampOutOfTolerance) as error:
         error.headers["WWW-Authenticate"] = _WEBHOOK
         raise

@@ -94,13 +94,17 @@ class VesselOnMap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracker:
-    """A device that signs fixes for one vessel. The previous generation of its key may still hold."""
+    """A device that signs fixes for one vessel. The previous generation of its key may still hold.
+
+    One marked as ``test`` is told by the check what is wrong with its signatures.
+    """
 
     number: int
     vessel_id: int
     label: str
     generation: int
     previous_valid_until: datetime | None = None
+    test: bool = False
     disabled_at: datetime | None = None
 
     @property

@@ -6,7 +6,7 @@ docstring is what the OpenAPI document tells a developer about its code.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,14 @@ class HarborError(Exception):
         *,
         faults: Sequence[Fault] = (),
         headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail or self.title)
         self.detail = detail or self.title
         self.faults = tuple(faults)
         self.headers = dict(headers or {})
+        # Members of its own that a problem document may have beside the standard ones (RFC 9457, 3.2).
+        self.members = dict(members or {})
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -135,6 +138,12 @@ class BodyTooLarge(HarborError):
     status, code, title = 413, "body_too_large", "Body too large"
 
 
+class URITooLong(HarborError):
+    """The request line, with the path and its query, is longer than 4,094 bytes."""
+
+    status, code, title = 414, "uri_too_long", "URI too long"
+
+
 class UnsupportedMediaType(HarborError):
     """The body is not sent as ``application/json``."""
 
@@ -154,6 +163,12 @@ class NoFix(HarborError):
     status, code, title = 422, "no_fix", "No fix"
 
 
+class HeadersTooLarge(HarborError):
+    """There are more than 100 header fields, or one is longer than 8,190 bytes."""
+
+    status, code, title = 431, "headers_too_large", "Header fields too large"
+
+
 class RateLimited(HarborError):
     """The key or tracker has used up its requests; ``Retry-After`` says when the next one is free."""
 
@@ -167,8 +182,8 @@ class InternalError(HarborError):
 
 
 class Unavailable(HarborError):
-    """The database does not answer or the service is overloaded. Nothing was stored; try again after
-    ``Retry-After`` seconds."""
+    """The database does not answer or the service is overloaded. Take nothing for stored, and try again
+    after ``Retry-After`` seconds: sending a fix twice is safe."""
 
     status, code, title = 503, "unavailable", "Service unavailable"
 

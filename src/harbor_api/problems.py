@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 import structlog
 from flask import Response, g, request
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
 from harbor_api import errors
@@ -17,6 +18,7 @@ _FRAMEWORK: dict[int, type[HarborError]] = {
     404: errors.NotFound,
     405: errors.MethodNotAllowed,
     413: errors.BodyTooLarge,
+    414: errors.URITooLong,
     415: errors.UnsupportedMediaType,
     429: errors.RateLimited,
 }
@@ -55,7 +57,7 @@ def document(error: HarborError, *, instance: str, request_id: str) -> dict[str,
             }
             for fault in error.faults
         ]
-    return members
+    return members | error.members
 
 
 def prose(kind: type[HarborError]) -> str:
@@ -95,6 +97,11 @@ def handle_domain(error: HarborError) -> Response:
 def handle_framework(exception: HTTPException) -> Response:
     """Render an error that the framework raised."""
     return render(from_framework(exception))
+
+
+def handle_broken_body(_: ParseException) -> Response:
+    """Render what gunicorn finds only when the body is read: chunks that are none."""
+    return render(errors.BadRequest("The chunks of the body are not as HTTP/1.1 says"))
 
 
 def handle_unexpected(exception: Exception) -> Response:

@@ -4,6 +4,7 @@ from sqlalchemy import (
     ARRAY,
     REAL,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -72,6 +73,7 @@ trackers = Table(
     Column("label", Text, nullable=False),
     Column("generation", Integer, nullable=False, server_default=text("1")),
     Column("previous_valid_until", Time),
+    Column("test", Boolean, nullable=False, server_default=text("false")),
     Column("disabled_at", Time),
     Column("created_at", Time, nullable=False, server_default=func.now()),
     # Serves "the trackers of this vessel".

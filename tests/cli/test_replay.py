@@ -10,7 +10,6 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
 import pytest
 from sqlalchemy import text
 from tests.live_service import LiveService
@@ -59,7 +58,7 @@ def _read_independently(file: Path) -> dict[str, tuple[datetime, float, float]]:
 
 
 def _fleet(service: LiveService) -> dict[str, tuple[datetime, float, float]]:
-    answer = httpx.get(f"{service.base_url}/api/v1/vessels", headers=service.world.bearer(), timeout=30)
+    answer = service.http.get("/api/v1/vessels", headers=service.world.bearer())
     return {
         feature["properties"]["mmsi"]: (
             datetime.fromisoformat(feature["properties"]["recorded_at"]),

@@ -78,6 +78,7 @@ def _with_signatures(operation: Operation, world: World) -> Iterator[tuple[str, 
     tracker = world.tracker()
     right = _signed(operation, tracker)
     yield "rightly signed", right, None
+    yield "rightly signed by a tracker that is disabled", _signed(operation, world.disabled_tracker()), 403
     for name in right:
         yield f"without {name}", {other: value for other, value in right.items() if other != name}, 401
     yield (

@@ -25,6 +25,15 @@ class Operation:
         return list(self.described.get("security", []))
 
     @property
+    def headers(self) -> dict[str, str]:
+        """Return the headers that the operation requires beside its authentication."""
+        return {
+            parameter["name"]: str(_a_value(parameter))
+            for parameter in self.parameters
+            if parameter["in"] == "header" and parameter.get("required")
+        }
+
+    @property
     def url(self) -> str:
         """Return a URL that the path matches: where a parameter has no example, its least value."""
         url = self.path

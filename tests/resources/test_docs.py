@@ -76,6 +76,7 @@ def test_a_frontend_developer_authorises_and_sees_the_vessels(live_service: Live
         page.goto(f"{live_service.base_url}/docs#/vessels/listVessels")
         expect(page.locator("#operations-vessels-listVessels button.execute")).to_be_visible(timeout=15_000)
         _run_list_vessels(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
         browser.close()
     assert {urlsplit(url).netloc for url in asked if url.startswith("http")} == {
         urlsplit(live_service.base_url).netloc

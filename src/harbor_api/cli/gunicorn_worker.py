@@ -1,12 +1,24 @@
-"""gunicorn's gevent worker, taught to let go of idle connections when it is told to end."""
+"""gunicorn's gevent worker, taught two things: to let go of idle connections when it is told to end, and
+to refuse what is not HTTP in the words of the rest of the service."""
 
+import re
 import time
+import uuid
+from contextlib import suppress
+from email.utils import formatdate
+from http import HTTPStatus
 from typing import Any
 
 import gevent
+import orjson
+from gunicorn.http import errors as parsing
 from gunicorn.workers.ggevent import GeventWorker
 
 _IDLE_S = 0.5
+# How long, and for how much, a client that is refused is listened to, so that it reads why: a socket
+# that is closed with bytes unread takes the answer back.
+_LINGER_S = 2
+_LINGER_BYTES = 1 << 20
 
 
 class _IdleWait(gevent.Timeout):
@@ -53,6 +65,21 @@ class Worker(GeventWorker):
         super().handle_exit(sig, frame)
         gevent.spawn(self._let_go)
 
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:  # noqa: ARG002 - gunicorn's signature
+        """Answer a request that never reached the application with a problem document."""
+        request_id = uuid.uuid4().hex
+        if isinstance(exc, parsing.ParseException):
+            self.log.warning("refused before the application: %r, request_id %s", exc, request_id)
+        else:
+            self.log.error("failed before the application, request_id %s", request_id, exc_info=exc)
+        path = str(getattr(req, "path", None) or "/")
+        with suppress(OSError), gevent.Timeout(_LINGER_S, exception=False):
+            client.sendall(_problem(exc, path, request_id))
+            client.shutdown(1)
+            unread = _LINGER_BYTES
+            while unread > 0 and (received := client.recv(65_536)):
+                unread -= len(received)
+
     def _let_go(self) -> None:
         # One that is in use gets its last answer with "Connection: close" first, or falls idle.
         while True:
@@ -60,3 +87,31 @@ class Worker(GeventWorker):
                 if wait.is_idle:
                     wait.end_now()
             gevent.sleep(_IDLE_S / 2)
+
+
+def _problem(exc: BaseException, path: str, request_id: str) -> bytes:
+    # Imported in the worker, once gevent has patched it.
+    from harbor_api import errors, problems  # noqa: PLC0415 - see above
+    from harbor_api.schemas.problems import MEDIA_TYPE  # noqa: PLC0415 - see above
+
+    # What is wrong is in the class's name; its message would echo what the client sent.
+    what = re.sub(r"(?<!^)(?=[A-Z][a-z])", " ", type(exc).__name__).capitalize()
+    error: errors.HarborError
+    if isinstance(exc, parsing.LimitRequestLine):
+        error = errors.URITooLong()
+    elif isinstance(exc, parsing.LimitRequestHeaders):
+        error = errors.HeadersTooLarge()
+    elif isinstance(exc, parsing.ParseException):
+        error = errors.BadRequest(f"This is not HTTP/1.1 as it should be: {what}")
+    else:
+        error = errors.InternalError("The service failed; quote the request id to the operator")
+    body = orjson.dumps(problems.document(error, instance=path, request_id=request_id))
+    head = (
+        f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",
+        f"Date: {formatdate(usegmt=True)}",
+        "Connection: close",
+        f"Content-Type: {MEDIA_TYPE}",
+        f"Content-Length: {len(body)}",
+        f"X-Request-Id: {request_id}",
+    )
+    return "\r\n".join((*head, "", "")).encode() + body

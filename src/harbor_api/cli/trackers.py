@@ -15,13 +15,14 @@ def command() -> None:
 @command.command()
 @click.argument("vessel_id", type=click.IntRange(1, 2**31 - 1))
 @click.option("--label", default="", help="What people call it: where it is mounted, its serial.")
-def add(vessel_id: int, label: str) -> None:
+@click.option("--test", is_flag=True, help="Under development: the check tells it what it signed wrong.")
+def add(vessel_id: int, label: str, *, test: bool) -> None:
     """Register a tracker for VESSEL_ID and print its id and its secret, which is shown only now."""
     settings = read_settings()
     master_key = settings.require_master_key()
     with open_database(settings) as database, database.unit_of_work() as unit_of_work:
         unit_of_work.vessels.on_map(vessel_id)
-        tracker = unit_of_work.trackers.add(vessel_id=vessel_id, label=label)
+        tracker = unit_of_work.trackers.add(vessel_id=vessel_id, label=label, test=test)
     click.echo(f"tracker {tracker.id}")
     click.echo(f"secret  {derive_secret(master_key, tracker.id, tracker.generation)}")
 

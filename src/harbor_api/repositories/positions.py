@@ -13,6 +13,14 @@ _MOTION_NAMES = ("lat", "lon", "sog", "cog", "heading", "nav_status", "accuracy_
 _MOTION = ", ".join(_MOTION_NAMES)
 
 
+# The columns of a fix as JSON hands it over, with the types of the table.
+_INPUT = (
+    "vessel_id integer, tracker_id integer, recorded_at timestamptz, received_at timestamptz, "
+    "lat float8, lon float8, sog real, cog real, heading real, nav_status smallint, accuracy_m real, "
+    "battery_v real"
+)
+
+
 def _of(relation: str) -> str:
     return ", ".join(f"{relation}.{name}" for name in _MOTION_NAMES)
 
@@ -33,10 +41,7 @@ _RECORD = text(
     f"""
 WITH input AS MATERIALIZED (
     SELECT *
-    FROM json_to_recordset(:fixes) AS fix (
-        ord integer, vessel_id integer, tracker_id integer, recorded_at timestamptz,
-        received_at timestamptz, lat float8, lon float8, sog real, cog real, heading real,
-        nav_status smallint, accuracy_m real, battery_v real)
+    FROM json_to_recordset(:fixes) AS fix (ord integer, {_INPUT})
 ), first_of_key AS MATERIALIZED (
     SELECT DISTINCT ON (vessel_id, recorded_at, tracker_id) *
     FROM input
@@ -87,6 +92,23 @@ ORDER BY input.ord
 """  # noqa: S608 - only names of columns are put in, none from a caller
 ).bindparams(bindparam("fixes"))
 
+# What `_RECORD` would say of one fix, as long as nobody else stores one meanwhile.
+_FORESEE = text(
+    f"""
+SELECT
+    earlier.seq IS NULL AS stored,
+    CASE
+        WHEN earlier.seq IS NULL
+            THEN (input.recorded_at, input.tracker_id) > (latest.recorded_at, latest.tracker_id)
+        ELSE (earlier.recorded_at, earlier.tracker_id) = (latest.recorded_at, latest.tracker_id)
+    END IS NOT FALSE AS latest,
+    ({_of("input")}) IS DISTINCT FROM ({_of("earlier")}) AS differs
+FROM json_to_record(:fix) AS input ({_INPUT})
+LEFT JOIN positions AS earlier USING (vessel_id, recorded_at, tracker_id)
+LEFT JOIN latest_positions AS latest USING (vessel_id)
+"""  # noqa: S608 - only names of columns are put in, none from a caller
+).bindparams(bindparam("fix"))
+
 _QUARANTINE = text("""
 INSERT INTO quarantine (vessel_id, recorded_at, tracker_id, received_at, reason, fix)
 VALUES (:vessel_id, :recorded_at, :tracker_id, :received_at, :reason, CAST(:fix AS jsonb))
@@ -118,6 +140,13 @@ class Positions:
             else Verdict(verdict="duplicate", latest=row.latest, differs=row.differs)
             for row in rows
         ]
+
+    def foresee(self, arrival: Arrival) -> Verdict:
+        """Return the verdict that a fix would get now, and store nothing."""
+        row = self._connection.execute(_FORESEE, {"fix": _as_json(_row(arrival))}).one()
+        if row.stored:
+            return Verdict(verdict="stored", latest=row.latest)
+        return Verdict(verdict="duplicate", latest=row.latest, differs=row.differs)
 
     def quarantine(self, arrival: Arrival, reason: str) -> Verdict:
         """Hold a fix back, with the reason, where it is neither lost nor on the map."""

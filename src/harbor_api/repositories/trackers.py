@@ -31,9 +31,9 @@ class Trackers:
         )
         return [_tracker(row) for row in rows]
 
-    def add(self, *, vessel_id: int, label: str) -> Tracker:
+    def add(self, *, vessel_id: int, label: str, test: bool = False) -> Tracker:
         """Register a tracker for a vessel that exists; its key starts at generation 1."""
-        row = self._connection.execute(_ADD, {"vessel_id": vessel_id, "label": label}).one()
+        row = self._connection.execute(_ADD, {"vessel_id": vessel_id, "label": label, "test": test}).one()
         return _tracker(row)
 
 
@@ -44,5 +44,6 @@ def _tracker(row: Row[tuple[object, ...]]) -> Tracker:
         label=row.label,
         generation=row.generation,
         previous_valid_until=row.previous_valid_until,
+        test=row.test,
         disabled_at=row.disabled_at,
     )

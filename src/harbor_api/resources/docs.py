@@ -17,7 +17,7 @@ _SERVED = {"swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"}
 _ASSETS_MAX_AGE_S = 86_400
 # Scripts only from here and never inline. Swagger UI draws its icons as data: images.
 _CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 

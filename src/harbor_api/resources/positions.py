@@ -8,7 +8,7 @@ from flask.views import MethodView
 from harbor_api import auth, limits
 from harbor_api.api import Blueprint, database, settings
 from harbor_api.entities import Fix
-from harbor_api.schemas.positions import FixSchema, VerdictSchema
+from harbor_api.schemas.positions import FixSchema, ForecastSchema, VerdictSchema
 from harbor_api.services import positions
 
 blueprint = Blueprint("positions", __name__, description="Signed fixes from trackers.", url_prefix="/api/v1")
@@ -17,7 +17,7 @@ _STATUS = {"stored": 201, "duplicate": 200, "quarantined": 202}
 
 @blueprint.route("/positions")
 class Positions(MethodView):
-    @auth.requires_signature
+    @auth.requires_signature()
     @limits.by_tracker
     @blueprint.arguments(FixSchema)
     @blueprint.response(201, VerdictSchema, description="Stored: the fix is durable.")
@@ -45,3 +45,28 @@ class Positions(MethodView):
                 future_tolerance=timedelta(seconds=settings().future_tolerance_s),
             )
         return verdict, _STATUS[verdict.verdict]
+
+
+@blueprint.route("/positions/check")
+class PositionCheck(MethodView):
+    @auth.requires_signature(explain=True)
+    @limits.by_tracker
+    @blueprint.arguments(FixSchema)
+    @blueprint.response(200, ForecastSchema, description="What would become of the fix.")
+    @blueprint.doc(operationId="checkPosition")
+    def post(self, fix: Fix) -> object:
+        """Check a signed fix without storing it.
+
+        Takes what `POST /api/v1/positions` takes, signed the same way, answers the same errors and
+        stores nothing: for the workbench. For a tracker that the operator has marked as one under test,
+        a `signature_invalid` carries `expected`: the bytes that the signature had to cover, and what
+        went wrong where it is a usual mistake.
+        """
+        with database().statement() as unit_of_work:
+            return positions.foresee(
+                unit_of_work,
+                g.tracker,
+                fix,
+                now=datetime.now(UTC),
+                future_tolerance=timedelta(seconds=settings().future_tolerance_s),
+            )

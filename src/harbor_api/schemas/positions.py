@@ -114,17 +114,9 @@ def _is(value: object, sentinel: int) -> bool:
     return type(value) in {int, float} and value == sentinel
 
 
-class VerdictSchema(Schema):
-    """What became of a fix. After any of these the tracker may erase it."""
+class _OutcomeSchema(Schema):
+    """What a verdict and its forecast have in common."""
 
-    verdict = String(
-        required=True,
-        validate=OneOf(["stored", "duplicate", "quarantined"]),
-        metadata={
-            "description": "`stored`: durable now. `duplicate`: it already was. `quarantined`: held "
-            "back for the operator, neither lost nor on the map."
-        },
-    )
     latest = Boolean(
         required=True,
         metadata={"description": "Whether this fix is now the vessel's latest position."},
@@ -146,3 +138,33 @@ class VerdictSchema(Schema):
     @post_dump
     def _leave_out_what_does_not_apply(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         return {name: value for name, value in data.items() if value is not None}
+
+
+class VerdictSchema(_OutcomeSchema):
+    """What became of a fix. After any of these the tracker may erase it."""
+
+    verdict = String(
+        required=True,
+        validate=OneOf(["stored", "duplicate", "quarantined"]),
+        metadata={
+            "description": "`stored`: durable now. `duplicate`: it already was. `quarantined`: held "
+            "back for the operator, neither lost nor on the map."
+        },
+    )
+
+    class Meta:
+        fields = ("verdict", "latest", "differs", "reason")
+
+
+class ForecastSchema(_OutcomeSchema):
+    """What would become of a fix. Nothing was stored: the tracker must keep it."""
+
+    would_be = String(
+        attribute="verdict",
+        required=True,
+        validate=OneOf(["stored", "duplicate", "quarantined"]),
+        metadata={"description": "The `verdict` that the fix would get if it were posted now."},
+    )
+
+    class Meta:
+        fields = ("would_be", "latest", "differs", "reason")

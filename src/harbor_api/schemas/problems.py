@@ -22,6 +22,38 @@ class FaultSchema(Schema):
     detail = String(required=True, metadata={"examples": ["Must be from -90 to 90."], "minLength": 1})
 
 
+class SignedBytesSchema(Schema):
+    """The bytes that a signature had to cover, to be compared with those that the tracker signed."""
+
+    base64 = String(
+        required=True,
+        metadata={
+            "description": "`webhook-id`, a dot, `webhook-timestamp`, a dot and the body as they arrived, "
+            "in base64; of more than 4,096 bytes the first 4,096.",
+            "examples": ["dHJrXzAwMDEtMS4xNzY3MzIzMDQ1Lnt9"],
+        },
+    )
+    length = Whole(
+        required=True, validate=Range(min=0), metadata={"description": "Of all of them.", "examples": [24]}
+    )
+    sha256 = String(
+        required=True,
+        metadata={
+            "description": "Of all of them, in hexadecimal.",
+            "pattern": "^[0-9a-f]{64}$",
+            "examples": ["6c8cc2e0b56ae57d8a9a1d34c9e6ad9b5d4c3c6b4ad8c5b8bd5fd9d0fbe7c0ad"],
+        },
+    )
+    hint = String(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "The mistake that the signature was made with, where it is a usual one.",
+            "examples": ["The secret's text was the key; decode what follows whsec_ from base64 first."],
+        },
+    )
+
+
 class ProblemSchema(Schema):
     """An error. Programs decide by `status` and `code`; `detail` is for people and may change."""
 
@@ -59,3 +91,10 @@ class ProblemSchema(Schema):
         },
     )
     errors = List(Nested(FaultSchema), metadata={"description": "Each thing that is wrong."})
+    expected = Nested(
+        SignedBytesSchema,
+        metadata={
+            "description": "Only of `signature_invalid` from `/api/v1/positions/check`, for a tracker that "
+            "the operator has marked as one under test."
+        },
+    )

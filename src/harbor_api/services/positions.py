@@ -45,6 +45,22 @@ def accept(
     return verdict
 
 
+def foresee(
+    unit_of_work: "UnitOfWork",
+    tracker: Tracker,
+    fix: Fix,
+    *,
+    now: datetime,
+    future_tolerance: timedelta,
+) -> Verdict:
+    """Tell what ``accept`` would do with a fix, without doing it."""
+    reason = doubt(fix, now=now, future_tolerance=future_tolerance)
+    if reason is not None:
+        return Verdict(verdict="quarantined", reason=reason)
+    arrival = Arrival(vessel_id=tracker.vessel_id, tracker_id=tracker.number, received_at=now, fix=fix)
+    return unit_of_work.positions.foresee(arrival)
+
+
 def is_stale(recorded_at: datetime | None, *, now: datetime, stale_after: timedelta) -> bool:
     """Tell whether a vessel has not been heard of for longer than the threshold, or never."""
     return recorded_at is None or now - recorded_at > stale_after

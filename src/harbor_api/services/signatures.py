@@ -9,11 +9,25 @@ import base64
 import binascii
 import hashlib
 import hmac
+from dataclasses import dataclass
+from datetime import datetime
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - it marks secrets and is none
 SIGNATURE_VERSION = "v1"
 MAX_SIGNATURES = 4
 _HKDF_SALT = b"harbor/tracker-hmac/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class SignedMessage:
+    """A request that claims to come from a tracker, its headers well formed but not yet believed."""
+
+    tracker_id: str
+    id: str
+    timestamp: str
+    signature: str
+    body: bytes
+    received_at: datetime
 
 
 def derive_secret(master_key: bytes, tracker_id: str, generation: int) -> str:

@@ -1,7 +1,6 @@
 """Who signed a request: from three headers and a body to a tracker."""
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,8 @@ from harbor_api.errors import (
     TimestampOutOfTolerance,
     TrackerDisabled,
 )
-from harbor_api.services import signatures
+from harbor_api.services import diagnosis, signatures
+from harbor_api.services.signatures import SignedMessage
 
 if TYPE_CHECKING:
     from harbor_api.database import UnitOfWork
@@ -20,18 +20,6 @@ if TYPE_CHECKING:
 TOLERANCE_S = 300
 _MESSAGE_ID = re.compile(r"(trk_[0-9]{4,10})-[A-Za-z0-9_-]{1,64}", re.ASCII)
 _TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class SignedMessage:
-    """A request that claims to come from a tracker, its headers well formed but not yet believed."""
-
-    tracker_id: str
-    id: str
-    timestamp: str
-    signature: str
-    body: bytes
-    received_at: datetime
 
 
 def read_headers(*, id: str, timestamp: str, signature: str, body: bytes, now: datetime) -> SignedMessage:  # noqa: A002 - the header's own name
@@ -55,27 +43,27 @@ def read_headers(*, id: str, timestamp: str, signature: str, body: bytes, now: d
     return SignedMessage(identity[1], id, timestamp, signature, body, now)
 
 
-def authenticate(unit_of_work: "UnitOfWork", message: SignedMessage, *, master_key: bytes) -> Tracker:
+def authenticate(
+    unit_of_work: "UnitOfWork", message: SignedMessage, *, master_key: bytes, explain: bool = False
+) -> Tracker:
     """Return the tracker that signed the message; SignatureInvalid or TrackerDisabled otherwise.
 
     An unknown tracker gets the answer of a wrong signature, after the same work, so that nobody can
-    find out which numbers exist.
+    find out which numbers exist. With ``explain`` a tracker under test is told what it had to sign.
     """
     number = tracker_number(message.tracker_id)
     tracker = unit_of_work.trackers.find(number) if number is not None else None
     generations = _valid_generations(tracker, message.received_at) if tracker else [0]
+    secrets = [signatures.derive_secret(master_key, message.tracker_id, each) for each in generations]
     signed = [
-        signatures.verify(
-            signatures.derive_secret(master_key, message.tracker_id, generation),
-            message.id,
-            message.timestamp,
-            message.body,
-            message.signature,
-        )
-        for generation in generations
+        signatures.verify(secret, message.id, message.timestamp, message.body, message.signature)
+        for secret in secrets
     ]
     if tracker is None or not any(signed):
-        raise SignatureInvalid("No signature fits the headers and the body as they arrived")
+        error = SignatureInvalid("No signature fits the headers and the body as they arrived")
+        if explain and tracker is not None and tracker.test:
+            error.members["expected"] = diagnosis.expected(message, secrets)
+        raise error
     if tracker.disabled_at is not None:
         raise TrackerDisabled
     return tracker
