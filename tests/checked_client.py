@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
-from tests.openapi_check import Contract
+from tests.openapi_check import Contract, Lie
 
 
 class CheckedClient(FlaskClient):
@@ -20,6 +20,9 @@ class CheckedClient(FlaskClient):
     def open(self, *args: Any, **kwargs: Any) -> Any:
         response = super().open(*args, **kwargs)
         request = response.request
+        names = [name.lower() for name, _ in response.headers]
+        if len(set(names)) < len(names):
+            raise Lie(f"{request.path}: a header is sent twice: {sorted(names)}")
         self.contract.check(
             request.method, request.path, response.status_code, dict(response.headers), response.data
         )

@@ -10,6 +10,11 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 _DOCUMENT = "urn:document"
+# What HTTP itself, a browser's security or CORS puts on any answer.
+_ANYWHERE = re.compile(
+    r"(content-(type|length|security-policy)|date|server|connection|vary|transfer-encoding|"
+    r"x-content-type-options|referrer-policy|strict-transport-security|cache-control|access-control-.*)"
+)
 # Pages for people, not operations of the API.
 _PAGES = re.compile(r"/(docs(/.*)?|openapi\.json)")
 
@@ -55,6 +60,10 @@ class Contract:
             raise Lie(f"{method} {template} answered {status}, which is not declared: {body[:300]!r}")
         SEEN.add((operation["operationId"], status))
         where = f"{method} {template} {status}"
+        declared_names = {name.lower() for name in response.get("headers", {})}
+        for name in headers:
+            if name not in declared_names and not _ANYWHERE.fullmatch(name):
+                raise Lie(f"{where}: header {name} is not declared")
         for name, header in response.get("headers", {}).items():
             declared = self._resolve(header)
             if name.lower() not in headers:

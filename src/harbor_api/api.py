@@ -202,15 +202,17 @@ class Blueprint(flask_smorest.Blueprint):
             responses[status] = _problem_response(status, kinds)
         for status, response in responses.items():
             names = ["X-Request-Id", *_HEADERS_OF_STATUS.get(int(status), ())]
-            # Limits are counted once the caller is known: earlier refusals carry no count.
-            if int(status) in {*range(200, 400), 409, 412, 422, 428, 429}:
-                names += sorted(doc_info.get("headers", ()))
+            components = {name: name for name in names}
+            # Limits are counted once the caller is known: some refusals come before that.
+            counted = int(status) in {*range(200, 400), 409, 412, 422, 428, 429}
+            for name in sorted(doc_info.get("headers", ())):
+                components[name] = name if counted else f"{name}-Where-Counted"
             response.setdefault("headers", {}).update(
-                {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+                {name: {"$ref": f"#/components/headers/{key}"} for name, key in components.items()}
             )
-            for name in names:
-                if name not in spec.components.headers:
-                    spec.components.header(name, HEADERS[name])
+            for name, key in components.items():
+                if key not in spec.components.headers:
+                    spec.components.header(key, HEADERS[name] | {"required": key == name})
         return doc
 
 

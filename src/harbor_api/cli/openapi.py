@@ -36,11 +36,13 @@ def as_3_0(document: dict[str, Any]) -> dict[str, Any]:
     """Return an OpenAPI 3.1 document as 3.0.3: what JSON Schema says in other words, in OpenAPI's own.
 
     ``type: [x, "null"]`` becomes ``nullable``, ``const`` a single ``enum``, and a schema's ``examples``
-    their first. Scopes of a bearer scheme and the licence's identifier have no place in 3.0.
+    their first. Scopes of a bearer scheme have no place in 3.0, and a licence has an address instead of
+    an identifier.
     """
     older = deepcopy(document)
     older["openapi"] = "3.0.3"
-    older["info"].get("license", {}).pop("identifier", None)
+    licence = older["info"]["license"]
+    licence["url"] = f"https://spdx.org/licenses/{licence.pop('identifier')}.html"
     for path in older["paths"].values():
         for operation in path.values():
             if isinstance(operation, dict):
@@ -77,13 +79,15 @@ def _convert_schema(schema: dict[str, Any]) -> None:
     if "examples" in schema:
         schema["example"] = schema.pop("examples")[0]
     for name in ("anyOf", "oneOf", "allOf"):
-        branches = [branch for branch in schema.get(name, ()) if branch != {"type": "null"}]
-        if name in schema:
-            if len(branches) < len(schema[name]):
-                schema["nullable"] = True
-            schema[name] = branches
-            for branch in branches:
+        for branch in schema.get(name, ()):
+            if branch == {"type": "null"}:
+                # 3.0 knows null only beside a type; which one does not matter, as no other value fits.
+                branch.update({"type": "object", "nullable": True, "enum": [None]})
+            else:
                 _convert_schema(branch)
+    if "$ref" in schema and len(schema) > 1:
+        # 3.0 ignores whatever stands beside a reference.
+        schema["allOf"] = [{"$ref": schema.pop("$ref")}]
     for child in schema.get("properties", {}).values():
         _convert_schema(child)
     for name in ("items", "additionalProperties"):

@@ -63,7 +63,11 @@ class FixSchema(Schema):
         validate=_heading,
         metadata={
             "description": "True heading in degrees; 360 is 0, 511 means not available.",
-            "anyOf": [{"minimum": 0, "maximum": 360}, {"const": NO_HEADING}, {"type": "null"}],
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": 360},
+                {"type": "number", "const": NO_HEADING},
+                {"type": "null"},
+            ],
             "examples": [180],
         },
     )

@@ -39,18 +39,24 @@ class VesselPropertiesSchema(Schema):
         metadata={"description": "ISO 3166-1 alpha-2 code.", "examples": ["NO"]},
     )
     kind = String(required=True, allow_none=True, metadata={"examples": ["cargo"]})
-    length_m = Number(required=True, allow_none=True, metadata={"description": "Metres."})
-    beam_m = Number(required=True, allow_none=True, metadata={"description": "Metres."})
-    draught_m = Number(required=True, allow_none=True, metadata={"description": "Metres."})
+    length_m = Number(required=True, allow_none=True, metadata={"description": "Metres.", "examples": [86.5]})
+    beam_m = Number(required=True, allow_none=True, metadata={"description": "Metres.", "examples": [13.2]})
+    draught_m = Number(required=True, allow_none=True, metadata={"description": "Metres.", "examples": [4.1]})
     recorded_at = Timestamp(
         required=True,
         allow_none=True,
-        metadata={"description": "When the tracker took the latest fix; null before the first one."},
+        metadata={
+            "description": "When the tracker took the latest fix; null before the first one.",
+            "examples": ["2026-01-02T03:04:05Z"],
+        },
     )
     received_at = Timestamp(
         required=True,
         allow_none=True,
-        metadata={"description": "When that fix reached the service."},
+        metadata={
+            "description": "When that fix reached the service.",
+            "examples": ["2026-01-02T03:04:06.251Z"],
+        },
     )
     stale = Boolean(
         required=True,
@@ -86,7 +92,7 @@ class VesselPropertiesSchema(Schema):
     accuracy_m = Number(
         required=True,
         allow_none=True,
-        metadata={"description": "Radius of the receiver's own doubt, metres."},
+        metadata={"description": "Radius of the receiver's own doubt, metres.", "examples": [4]},
     )
 
 
