@@ -134,7 +134,8 @@ def database(app: Flask) -> Iterator[Database]:
     yield database
     with database.unit_of_work() as unit_of_work:
         unit_of_work._connection.exec_driver_sql(
-            "TRUNCATE positions, latest_positions, quarantine, trackers, vessels, api_keys RESTART IDENTITY"
+            "TRUNCATE positions, latest_positions, quarantine, assignments, trackers, grants, vessels, "
+            "idempotency_keys, api_keys, audit RESTART IDENTITY"
         )
 
 

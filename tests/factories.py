@@ -9,12 +9,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from harbor_api.database import Database
-from harbor_api.entities import ApiKey, Tracker, Vessel, VesselDetails
-from harbor_api.services import api_keys, vessels
+from harbor_api.entities import Actor, ApiKey, Caller, KeyTerms, Tracker, Vessel, VesselDetails
+from harbor_api.services import api_keys, trackers, vessels
 from harbor_api.services.signatures import derive_secret, sign
 
 MASTER_KEY = bytes(range(32))
 EPOCH = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+ACTOR = Actor(name="test")
+# Sees everything, as a key for all vessels does.
+EVERYTHING = Caller(
+    id=0,
+    name="test",
+    scopes=frozenset(),
+    all_vessels=True,
+    delay_s=0,
+    coordinate_decimals=None,
+    requests_per_minute=None,
+)
 _numbers = itertools.count(1)
 
 
@@ -51,31 +62,37 @@ class World:
 
     def vessel(self, name: str = "Skagerrak Trader", **details: Any) -> Vessel:
         with self.database.unit_of_work() as unit_of_work:
-            return vessels.register(unit_of_work, VesselDetails(name=name, **details))
+            return vessels.register(unit_of_work, VesselDetails(name=name, **details), actor=ACTOR)
 
     def tracker(self, vessel: Vessel | None = None, *, test: bool = False) -> SigningTracker:
         vessel = vessel or self.vessel()
         with self.database.unit_of_work() as unit_of_work:
-            tracker = unit_of_work.trackers.add(vessel_id=vessel.id, label="bridge", test=test)
+            tracker = trackers.register(
+                unit_of_work, vessel_id=vessel.id, label="bridge", test=test, actor=ACTOR
+            )
         return SigningTracker(tracker, derive_secret(MASTER_KEY, tracker.id, tracker.generation))
 
     def disabled_tracker(self) -> SigningTracker:
         signing = self.tracker()
         with self.database.unit_of_work() as unit_of_work:
-            unit_of_work._connection.exec_driver_sql(
-                "UPDATE trackers SET disabled_at = now() WHERE id = %s", (signing.tracker.number,)
-            )
+            trackers.disable(unit_of_work, signing.tracker.number, now=datetime.now(UTC), actor=ACTOR)
         return signing
 
-    def key(self, *scopes: str, requests_per_minute: int = 1_000_000, **rest: Any) -> tuple[ApiKey, str]:
+    def key(
+        self, *scopes: str, requests_per_minute: int | None = 1_000_000, **rest: Any
+    ) -> tuple[ApiKey, str]:
+        terms = KeyTerms(
+            name="a partner",
+            scopes=frozenset(scopes or ("vessels:read",)),
+            requests_per_minute=requests_per_minute,
+            **rest,
+        )
         with self.database.unit_of_work() as unit_of_work:
-            return api_keys.issue(
-                unit_of_work,
-                name="a partner",
-                scopes=scopes or ("vessels:read",),
-                requests_per_minute=requests_per_minute,
-                **rest,
-            )
+            return api_keys.issue(unit_of_work, terms, actor=ACTOR)
+
+    def revoke(self, key: ApiKey) -> None:
+        with self.database.unit_of_work() as unit_of_work:
+            api_keys.revoke(unit_of_work, key.id, actor=ACTOR)
 
     def bearer(self, *scopes: str, **rest: Any) -> dict[str, str]:
         """Return the headers of a caller with a new key."""

@@ -23,8 +23,20 @@ ARROWS = {
         "settings",
     },
     "clients": {"clients", "services"},
-    "resources": {"api", "auth", "limits", "schemas", "services", "database", "migrations"},
+    "resources": {
+        "api",
+        "auth",
+        "database",
+        "limits",
+        "migrations",
+        "paging",
+        "schemas",
+        "services",
+        "writes",
+    },
     "auth": {"api", "documentation", "services"},
+    "paging": {"schemas"},
+    "writes": {"documentation", "services"},
     "limits": {"api", "documentation", "settings"},
     "api": {"database", "documentation", "parsing", "problems", "schemas", "settings"},
     "problems": {"schemas"},
@@ -32,13 +44,13 @@ ARROWS = {
     "services": {"services"},
     "migrations": {"database"},
     "database": {"repositories"},
-    "repositories": {"tables"},
+    "repositories": {"rows", "tables"},
     "embedded": {"settings"},
 }
 HOMES = {
-    "flask": {"app", "api", "auth", "limits", "logs", "parsing", "problems", "resources"},
+    "flask": {"app", "api", "auth", "limits", "logs", "paging", "parsing", "problems", "resources", "writes"},
     "marshmallow": {"api", "parsing", "schemas"},
-    "sqlalchemy": {"database", "repositories", "tables"},
+    "sqlalchemy": {"database", "repositories", "rows", "tables"},
     "alembic": {"migrations"},
 }
 MODULES = sorted(SOURCE.rglob("*.py"))

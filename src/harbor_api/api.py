@@ -1,13 +1,13 @@
 """Our Api and Blueprint on flask-smorest: strict input, problem+json, and a document that is true."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from http import HTTPStatus
 from typing import Any, cast
 
 import flask_smorest
 import orjson
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, current_app, g, request
 from flask.json.provider import JSONProvider
 from flask.views import MethodView
 from gunicorn.http.errors import ParseException
@@ -18,6 +18,7 @@ from werkzeug.routing import BaseConverter, ValidationError
 from harbor_api import errors, problems
 from harbor_api.database import Database
 from harbor_api.documentation import View, documented
+from harbor_api.entities import Actor
 from harbor_api.errors import Fault, HarborError, InvalidParameter
 from harbor_api.parsing import StrictParser
 from harbor_api.schemas.fields import rfc3339
@@ -60,6 +61,24 @@ HEADERS = {
         "description": "How to authenticate here.",
         "required": True,
         "schema": {"type": "string"},
+    },
+    "ETag": {
+        "description": "Names this state of the resource: for `If-Match`.",
+        "required": True,
+        "schema": {"type": "string", "pattern": '^"[^"]+"$', "examples": ['"3"']},
+    },
+    "Location": {
+        "description": "Where what was created is.",
+        "required": True,
+        "schema": {"type": "string", "format": "uri-reference", "examples": ["/api/v1/vessels/1"]},
+    },
+    "Link": {
+        "description": 'The next page, with `rel="next"`; absent on the last one.',
+        "required": False,
+        "schema": {
+            "type": "string",
+            "examples": ['</api/v1/audit?limit=100&cursor=after-100>; rel="next"'],
+        },
     },
     "Allow": {
         "description": "The methods that this resource takes.",
@@ -145,10 +164,16 @@ class Blueprint(flask_smorest.Blueprint):
         schema: Any = None,
         *,
         content_type: str | None = None,
+        headers: Iterable[str] = (),
         **kwargs: Any,
     ) -> Callable[[Any], Any]:
-        """Render what the view returns with a schema, in the media type that is documented."""
-        render = super().response(status_code, schema, content_type=content_type, **kwargs)
+        """Render what the view returns with a schema, in the media type that is documented.
+
+        ``headers`` names those of HEADERS that the view sends itself.
+        """
+        render = super().response(
+            status_code, schema, content_type=content_type, headers={name: {} for name in headers}, **kwargs
+        )
 
         def decorator(view: Any) -> Any:
             rendered = render(view)
@@ -191,6 +216,8 @@ class Blueprint(flask_smorest.Blueprint):
         doc: dict[str, Any], doc_info: dict[str, Any], *, spec: Any, **_: Any
     ) -> dict[str, Any]:
         codes = {*doc_info.get("errors", ()), *(error.code for error in _EVERYWHERE)}
+        if doc_info.get("header_parameters"):
+            doc["parameters"] = [*doc.get("parameters", ()), *doc_info["header_parameters"]]
         responses = doc.setdefault("responses", {})
         by_status: dict[int, list[type[HarborError]]] = {}
         for code in sorted(codes):
@@ -207,12 +234,14 @@ class Blueprint(flask_smorest.Blueprint):
             counted = int(status) in {*range(200, 400), 409, 412, 422, 428, 429}
             for name in sorted(doc_info.get("headers", ())):
                 components[name] = name if counted else f"{name}-Where-Counted"
+            components |= {name: name for name in response.get("headers", {})}
             response.setdefault("headers", {}).update(
                 {name: {"$ref": f"#/components/headers/{key}"} for name, key in components.items()}
             )
             for name, key in components.items():
                 if key not in spec.components.headers:
-                    spec.components.header(key, HEADERS[name] | {"required": key == name})
+                    always = HEADERS[name].get("required", False) and key == name
+                    spec.components.header(key, HEADERS[name] | {"required": always})
         return doc
 
 
@@ -281,6 +310,12 @@ def database() -> Database:
 def settings() -> Settings:
     """Return the settings of the application that handles this request."""
     return cast("Settings", current_app.extensions["harbor_settings"])
+
+
+def actor() -> Actor:
+    """Return who makes the change that this request asks for: the key that it came with."""
+    caller = g.api_key
+    return Actor(name=f"key {caller.id} ({caller.name})", api_key_id=caller.id, request_id=g.request_id)
 
 
 def identifier_schema(_: IdentifierConverter) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from harbor_api import __version__, api, auth, limits, logs, problems
 from harbor_api.database import Database
-from harbor_api.resources import docs, health, positions, vessels
+from harbor_api.resources import api_keys, audit, docs, health, positions, trackers, vessels
 from harbor_api.settings import Settings, SettingsError
 
 _LARGEST_BODY = 64 * 1024
@@ -77,7 +77,7 @@ def _document(app: Flask) -> dict[str, Any]:
     described.register_converter(api.IdentifierConverter, api.identifier_schema)
     for name, scheme in auth.SECURITY_SCHEMES.items():
         described.spec.components.security_scheme(name, scheme)
-    for blueprint in (positions.blueprint, vessels.blueprint, health.blueprint):
-        described.register_blueprint(blueprint)
+    for resource in (positions, vessels, trackers, api_keys, audit, health):
+        described.register_blueprint(resource.blueprint)
     document: dict[str, Any] = described.spec.to_dict()
     return document

@@ -13,7 +13,7 @@ from flask import g, request
 
 from harbor_api import api, errors
 from harbor_api.documentation import View, documented
-from harbor_api.entities import ApiKey, Tracker
+from harbor_api.entities import Caller
 from harbor_api.services import api_keys, trackers
 
 SECURITY_SCHEMES = {
@@ -59,25 +59,29 @@ def public(view: View) -> View:
     return documented(cast("View", wrapper), security=[])
 
 
-def requires_key(scope: str) -> Callable[[View], View]:
-    """Let only API keys with a scope call a view; the key is left in ``g.api_key``."""
+def requires_key(scope: str | None = None) -> Callable[[View], View]:
+    """Let only API keys call a view, those with a scope where one is named.
+
+    The caller is left in ``g.api_key``.
+    """
 
     def decorator(view: View) -> View:
         @wraps(view)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             g.api_key = _presented_key()
-            api_keys.demand_scope(g.api_key, scope)
+            if scope is not None:
+                api_keys.demand_scope(g.api_key, scope)
             api.refuse_unknown_query()
             return view(*args, **kwargs)
 
         return documented(
             cast("View", wrapper),
-            security=[{"api_key": [scope]}],
+            security=[{"api_key": [] if scope is None else [scope]}],
             errors=(
                 errors.KeyMissing,
                 errors.KeyInvalid,
                 errors.KeyRevoked,
-                errors.ScopeMissing,
+                *(() if scope is None else (errors.ScopeMissing,)),
                 errors.Unavailable,
             ),
         )
@@ -88,13 +92,16 @@ def requires_key(scope: str) -> Callable[[View], View]:
 def requires_signature(*, explain: bool = False) -> Callable[[View], View]:
     """Let only trackers call a view that signed the raw body; the tracker is left in ``g.tracker``.
 
+    Where it signs with its previous secret, ``g.secret_ends_at`` says until when it may.
+
     With ``explain`` a tracker under test is told what it had to sign, where it signed wrong.
     """
 
     def decorator(view: View) -> View:
         @wraps(view)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            g.tracker = _signing_tracker(explain=explain)
+            signing = _signing_tracker(explain=explain)
+            g.tracker, g.secret_ends_at = signing.tracker, signing.secret_ends_at
             api.refuse_unknown_query()
             return view(*args, **kwargs)
 
@@ -113,7 +120,7 @@ def requires_signature(*, explain: bool = False) -> Callable[[View], View]:
     return decorator
 
 
-def _presented_key() -> ApiKey:
+def _presented_key() -> Caller:
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not secret:
         error = errors.KeyMissing("Send your API key as Authorization: Bearer hbr_...")
@@ -127,7 +134,7 @@ def _presented_key() -> ApiKey:
         raise
 
 
-def _signing_tracker(*, explain: bool) -> Tracker:
+def _signing_tracker(*, explain: bool) -> trackers.SigningTracker:
     master_key = api.settings().require_master_key()
     signed = {name: request.headers.get(f"webhook-{name}", "") for name in ("id", "timestamp", "signature")}
     try:

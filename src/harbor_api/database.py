@@ -8,8 +8,12 @@ from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from harbor_api.entities import Caller
 from harbor_api.errors import Unavailable
 from harbor_api.repositories.api_keys import ApiKeys
+from harbor_api.repositories.audit import Audit
+from harbor_api.repositories.fleet import Fleet
+from harbor_api.repositories.idempotency_keys import IdempotencyKeys
 from harbor_api.repositories.positions import Positions
 from harbor_api.repositories.trackers import Trackers
 from harbor_api.repositories.vessels import Vessels
@@ -36,6 +40,18 @@ class UnitOfWork:
     @cached_property
     def api_keys(self) -> ApiKeys:
         return ApiKeys(self._connection)
+
+    @cached_property
+    def audit(self) -> Audit:
+        return Audit(self._connection)
+
+    @cached_property
+    def idempotency_keys(self) -> IdempotencyKeys:
+        return IdempotencyKeys(self._connection)
+
+    def fleet(self, viewer: Caller) -> Fleet:
+        """Return the fleet as a key may see it."""
+        return Fleet(self._connection, viewer)
 
 
 class Database:

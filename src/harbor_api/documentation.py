@@ -19,11 +19,13 @@ def documented(
     security: Sequence[Mapping[str, Sequence[str]]] | None = None,
     errors: Iterable[type[HarborError]] = (),
     headers: Iterable[str] = (),
+    parameters: Iterable[Mapping[str, Any]] = (),
 ) -> View:
-    """Note on a view how callers authenticate, which errors they may get, and which headers come."""
+    """Note on a view how callers authenticate, what they may send, which errors and headers may come."""
     notes = deepcopy(getattr(view, "_apidoc", {}))
     notes["errors"] = {*notes.get("errors", ()), *(error.code for error in errors)}
     notes["headers"] = {*notes.get("headers", ()), *headers}
+    notes["header_parameters"] = [*notes.get("header_parameters", ()), *parameters]
     if security is not None:
         notes.setdefault("manual_doc", {})["security"] = [dict(each) for each in security]
     view._apidoc = notes  # type: ignore[attr-defined]  # noqa: SLF001 - where flask-smorest looks

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 TRACKER_ID = re.compile(r"trk_(0[0-9]{3}|[1-9][0-9]{3,9})", re.ASCII)
 
@@ -67,21 +67,26 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What became of one fix. ``differs`` is told of a duplicate, ``reason`` of a quarantined one."""
+    """What became of one fix. ``differs`` is told of a duplicate, ``reason`` of a quarantined one.
+
+    ``secret_ends_at`` is told to a tracker that signs with the secret before a rotation.
+    """
 
     verdict: Literal["stored", "duplicate", "quarantined"]
     latest: bool = False
     differs: bool | None = None
     reason: str | None = None
+    secret_ends_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatestPosition:
-    """The newest fix of a vessel, as the fleet shows it."""
+    """The newest fix of a vessel, as the fleet shows it. ``seq`` is its place in the committed order."""
 
     recorded_at: datetime
     received_at: datetime
     motion: Motion
+    seq: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,24 +98,46 @@ class VesselOnMap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tracker:
-    """A device that signs fixes for one vessel. The previous generation of its key may still hold.
+class Assignment:
+    """The vessel that a tracker's fixes belong to from a moment on; the first one has no beginning."""
 
-    One marked as ``test`` is told by the check what is wrong with its signatures.
+    vessel_id: int
+    starts_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracker:
+    """A device that signs fixes. The previous generation of its key may still hold.
+
+    One marked as ``test`` is told by the check what is wrong with its signatures. ``assignments`` are
+    in order of time and at least one.
     """
 
     number: int
-    vessel_id: int
     label: str
     generation: int
+    assignments: tuple[Assignment, ...]
     previous_valid_until: datetime | None = None
     test: bool = False
     disabled_at: datetime | None = None
+    version: int = 1
 
     @property
     def id(self) -> str:
         """The identifier that the tracker itself uses: ``trk_`` and at least four digits."""
         return f"trk_{self.number:04d}"
+
+    @property
+    def vessel_id(self) -> int:
+        """The vessel of the newest assignment."""
+        return self.assignments[-1].vessel_id
+
+    def vessel_at(self, moment: datetime) -> int:
+        """Return the vessel that a fix of this moment belongs to."""
+        for assignment in reversed(self.assignments):
+            if assignment.starts_at <= moment:
+                return assignment.vessel_id
+        return self.assignments[0].vessel_id
 
 
 def tracker_number(tracker_id: str) -> int | None:
@@ -121,15 +148,68 @@ def tracker_number(tracker_id: str) -> int | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyTerms:
+    """What a key may do and see.
+
+    ``vessel_ids`` is None for all vessels. Positions are shown ``delay_s`` seconds late and with
+    ``coordinate_decimals`` decimals, None for all there are.
+    """
+
+    name: str
+    owner: str = ""
+    scopes: frozenset[str] = field(default_factory=frozenset)
+    vessel_ids: frozenset[int] | None = None
+    delay_s: int = 0
+    coordinate_decimals: int | None = None
+    requests_per_minute: int | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
     """An issued API key without its secret; ``prefix`` is the part that may be shown."""
 
     id: int
-    name: str
     prefix: str
-    scopes: frozenset[str] = field(default_factory=frozenset)
-    requests_per_minute: int | None = None
+    terms: KeyTerms
     created_at: datetime | None = None
-    expires_at: datetime | None = None
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
+    previous_valid_until: datetime | None = None
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """A key as each request meets it: without its vessels, which may be thousands."""
+
+    id: int
+    name: str
+    scopes: frozenset[str]
+    all_vessels: bool
+    delay_s: int
+    coordinate_decimals: int | None
+    requests_per_minute: int | None
+    last_used_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who changes something: a key, or a person at the command line."""
+
+    name: str
+    api_key_id: int | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One administrative change. ``before`` and ``after`` hold what differs, and nothing secret."""
+
+    id: int
+    at: datetime
+    actor: Actor
+    action: str
+    subject: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None

@@ -127,9 +127,16 @@ class MethodNotAllowed(HarborError):
 
 
 class Conflict(HarborError):
-    """The request contradicts what is stored, such as a vessel whose IMO number is already taken."""
+    """The request contradicts itself or what is stored, such as a vessel whose IMO number is taken."""
 
     status, code, title = 409, "conflict", "Conflict"
+
+
+class PreconditionFailed(HarborError):
+    """Somebody else has changed the resource since the ``ETag`` in ``If-Match`` was read: read it again,
+    decide again."""
+
+    status, code, title = 412, "precondition_failed", "Precondition failed"
 
 
 class BodyTooLarge(HarborError):
@@ -163,6 +170,18 @@ class NoFix(HarborError):
     status, code, title = 422, "no_fix", "No fix"
 
 
+class IdempotencyKeyReused(HarborError):
+    """This key has sent another request with the same ``Idempotency-Key`` within a day."""
+
+    status, code, title = 422, "idempotency_key_reused", "Idempotency key reused"
+
+
+class PreconditionRequired(HarborError):
+    """A change needs ``If-Match`` with the ``ETag`` that was read, so that no other change is lost."""
+
+    status, code, title = 428, "precondition_required", "Precondition required"
+
+
 class HeadersTooLarge(HarborError):
     """There are more than 100 header fields, or one is longer than 8,190 bytes."""
 
@@ -170,7 +189,8 @@ class HeadersTooLarge(HarborError):
 
 
 class RateLimited(HarborError):
-    """The key or tracker has used up its requests; ``Retry-After`` says when the next one is free."""
+    """The key or tracker has used up its requests, or too many authentications have failed from this
+    address; ``Retry-After`` says when the next request is free."""
 
     status, code, title = 429, "rate_limited", "Too many requests"
 

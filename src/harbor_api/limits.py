@@ -60,6 +60,14 @@ by_tracker = _policy(
 )
 
 
+def left() -> dict[str, int]:
+    """Return the limit that the present request counts against, and how many requests remain."""
+    counted = limiter.current_limit
+    if counted is None:
+        raise RuntimeError("this request is not counted")
+    return {"limit": counted.limit.amount, "remaining": counted.remaining}
+
+
 def install(app: Flask, settings: Settings) -> None:
     """Count in Redis where there is one, else in this process, and tell callers in headers."""
     app.config["RATELIMIT_STORAGE_URI"] = settings.redis_url or "memory://"

@@ -69,15 +69,24 @@ trackers = Table(
     "trackers",
     metadata,
     Column("id", Integer, Identity(always=True), primary_key=True),
-    Column("vessel_id", Integer, ForeignKey("vessels.id"), nullable=False),
     Column("label", Text, nullable=False),
     Column("generation", Integer, nullable=False, server_default=text("1")),
     Column("previous_valid_until", Time),
     Column("test", Boolean, nullable=False, server_default=text("false")),
     Column("disabled_at", Time),
     Column("created_at", Time, nullable=False, server_default=func.now()),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+)
+
+assignments = Table(
+    "assignments",
+    metadata,
+    Column("tracker_id", Integer, ForeignKey("trackers.id"), primary_key=True),
+    # A fix belongs to the vessel of the newest assignment that starts no later than the fix.
+    Column("starts_at", Time, primary_key=True),
+    Column("vessel_id", Integer, ForeignKey("vessels.id"), nullable=False),
     # Serves "the trackers of this vessel".
-    Index("trackers_vessel_id_idx", "vessel_id"),
+    Index("assignments_vessel_id_idx", "vessel_id"),
 )
 
 _MOTION = (
@@ -141,14 +150,63 @@ api_keys = Table(
     metadata,
     Column("id", Integer, Identity(always=True), primary_key=True),
     Column("name", Text, nullable=False),
+    Column("owner", Text, nullable=False, server_default=""),
     Column("prefix", Text, nullable=False),
     Column("sha256", LargeBinary, nullable=False),
+    Column("previous_sha256", LargeBinary),
+    Column("previous_valid_until", Time),
     Column("scopes", ARRAY(Text), nullable=False),
+    # Without it, the rows of `grants` are all that the key may see.
+    Column("all_vessels", Boolean, nullable=False, server_default=text("true")),
+    Column("delay_s", Integer, nullable=False, server_default=text("0")),
+    Column("coordinate_decimals", SmallInteger),
     Column("requests_per_minute", Integer),
     Column("created_at", Time, nullable=False, server_default=func.now()),
     Column("expires_at", Time),
     Column("revoked_at", Time),
     Column("last_used_at", Time),
-    # Serves the look-up of a presented key: only its hash is known.
+    Column("version", Integer, nullable=False, server_default=text("1")),
+    # Both serve the look-up of a presented key: only its hash is known.
     Index("api_keys_sha256_key", "sha256", unique=True),
+    Index("api_keys_previous_sha256_key", "previous_sha256", unique=True),
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("api_key_id", Integer, ForeignKey("api_keys.id"), primary_key=True),
+    Column("vessel_id", Integer, ForeignKey("vessels.id"), primary_key=True),
+)
+
+# Whoever adds a row holds this lock up to the commit, so that a reader who pages on skips none.
+AUDIT_ORDER_LOCK = 0x41554449  # "AUDI"
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", Time, nullable=False, server_default=func.now()),
+    Column("actor", Text, nullable=False),
+    Column("api_key_id", Integer),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("before", JSONB),
+    Column("after", JSONB),
+    Column("request_id", Text),
+    # Serves "what was done to this one".
+    Index("audit_subject_idx", "subject", "id"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("api_key_id", Integer, ForeignKey("api_keys.id"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    # What a new API key's secret is derived from, so that a repeat can tell it again.
+    Column("nonce", LargeBinary, nullable=False),
+    Column("subject_id", Integer),
+    Column("created_at", Time, nullable=False, server_default=func.now()),
+    # Serves the removal of those that are a day old.
+    Index("idempotency_keys_created_at_idx", "created_at"),
 )

@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 import requests
+from hypothesis import strategies as st
 from requests.auth import AuthBase
 from tests.conftest import NewDatabase
 from tests.contract.operations import operations_of
-from tests.factories import SigningTracker
+from tests.factories import World
 from tests.live_service import LiveService
 from tests.openapi_check import Contract
 
@@ -29,6 +30,12 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     import schemathesis
     from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
+    from schemathesis.config._checks import (
+        ChecksConfig,
+        MissingRequiredHeaderConfig,
+        NegativeDataRejectionConfig,
+        PositiveDataAcceptanceConfig,
+    )
     from schemathesis.engine import Status, events, from_schema
 
 EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "25"))
@@ -48,12 +55,19 @@ CHECKS = {
 
 
 class SignsAsTracker(AuthBase):
-    """Signs the very bytes that are sent, each time anew."""
+    """Signs the very bytes that are sent, each time anew.
 
-    def __init__(self, tracker: SigningTracker) -> None:
-        self._tracker = tracker
+    Now and then it is another tracker: the explorer disables and rotates what it finds.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._requests = 0
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._requests % 10 == 0:
+            self._tracker = self._world.tracker()
+        self._requests += 1
         body = request.body or b""
         data = body if isinstance(body, bytes) else body.encode()
         message_id = f"{self._tracker.tracker.id}-{uuid.uuid4().hex}"
@@ -65,13 +79,14 @@ class SignsAsTracker(AuthBase):
 
 
 class CarriesKey(AuthBase):
-    """Carries an API key."""
+    """Carries an API key, each time another: the explorer revokes what it finds."""
 
-    def __init__(self, headers: dict[str, str]) -> None:
-        self._headers = headers
+    def __init__(self, world: World, scopes: set[str]) -> None:
+        self._world = world
+        self._scopes = scopes
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers.update(self._headers)
+        request.headers.update(self._world.bearer(*self._scopes))
         return request
 
 
@@ -90,20 +105,44 @@ class Report:
         return sum(sum(counted.values()) for counted in self.statuses.values())
 
 
+def _checks() -> ChecksConfig:
+    """Return its checks with the refusals that RFC 6585 and RFC 9110 have and it does not think of."""
+    return ChecksConfig(
+        positive_data_acceptance=PositiveDataAcceptanceConfig(
+            expected_statuses=["2xx", "401", "403", "404", "409", "412"]
+        ),
+        negative_data_rejection=NegativeDataRejectionConfig(
+            expected_statuses=["400", "401", "403", "404", "405", "409", "412", "413", "415", "422", "428"]
+        ),
+        missing_required_header=MissingRequiredHeaderConfig(expected_statuses=["401", "404", "428"]),
+    )
+
+
+def _imo_number(six: str) -> str:
+    return six + str(
+        sum(weight * int(digit) for weight, digit in zip(range(7, 1, -1), six, strict=True)) % 10
+    )
+
+
+schemathesis.openapi.format("imo-number", st.from_regex(r"[0-9]{6}", fullmatch=True).map(_imo_number))
+
+
 def explore(document: dict[str, Any], service: LiveService) -> Report:
     """Let Schemathesis do all it can to a service, and return what it found."""
     generation = GenerationConfig(max_examples=EXAMPLES, with_security_parameters=False, database="none")
-    project = ProjectConfig(base_url=service.base_url, generation=generation, continue_on_failure=True)
+    project = ProjectConfig(
+        base_url=service.base_url, generation=generation, continue_on_failure=True, checks=_checks()
+    )
     config = SchemathesisConfig(seed=SEED, projects=ProjectsConfig(default=project))
     schema = schemathesis.openapi.from_dict(document, config=config)
-    signing = SignsAsTracker(service.world.tracker())
+    signing = SignsAsTracker(service.world)
     scopes = {
         scope
         for operation in operations_of(document)
         for required in operation.security
         for scope in required.get("api_key", ())
     }
-    carrying = CarriesKey(service.world.bearer(*scopes))
+    carrying = CarriesKey(service.world, scopes)
     for operation in operations_of(document):
         for required in operation.security:
             auth = carrying if "api_key" in required else signing

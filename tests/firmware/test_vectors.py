@@ -14,7 +14,7 @@ import standardwebhooks.webhooks
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from harbor_api.database import UnitOfWork
-from harbor_api.entities import Tracker, tracker_number
+from harbor_api.entities import Assignment, Tracker, tracker_number
 from harbor_api.errors import HarborError
 from harbor_api.services import signatures, trackers
 
@@ -120,7 +120,7 @@ class OnlyTrackers:
             return None
         return Tracker(
             number=number,
-            vessel_id=1,
+            assignments=(Assignment(vessel_id=1, starts_at=self.now),),
             label="",
             generation=held[0],
             previous_valid_until=self.now + timedelta(hours=1) if len(held) > 1 else None,

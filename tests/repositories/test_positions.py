@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
-from tests.factories import EPOCH, World
+from tests.factories import EPOCH, EVERYTHING, World
 
 from harbor_api.database import Database
 from harbor_api.entities import Arrival, Fix, Motion
@@ -61,7 +61,7 @@ def test_any_order_and_any_repeats_end_alike(database: Database, arrive, groups)
             newest[vessel] == (second, tracker) for vessel, tracker, second, _ in group
         ]
     with database.statement() as unit_of_work:
-        fleet = unit_of_work.vessels.fleet()
+        fleet = unit_of_work.fleet(EVERYTHING).search()
         count = unit_of_work._connection.execute(
             text("SELECT count(*), count(DISTINCT seq) FROM positions")
         ).one()
@@ -96,7 +96,7 @@ def test_concurrent_writers_store_once_and_agree(database: Database, arrive):
     assert sum(verdict.verdict == "stored" for verdict in everything) == 120
     assert not any(verdict.differs for verdict in everything)
     with database.statement() as unit_of_work:
-        assert [shown.latest.recorded_at for shown in unit_of_work.vessels.fleet()] == [
+        assert [shown.latest.recorded_at for shown in unit_of_work.fleet(EVERYTHING).search()] == [
             EPOCH + timedelta(seconds=59),
             EPOCH + timedelta(seconds=60),
         ]

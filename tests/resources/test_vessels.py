@@ -64,13 +64,12 @@ class TestRefuses:
 
     def test_a_revoked_key(self, client: CheckedClient, world: World):
         key, secret = world.key()
-        with world.database.unit_of_work() as unit_of_work:
-            unit_of_work.api_keys.revoke(key.id)
+        world.revoke(key)
         answer = client.get(URL, headers={"Authorization": f"Bearer {secret}"})
         assert (answer.status_code, answer.json["code"]) == (401, "key_revoked")
 
     def test_a_key_without_the_scope(self, client: CheckedClient, world: World):
-        answer = client.get(URL, headers=world.bearer("something:else"))
+        answer = client.get(URL, headers=world.bearer("audit:read"))
         assert (answer.status_code, answer.json["code"]) == (403, "scope_missing")
 
     def test_the_61st_request_in_a_minute(self, client: CheckedClient, world: World):

@@ -19,12 +19,13 @@ import click
 import httpx
 
 from harbor_api import migrations
+from harbor_api.cli.actor import actor
 from harbor_api.cli.context import open_database, read_settings
 from harbor_api.cli.registration import ensure_tracker
 from harbor_api.clients.routes import FLEET
 from harbor_api.clients.simulator import simulate
 from harbor_api.database import Database
-from harbor_api.entities import VesselDetails
+from harbor_api.entities import KeyTerms, VesselDetails
 from harbor_api.services import api_keys
 from harbor_api.settings import MASTER_KEY_BYTES, Settings, SettingsError
 
@@ -88,7 +89,8 @@ def _partner_key(database: Database, remembered: str | None) -> str:
     with database.unit_of_work() as unit_of_work:
         if remembered is not None and api_keys.holds(unit_of_work, remembered, now=datetime.now(UTC)):
             return remembered
-        _, secret = api_keys.issue(unit_of_work, name="demo", scopes=api_keys.SCOPES)
+        terms = KeyTerms(name="demo", scopes=frozenset(api_keys.SCOPES))
+        _, secret = api_keys.issue(unit_of_work, terms, actor=actor())
         return secret
 
 

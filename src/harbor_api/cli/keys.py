@@ -1,17 +1,21 @@
 """harbor-api keys"""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import click
 
+from harbor_api.cli.actor import actor
 from harbor_api.cli.context import open_database
 from harbor_api.cli.tables import print_table
+from harbor_api.entities import KeyTerms
 from harbor_api.services import api_keys
+
+_KEY_ID = click.argument("key_id", type=click.IntRange(1, 2**31 - 1))
 
 
 @click.group(name="keys")
 def command() -> None:
-    """Issue, list and revoke API keys."""
+    """Issue, rotate, revoke and list API keys."""
 
 
 @command.command()
@@ -25,18 +29,44 @@ def command() -> None:
     show_default=True,
     help="What the key may do; may be repeated.",
 )
+@click.option("--admin", is_flag=True, help="All scopes: for the first operator.")
+@click.option("--owner", default="", help="Whom to ask about it.")
+@click.option(
+    "--vessel",
+    "vessel_ids",
+    multiple=True,
+    type=click.IntRange(1),
+    help="See only this one; may be repeated.",
+)
+@click.option("--delay", "delay_s", type=click.IntRange(0, 31_536_000), default=0, help="Seconds late.")
+@click.option("--decimals", type=click.IntRange(0, 6), help="Of coordinates: 2 is about 1 km.")
 @click.option("--limit", type=click.IntRange(1, 1_000_000), help="Requests a minute, instead of the usual.")
 @click.option("--expires", type=click.DateTime(["%Y-%m-%d"]), help="The day (UTC) it ends on.")
-def add(name: str, scopes: tuple[str, ...], limit: int | None, expires: object) -> None:
+def add(
+    *,
+    name: str,
+    scopes: tuple[str, ...],
+    owner: str,
+    vessel_ids: tuple[int, ...],
+    delay_s: int,
+    decimals: int | None,
+    limit: int | None,
+    expires: datetime | None,
+    admin: bool,
+) -> None:
     """Issue a key to NAME and print it: it is shown only now."""
+    terms = KeyTerms(
+        name=name,
+        owner=owner,
+        scopes=frozenset(api_keys.SCOPES if admin else scopes),
+        vessel_ids=frozenset(vessel_ids) if vessel_ids else None,
+        delay_s=delay_s,
+        coordinate_decimals=decimals,
+        requests_per_minute=limit,
+        expires_at=expires and expires.replace(tzinfo=UTC),
+    )
     with open_database() as database, database.unit_of_work() as unit_of_work:
-        _, secret = api_keys.issue(
-            unit_of_work,
-            name=name,
-            scopes=scopes,
-            requests_per_minute=limit,
-            expires_at=expires.replace(tzinfo=UTC) if isinstance(expires, datetime) else None,
-        )
+        _, secret = api_keys.issue(unit_of_work, terms, actor=actor())
     click.echo(secret)
 
 
@@ -45,16 +75,37 @@ def list_all() -> None:
     """List all keys, without their secrets."""
     with open_database() as database, database.statement() as unit_of_work:
         rows = [
-            (k.id, k.name, f"{k.prefix}...", " ".join(sorted(k.scopes)), k.expires_at, k.revoked_at)
+            (
+                k.id,
+                k.terms.name,
+                f"{k.prefix}...",
+                " ".join(sorted(k.terms.scopes)),
+                "all" if k.terms.vessel_ids is None else len(k.terms.vessel_ids),
+                k.last_used_at,
+                k.terms.expires_at,
+                k.revoked_at,
+            )
             for k in unit_of_work.api_keys.search()
         ]
-    print_table(("id", "name", "key", "scopes", "expires", "revoked"), rows)
+    print_table(("id", "name", "key", "scopes", "vessels", "last used", "expires", "revoked"), rows)
 
 
 @command.command()
-@click.argument("key_id", type=click.IntRange(1, 2**31 - 1))
+@_KEY_ID
+@click.option("--grace", type=click.IntRange(0, 365), default=7, show_default=True, help="Days.")
+def rotate(key_id: int, grace: int) -> None:
+    """Give the key with KEY_ID a new secret and print it; the old one holds for the grace time."""
+    with open_database() as database, database.unit_of_work() as unit_of_work:
+        _, secret = api_keys.rotate(
+            unit_of_work, key_id, grace=timedelta(days=grace), now=datetime.now(UTC), actor=actor()
+        )
+    click.echo(secret)
+
+
+@command.command()
+@_KEY_ID
 def revoke(key_id: int) -> None:
     """Revoke the key with KEY_ID, for good."""
     with open_database() as database, database.unit_of_work() as unit_of_work:
-        key = unit_of_work.api_keys.revoke(key_id)
-    click.echo(f"revoked {key.prefix}... of {key.name}")
+        key = api_keys.revoke(unit_of_work, key_id, actor=actor())
+    click.echo(f"revoked {key.prefix}... of {key.terms.name}")

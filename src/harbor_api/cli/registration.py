@@ -1,5 +1,6 @@
 """How demo and replay make sure that a ship has a vessel and a tracker."""
 
+from harbor_api.cli.actor import actor
 from harbor_api.clients.tracker import Credentials
 from harbor_api.database import Database
 from harbor_api.entities import VesselDetails
@@ -15,6 +16,6 @@ def ensure_tracker(
     The vessel is recognised by its MMSI. Called again it changes nothing and returns the same.
     """
     with database.unit_of_work() as unit_of_work:
-        vessel = vessels.ensure(unit_of_work, details)
-        tracker = trackers.ensure(unit_of_work, vessel, label=label)
+        vessel = vessels.ensure(unit_of_work, details, actor=actor())
+        tracker = trackers.ensure(unit_of_work, vessel, label=label, actor=actor())
     return Credentials(tracker.id, derive_secret(master_key, tracker.id, tracker.generation))

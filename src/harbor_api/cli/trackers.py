@@ -1,30 +1,109 @@
 """harbor-api trackers"""
 
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
 import click
 
+from harbor_api.cli.actor import actor
 from harbor_api.cli.context import open_database, read_settings
 from harbor_api.cli.tables import print_table
+from harbor_api.entities import Tracker, tracker_number
+from harbor_api.services import trackers
 from harbor_api.services.signatures import derive_secret
+from harbor_api.services.versions import ANY
+
+
+class _TrackerId(click.ParamType[int]):
+    """A tracker's id such as trk_0001, as the number in it."""
+
+    name = "tracker"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        number = tracker_number(str(value))
+        if number is None:
+            self.fail(f"{value} is not a tracker's id, such as trk_0001", param, ctx)
+        return number
+
+
+_TRACKER = click.argument("tracker", type=_TrackerId())
+_VESSEL_ID = click.argument("vessel_id", type=click.IntRange(1, 2**31 - 1))
 
 
 @click.group(name="trackers")
 def command() -> None:
-    """Register and list trackers."""
+    """Register, reassign, disable, rotate and list trackers."""
 
 
 @command.command()
-@click.argument("vessel_id", type=click.IntRange(1, 2**31 - 1))
+@_VESSEL_ID
 @click.option("--label", default="", help="What people call it: where it is mounted, its serial.")
 @click.option("--test", is_flag=True, help="Under development: the check tells it what it signed wrong.")
 def add(vessel_id: int, label: str, *, test: bool) -> None:
-    """Register a tracker for VESSEL_ID and print its id and its secret, which is shown only now."""
+    """Register a tracker for VESSEL_ID and print its id and its secret."""
     settings = read_settings()
     master_key = settings.require_master_key()
     with open_database(settings) as database, database.unit_of_work() as unit_of_work:
-        unit_of_work.vessels.on_map(vessel_id)
-        tracker = unit_of_work.trackers.add(vessel_id=vessel_id, label=label, test=test)
-    click.echo(f"tracker {tracker.id}")
-    click.echo(f"secret  {derive_secret(master_key, tracker.id, tracker.generation)}")
+        tracker = trackers.register(unit_of_work, vessel_id=vessel_id, label=label, test=test, actor=actor())
+    _print_secret(master_key, tracker)
+
+
+@command.command()
+@_TRACKER
+@_VESSEL_ID
+@click.option(
+    "--from",
+    "starts_at",
+    type=click.DateTime(["%Y-%m-%dT%H:%M:%SZ"]),
+    help="The first moment (UTC) whose fixes belong to it; now if left out.",
+)
+def reassign(tracker: int, vessel_id: int, starts_at: datetime | None) -> None:
+    """Let the fixes of TRACKER belong to VESSEL_ID from a moment on; what is stored stays."""
+    moment = datetime.now(UTC) if starts_at is None else starts_at.replace(tzinfo=UTC)
+    with open_database() as database, database.unit_of_work() as unit_of_work:
+        trackers.reassign(
+            unit_of_work, tracker, vessel_id=vessel_id, starts_at=moment, versions=ANY, actor=actor()
+        )
+
+
+@command.command()
+@_TRACKER
+def disable(tracker: int) -> None:
+    """Refuse what TRACKER signs from now on."""
+    with open_database() as database, database.unit_of_work() as unit_of_work:
+        trackers.disable(unit_of_work, tracker, now=datetime.now(UTC), actor=actor())
+
+
+@command.command()
+@_TRACKER
+def enable(tracker: int) -> None:
+    """Let TRACKER post again."""
+    with open_database() as database, database.unit_of_work() as unit_of_work:
+        trackers.enable(unit_of_work, tracker, actor=actor())
+
+
+@command.command()
+@_TRACKER
+@click.option("--grace", type=click.IntRange(0, 365), default=7, show_default=True, help="Days.")
+def rotate(tracker: int, grace: int) -> None:
+    """Give TRACKER its next secret and print it; the one it has holds for the grace time."""
+    settings = read_settings()
+    master_key = settings.require_master_key()
+    with open_database(settings) as database, database.unit_of_work() as unit_of_work:
+        rotated = trackers.rotate(
+            unit_of_work, tracker, grace=timedelta(days=grace), now=datetime.now(UTC), actor=actor()
+        )
+    _print_secret(master_key, rotated)
+
+
+@command.command()
+@_TRACKER
+def secret(tracker: int) -> None:
+    """Print the secret of TRACKER again: it is derived from the master key."""
+    settings = read_settings()
+    master_key = settings.require_master_key()
+    with open_database(settings) as database, database.statement() as unit_of_work:
+        _print_secret(master_key, unit_of_work.trackers.get(tracker))
 
 
 @command.command("list")
@@ -32,6 +111,12 @@ def list_all() -> None:
     """List all trackers, without their secrets."""
     with open_database() as database, database.statement() as unit_of_work:
         rows = [
-            (t.id, t.vessel_id, t.label, t.generation, t.disabled_at) for t in unit_of_work.trackers.search()
+            (t.id, t.vessel_id, t.label, t.generation, t.previous_valid_until, t.disabled_at)
+            for t in unit_of_work.trackers.search()
         ]
-    print_table(("id", "vessel", "label", "generation", "disabled"), rows)
+    print_table(("id", "vessel", "label", "generation", "old secret until", "disabled"), rows)
+
+
+def _print_secret(master_key: bytes, tracker: Tracker) -> None:
+    click.echo(f"tracker {tracker.id}")
+    click.echo(f"secret  {derive_secret(master_key, tracker.id, tracker.generation)}")

@@ -1,33 +1,76 @@
 """harbor-api vessels"""
 
+from typing import Any
+
 import click
 
+from harbor_api.cli.actor import actor
 from harbor_api.cli.context import open_database
 from harbor_api.cli.tables import print_table
 from harbor_api.entities import VesselDetails
 from harbor_api.services import vessels
+from harbor_api.services.versions import ANY
+
+_VESSEL_ID = click.argument("vessel_id", type=click.IntRange(1, 2**31 - 1))
+
+
+def _details(command: Any) -> Any:
+    for option in reversed(
+        (
+            click.option("--imo", help="IMO number: 7 digits, the last a check digit."),
+            click.option("--mmsi", help="MMSI: 9 digits."),
+            click.option("--call-sign"),
+            click.option("--flag", help="ISO 3166-1 alpha-2 code of the flag state."),
+            click.option("--kind", help="Such as cargo, tanker, passenger."),
+            click.option("--length", "length_m", type=click.FloatRange(0), help="Metres."),
+            click.option("--beam", "beam_m", type=click.FloatRange(0), help="Metres."),
+            click.option("--draught", "draught_m", type=click.FloatRange(0), help="Metres."),
+        )
+    ):
+        command = option(command)
+    return command
 
 
 @click.group(name="vessels")
 def command() -> None:
-    """Register and list vessels."""
+    """Register, change, retire, restore and list vessels."""
 
 
 @command.command()
 @click.argument("name")
-@click.option("--imo", help="IMO number: 7 digits, the last a check digit.")
-@click.option("--mmsi", help="MMSI: 9 digits.")
-@click.option("--call-sign")
-@click.option("--flag", help="ISO 3166-1 alpha-2 code of the flag state.")
-@click.option("--kind", help="Such as cargo, tanker, passenger.")
-@click.option("--length", "length_m", type=click.FloatRange(0), help="Metres.")
-@click.option("--beam", "beam_m", type=click.FloatRange(0), help="Metres.")
-@click.option("--draught", "draught_m", type=click.FloatRange(0), help="Metres.")
-def add(**details: object) -> None:
+@_details
+def add(**details: Any) -> None:
     """Register a vessel under NAME and print its id."""
     with open_database() as database, database.unit_of_work() as unit_of_work:
-        vessel = vessels.register(unit_of_work, VesselDetails(**details))  # type: ignore[arg-type]  # click checked them
+        vessel = vessels.register(unit_of_work, VesselDetails(**details), actor=actor())
     click.echo(vessel.id)
+
+
+@command.command("set")
+@_VESSEL_ID
+@click.option("--name")
+@_details
+def change(vessel_id: int, **details: Any) -> None:
+    """Change what is known of VESSEL_ID; an empty text takes it away."""
+    members = {name: value or None for name, value in details.items() if value is not None}
+    with open_database() as database, database.unit_of_work() as unit_of_work:
+        vessels.change(unit_of_work, vessel_id, members, versions=ANY, actor=actor())
+
+
+@command.command()
+@_VESSEL_ID
+def retire(vessel_id: int) -> None:
+    """Take VESSEL_ID off the map; its history stays."""
+    with open_database() as database, database.unit_of_work() as unit_of_work:
+        vessels.retire(unit_of_work, vessel_id, actor=actor())
+
+
+@command.command()
+@_VESSEL_ID
+def restore(vessel_id: int) -> None:
+    """Put VESSEL_ID on the map again."""
+    with open_database() as database, database.unit_of_work() as unit_of_work:
+        vessels.restore(unit_of_work, vessel_id, actor=actor())
 
 
 @command.command("list")
@@ -35,7 +78,15 @@ def list_all() -> None:
     """List all vessels."""
     with open_database() as database, database.statement() as unit_of_work:
         rows = [
-            (v.id, v.details.name, v.details.imo, v.details.mmsi, v.details.flag, v.details.kind)
+            (
+                v.id,
+                v.details.name,
+                v.details.imo,
+                v.details.mmsi,
+                v.details.flag,
+                v.details.kind,
+                v.retired_at,
+            )
             for v in unit_of_work.vessels.search()
         ]
-    print_table(("id", "name", "imo", "mmsi", "flag", "kind"), rows)
+    print_table(("id", "name", "imo", "mmsi", "flag", "kind", "retired"), rows)

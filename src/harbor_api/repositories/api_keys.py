@@ -1,22 +1,48 @@
-"""API keys: only their SHA-256 is stored."""
+"""API keys: stored as hashes, with what each may do and see."""
 
-from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, Row, bindparam, delete, func, insert, select, update
 
-from harbor_api.entities import ApiKey
-from harbor_api.errors import NotFound
-from harbor_api.tables import api_keys
+from harbor_api.entities import ApiKey, Caller, KeyTerms
+from harbor_api.errors import Conflict, NotFound
+from harbor_api.tables import api_keys, grants, vessels
 
-_BY_HASH = select(api_keys).where(api_keys.c.sha256 == bindparam("sha256"))
-_ALL = select(api_keys).order_by(api_keys.c.id)
-_ADD = insert(api_keys).returning(api_keys)
-_REVOKE = (
-    update(api_keys)
-    .where(api_keys.c.id == bindparam("key_id"))
-    .values(revoked_at=func.coalesce(api_keys.c.revoked_at, func.now()))
-    .returning(api_keys)
+_PLAIN = ("name", "owner", "delay_s", "coordinate_decimals", "requests_per_minute", "expires_at")
+
+_PRESENTED = select(api_keys).where(
+    (api_keys.c.sha256 == bindparam("hash")) | (api_keys.c.previous_sha256 == bindparam("hash"))
+)
+_granted = (
+    select(func.coalesce(func.array_agg(grants.c.vessel_id), []))
+    .where(grants.c.api_key_id == api_keys.c.id)
+    .scalar_subquery()
+)
+_KEYS = select(api_keys, _granted.label("vessel_ids"))
+_GET = _KEYS.where(api_keys.c.id == bindparam("key_id"))
+_LOCK = select(api_keys.c.id).where(api_keys.c.id == bindparam("key_id")).with_for_update()
+_PAGE = (
+    _KEYS.where(api_keys.c.id > bindparam("after", type_=BigInteger))
+    .order_by(api_keys.c.id)
+    .limit(bindparam("limit"))
+)
+_ADD = insert(api_keys).returning(api_keys.c.id)
+_CHANGE = update(api_keys).where(api_keys.c.id == bindparam("key_id")).values(version=api_keys.c.version + 1)
+_ROTATE = _CHANGE.values(
+    previous_sha256=api_keys.c.sha256,
+    sha256=bindparam("hash"),
+    prefix=bindparam("new_prefix"),
+    previous_valid_until=bindparam("valid_until"),
+)
+_REVOKE = _CHANGE.values(revoked_at=func.coalesce(api_keys.c.revoked_at, func.now()))
+_USED = update(api_keys).where(api_keys.c.id == bindparam("key_id")).values(last_used_at=func.now())
+_UNGRANT = delete(grants).where(grants.c.api_key_id == bindparam("key_id"))
+_GRANT = insert(grants).from_select(
+    ["api_key_id", "vessel_id"],
+    select(bindparam("key_id"), vessels.c.id).where(
+        vessels.c.id == func.any(bindparam("vessel_ids", expanding=False))
+    ),
 )
 
 
@@ -26,56 +52,103 @@ class ApiKeys:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def find(self, sha256: bytes) -> ApiKey | None:
-        """Return the key with this hash, whatever its state."""
-        row = self._connection.execute(_BY_HASH, {"sha256": sha256}).one_or_none()
-        return _api_key(row) if row else None
+    def present(self, sha256: bytes, *, now: datetime) -> tuple[Caller, bool] | None:
+        """Return who presents a key with this hash, and whether the key still holds."""
+        row = self._connection.execute(_PRESENTED, {"hash": sha256}).one_or_none()
+        if row is None:
+            return None
+        holds = row.revoked_at is None and (row.expires_at is None or row.expires_at > now)
+        if row.sha256 != sha256:
+            holds &= row.previous_valid_until is not None and row.previous_valid_until > now
+        caller = Caller(
+            id=row.id,
+            name=row.name,
+            scopes=frozenset(row.scopes),
+            all_vessels=row.all_vessels,
+            delay_s=row.delay_s,
+            coordinate_decimals=row.coordinate_decimals,
+            requests_per_minute=row.requests_per_minute,
+            last_used_at=row.last_used_at,
+        )
+        return caller, holds
 
-    def search(self) -> list[ApiKey]:
-        """Return all keys in the order in which they were issued."""
-        return [_api_key(row) for row in self._connection.execute(_ALL)]
+    def note_use(self, key_id: int) -> None:
+        """Note that a key is used now."""
+        self._connection.execute(_USED, {"key_id": key_id})
 
-    def add(
-        self,
-        *,
-        name: str,
-        prefix: str,
-        sha256: bytes,
-        scopes: Collection[str],
-        requests_per_minute: int | None = None,
-        expires_at: datetime | None = None,
-    ) -> ApiKey:
-        """Store an issued key."""
-        row = self._connection.execute(
-            _ADD,
-            {
-                "name": name,
-                "prefix": prefix,
-                "sha256": sha256,
-                "scopes": sorted(scopes),
-                "requests_per_minute": requests_per_minute,
-                "expires_at": expires_at,
-            },
-        ).one()
-        return _api_key(row)
-
-    def revoke(self, key_id: int) -> ApiKey:
-        """Revoke a key from now on; one that is revoked stays as it is. NotFound if it never was."""
-        row = self._connection.execute(_REVOKE, {"key_id": key_id}).one_or_none()
+    def get(self, key_id: int) -> ApiKey:
+        """Return a key; NotFound where it was never issued."""
+        row = self._connection.execute(_GET, {"key_id": key_id}).one_or_none()
         if row is None:
             raise NotFound(f"There is no API key {key_id}")
         return _api_key(row)
 
+    def lock(self, key_id: int) -> ApiKey:
+        """Return a key that nobody else changes before this transaction ends; NotFound otherwise."""
+        self._connection.execute(_LOCK, {"key_id": key_id})
+        return self.get(key_id)
 
-def _api_key(row: Row[tuple[object, ...]]) -> ApiKey:
+    def search(self, *, after: int = 0, limit: int | None = None) -> list[ApiKey]:
+        """Return keys in the order in which they were issued, those above ``after``."""
+        return [_api_key(row) for row in self._connection.execute(_PAGE, {"after": after, "limit": limit})]
+
+    def add(self, terms: KeyTerms, *, prefix: str, sha256: bytes) -> ApiKey:
+        """Store an issued key; Conflict where it grants a vessel that there is not."""
+        key_id = self._connection.execute(
+            _ADD, {**_columns(terms), "prefix": prefix, "sha256": sha256}
+        ).scalar_one()
+        self._grant(key_id, terms)
+        return self.get(key_id)
+
+    def replace(self, key_id: int, terms: KeyTerms) -> ApiKey:
+        """Change what a key that is locked may do and see; Conflict as with ``add``."""
+        self._connection.execute(_CHANGE.values(**_columns(terms)), {"key_id": key_id})
+        self._connection.execute(_UNGRANT, {"key_id": key_id})
+        self._grant(key_id, terms)
+        return self.get(key_id)
+
+    def rotate(self, key_id: int, *, prefix: str, sha256: bytes, previous_valid_until: datetime) -> ApiKey:
+        """Give a key that is locked a new secret; the one it had holds up to a moment."""
+        self._connection.execute(
+            _ROTATE,
+            {"key_id": key_id, "hash": sha256, "new_prefix": prefix, "valid_until": previous_valid_until},
+        )
+        return self.get(key_id)
+
+    def revoke(self, key_id: int) -> ApiKey:
+        """Revoke a key from now on; one that is revoked stays as it is. NotFound if it never was."""
+        self._connection.execute(_REVOKE, {"key_id": key_id})
+        return self.get(key_id)
+
+    def _grant(self, key_id: int, terms: KeyTerms) -> None:
+        if not terms.vessel_ids:
+            return
+        wanted = sorted(terms.vessel_ids)
+        done = self._connection.execute(_GRANT, {"key_id": key_id, "vessel_ids": wanted})
+        if done.rowcount < len(wanted):
+            raise Conflict("A vessel that is to be granted does not exist")
+
+
+def _columns(terms: KeyTerms) -> dict[str, Any]:
+    return {
+        **{name: getattr(terms, name) for name in _PLAIN},
+        "scopes": sorted(terms.scopes),
+        "all_vessels": terms.vessel_ids is None,
+    }
+
+
+def _api_key(row: Row[Any]) -> ApiKey:
     return ApiKey(
         id=row.id,
-        name=row.name,
         prefix=row.prefix,
-        scopes=frozenset(row.scopes),
-        requests_per_minute=row.requests_per_minute,
+        terms=KeyTerms(
+            **{name: getattr(row, name) for name in _PLAIN},
+            scopes=frozenset(row.scopes),
+            vessel_ids=None if row.all_vessels else frozenset(row.vessel_ids),
+        ),
         created_at=row.created_at,
-        expires_at=row.expires_at,
         revoked_at=row.revoked_at,
         last_used_at=row.last_used_at,
+        previous_valid_until=row.previous_valid_until,
+        version=row.version,
     )

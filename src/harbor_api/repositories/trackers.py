@@ -1,14 +1,52 @@
-"""Trackers: the devices that sign fixes."""
+"""Trackers: the devices that sign fixes, and the vessels that they are assigned to."""
 
-from sqlalchemy import Connection, Row, bindparam, insert, select
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
 
-from harbor_api.entities import Tracker
-from harbor_api.tables import trackers
+from sqlalchemy import BigInteger, Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-_FIND = select(trackers).where(trackers.c.id == bindparam("number"))
-_OF_VESSEL = select(trackers).where(trackers.c.vessel_id == bindparam("vessel_id")).order_by(trackers.c.id)
-_ALL = select(trackers).order_by(trackers.c.id)
-_ADD = insert(trackers).returning(trackers)
+from harbor_api.entities import Assignment, Tracker
+from harbor_api.errors import NotFound
+from harbor_api.tables import assignments, positions, trackers
+
+# Earlier than any fix: where the first assignment of a tracker starts.
+BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
+
+_assigned = (
+    select(
+        func.array_agg(aggregate_order_by(assignments.c.vessel_id, assignments.c.starts_at)).label(
+            "vessel_ids"
+        ),
+        func.array_agg(aggregate_order_by(assignments.c.starts_at, assignments.c.starts_at)).label("starts"),
+    )
+    .where(assignments.c.tracker_id == trackers.c.id)
+    .lateral("assigned")
+)
+_TRACKERS = (
+    select(trackers, _assigned.c.vessel_ids, _assigned.c.starts)
+    .select_from(trackers)
+    .join(_assigned, _assigned.c.vessel_ids.is_not(None))
+)
+_FIND = _TRACKERS.where(trackers.c.id == bindparam("number"))
+_LOCK = select(trackers.c.id).where(trackers.c.id == bindparam("number")).with_for_update()
+_OF_VESSEL = _TRACKERS.where(
+    trackers.c.id.in_(
+        select(assignments.c.tracker_id).where(assignments.c.vessel_id == bindparam("vessel_id"))
+    )
+).order_by(trackers.c.id)
+_PAGE = (
+    _TRACKERS.where(trackers.c.id > bindparam("after", type_=BigInteger))
+    .order_by(trackers.c.id)
+    .limit(bindparam("limit"))
+)
+_ADD = insert(trackers).returning(trackers.c.id)
+_ASSIGN = insert(assignments)
+_CHANGE = update(trackers).where(trackers.c.id == bindparam("number")).values(version=trackers.c.version + 1)
+_NEWEST_FIX = select(func.max(positions.c.recorded_at)).where(
+    positions.c.vessel_id == bindparam("vessel_id"), positions.c.tracker_id == bindparam("number")
+)
 
 
 class Trackers:
@@ -22,28 +60,63 @@ class Trackers:
         row = self._connection.execute(_FIND, {"number": number}).one_or_none()
         return _tracker(row) if row else None
 
-    def search(self, *, vessel_id: int | None = None) -> list[Tracker]:
-        """Return all trackers, or those of one vessel, in order of their numbers."""
-        rows = (
-            self._connection.execute(_ALL)
-            if vessel_id is None
-            else self._connection.execute(_OF_VESSEL, {"vessel_id": vessel_id})
-        )
+    def get(self, number: int) -> Tracker:
+        """Return a tracker by its number; NotFound where there is none."""
+        tracker = self.find(number)
+        if tracker is None:
+            raise NotFound(f"There is no tracker {number}")
+        return tracker
+
+    def lock(self, number: int) -> Tracker:
+        """Return a tracker that nobody else changes before this transaction ends; NotFound otherwise."""
+        self._connection.execute(_LOCK, {"number": number})
+        return self.get(number)
+
+    def search(self, *, after: int = 0, limit: int | None = None) -> list[Tracker]:
+        """Return trackers in order of their numbers, those above ``after``."""
+        rows = self._connection.execute(_PAGE, {"after": after, "limit": limit})
         return [_tracker(row) for row in rows]
+
+    def of_vessel(self, vessel_id: int) -> list[Tracker]:
+        """Return the trackers that are or were assigned to a vessel."""
+        return [_tracker(row) for row in self._connection.execute(_OF_VESSEL, {"vessel_id": vessel_id})]
 
     def add(self, *, vessel_id: int, label: str, test: bool = False) -> Tracker:
         """Register a tracker for a vessel that exists; its key starts at generation 1."""
-        row = self._connection.execute(_ADD, {"vessel_id": vessel_id, "label": label, "test": test}).one()
-        return _tracker(row)
+        number = self._connection.execute(_ADD, {"label": label, "test": test}).scalar_one()
+        self.assign(number, vessel_id, starts_at=BEGINNING)
+        return self.get(number)
+
+    def assign(self, number: int, vessel_id: int, *, starts_at: datetime) -> None:
+        """Let the fixes of a tracker belong to another vessel from a moment on."""
+        self._connection.execute(
+            _ASSIGN, {"tracker_id": number, "vessel_id": vessel_id, "starts_at": starts_at}
+        )
+
+    def change(self, number: int, values: Mapping[str, Any]) -> Tracker:
+        """Change columns of a tracker that is locked."""
+        self._connection.execute(_CHANGE.values(**values), {"number": number})
+        return self.get(number)
+
+    def newest_fix(self, tracker: Tracker) -> datetime | None:
+        """Return the time of the newest fix that is stored of a tracker for its present vessel."""
+        newest: datetime | None = self._connection.execute(
+            _NEWEST_FIX, {"vessel_id": tracker.vessel_id, "number": tracker.number}
+        ).scalar_one()
+        return newest
 
 
-def _tracker(row: Row[tuple[object, ...]]) -> Tracker:
+def _tracker(row: Row[Any]) -> Tracker:
     return Tracker(
         number=row.id,
-        vessel_id=row.vessel_id,
         label=row.label,
         generation=row.generation,
+        assignments=tuple(
+            Assignment(vessel_id=vessel_id, starts_at=starts_at)
+            for vessel_id, starts_at in zip(row.vessel_ids, row.starts, strict=True)
+        ),
         previous_valid_until=row.previous_valid_until,
         test=row.test,
         disabled_at=row.disabled_at,
+        version=row.version,
     )

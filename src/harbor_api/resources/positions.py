@@ -1,5 +1,6 @@
 """Where trackers post their fixes."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from flask import g
@@ -44,7 +45,7 @@ class Positions(MethodView):
                 now=datetime.now(UTC),
                 future_tolerance=timedelta(seconds=settings().future_tolerance_s),
             )
-        return verdict, _STATUS[verdict.verdict]
+        return replace(verdict, secret_ends_at=g.secret_ends_at), _STATUS[verdict.verdict]
 
 
 @blueprint.route("/positions/check")

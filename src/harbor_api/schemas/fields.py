@@ -8,9 +8,11 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from marshmallow import fields
+from marshmallow import ValidationError, fields
 
 _RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})", re.ASCII)
+
+_DIGITS = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
 
 class Number(fields.Float):
@@ -31,6 +33,33 @@ class Whole(fields.Integer):
         return int(value)
 
 
+class QueryWhole(fields.Integer):
+    """A whole number in plain ASCII digits, as a query string spells it."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        if not isinstance(value, str) or not _DIGITS.fullmatch(value):
+            raise self.make_error("invalid")
+        return int(value)
+
+
+class QueryBoolean(fields.Boolean):
+    """``true`` or ``false``, as a query string spells it."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
+        if value not in {"true", "false"}:
+            raise self.make_error("invalid", input=value)
+        return bool(value == "true")
+
+
+class TrueOrFalse(fields.Boolean):
+    """A JSON boolean; never a text or a number."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
 class Timestamp(fields.AwareDateTime):
     """An RFC 3339 date-time with its offset; becomes UTC, is sent with ``Z``."""
 
@@ -48,6 +77,12 @@ class Timestamp(fields.AwareDateTime):
 
     def _serialize(self, value: datetime | None, *_: Any, **__: Any) -> str | None:
         return None if value is None else rfc3339(value)
+
+
+def distinct(values: list[Any]) -> None:
+    """Refuse a list in which a value stands twice: what ``uniqueItems`` says in the document."""
+    if len(set(values)) < len(values):
+        raise ValidationError("Holds a value twice.")
 
 
 def rfc3339(moment: datetime) -> str:

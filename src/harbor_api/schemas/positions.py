@@ -65,7 +65,7 @@ class FixSchema(Schema):
             "description": "True heading in degrees; 360 is 0, 511 means not available.",
             "anyOf": [
                 {"type": "number", "minimum": 0, "maximum": 360},
-                {"type": "number", "const": NO_HEADING},
+                {"type": "number", "minimum": NO_HEADING, "maximum": NO_HEADING},
                 {"type": "null"},
             ],
             "examples": [180],
@@ -92,30 +92,31 @@ class FixSchema(Schema):
 
     @pre_load
     def _refuse_no_fix(self, data: Any, **_: Any) -> Any:
-        if isinstance(data, dict) and (_is(data.get("lat"), NO_LAT) or _is(data.get("lon"), NO_LON)):
+        if isinstance(data, dict) and (data.get("lat") == NO_LAT or data.get("lon") == NO_LON):
             raise NoFix("lat 91 or lon 181 says that the receiver had no fix; there is nothing to keep")
         return data
 
     @post_load
     def _make_fix(self, data: dict[str, Any], **_: Any) -> Fix:
-        for name, sentinel in (("sog", NO_SOG), ("cog", NO_COG), ("nav_status", NO_STATUS)):
-            if data.get(name) == sentinel:
-                data[name] = None
-        if data.get("heading") == NO_HEADING:
-            data["heading"] = None
-        # Beyond any receiver's precision; a number closer to 0 or 360 would be neither in PostgreSQL's
-        # four bytes.
-        for name in ("sog", "cog", "heading", "accuracy_m", "battery_v"):
-            if data.get(name) is not None:
-                data[name] = round(data[name], 3)
-        for name in ("cog", "heading"):
-            if data.get(name) is not None:
-                data[name] %= 360
+        data["sog"] = _measure(data.get("sog"), NO_SOG)
+        data["cog"] = _direction(data.get("cog"), NO_COG)
+        data["heading"] = _direction(data.get("heading"), NO_HEADING)
+        data["accuracy_m"] = _measure(data.get("accuracy_m"))
+        data["battery_v"] = _measure(data.get("battery_v"))
+        if data.get("nav_status") == NO_STATUS:
+            data["nav_status"] = None
         return Fix(recorded_at=data.pop("recorded_at"), motion=Motion(**data))
 
 
-def _is(value: object, sentinel: int) -> bool:
-    return type(value) in {int, float} and value == sentinel
+def _measure(value: float | None, sentinel: float | None = None) -> float | None:
+    # Three decimals are beyond any receiver's precision; a number closer to 0 or 360 would be neither in
+    # PostgreSQL's four bytes.
+    return None if value is None or value == sentinel else round(value, 3)
+
+
+def _direction(value: float | None, sentinel: float) -> float | None:
+    degrees = _measure(value, sentinel)
+    return None if degrees is None else degrees % 360
 
 
 class _OutcomeSchema(Schema):
@@ -156,8 +157,16 @@ class VerdictSchema(_OutcomeSchema):
         },
     )
 
+    secret_ends_at = Timestamp(
+        metadata={
+            "description": "Only where the fix was signed with the secret before a rotation: until when "
+            "that one holds. Fetch the new secret before then.",
+            "examples": ["2026-01-09T03:04:05Z"],
+        }
+    )
+
     class Meta:
-        fields = ("verdict", "latest", "differs", "reason")
+        fields = ("verdict", "latest", "differs", "reason", "secret_ends_at")
 
 
 class ForecastSchema(_OutcomeSchema):

@@ -2,10 +2,11 @@
 
 from marshmallow import Schema
 from marshmallow.fields import Boolean, List, Nested, String
-from marshmallow.validate import OneOf, Range, Regexp
+from marshmallow.validate import Length, OneOf, Range, Regexp
 
-from harbor_api.schemas.fields import Number, Timestamp, Whole
+from harbor_api.schemas.fields import Number, QueryBoolean, Timestamp, Whole
 from harbor_api.schemas.geojson import PointSchema
+from harbor_api.services.identifiers import NAME
 
 
 class VesselPropertiesSchema(Schema):
@@ -56,6 +57,14 @@ class VesselPropertiesSchema(Schema):
         metadata={
             "description": "When that fix reached the service.",
             "examples": ["2026-01-02T03:04:06.251Z"],
+        },
+    )
+    retired_at = Timestamp(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "Since when the vessel is off the map; null for one in service.",
+            "examples": ["2026-02-02T03:04:05Z"],
         },
     )
     stale = Boolean(
@@ -119,3 +128,65 @@ class VesselFeatureCollectionSchema(Schema):
 
     type = String(required=True, validate=OneOf(["FeatureCollection"]))
     features = List(Nested(VesselFeatureSchema), required=True)
+
+
+_LENGTH = Range(0.01, 1000)
+_NAME = {"description": "What it is called.", "pattern": f"^{NAME}$", "examples": ["Skagerrak Trader"]}
+_name = (Length(1, 100), Regexp(rf"\A{NAME}\Z"))
+_IMO = {
+    "description": "IMO number: 7 digits, the last a check digit. On one vessel in service at a time.",
+    "pattern": "^[0-9]{7}$",
+    "format": "imo-number",
+    "examples": ["9074729"],
+}
+_MMSI = {
+    "description": "MMSI: 9 digits. On one vessel in service at a time.",
+    "pattern": "^[0-9]{9}$",
+    "examples": ["257123450"],
+}
+_CALL_SIGN = {"description": "Radio call sign.", "pattern": "^[A-Z0-9]{1,10}$", "examples": ["LAXY5"]}
+_FLAG = {"description": "ISO 3166-1 alpha-2 code.", "pattern": "^[A-Z]{2}$", "examples": ["NO"]}
+_KIND = {"description": "Such as cargo, tanker, passenger.", "examples": ["cargo"]}
+_imo, _mmsi = Regexp(r"\A[0-9]{7}\Z"), Regexp(r"\A[0-9]{9}\Z")
+_call_sign, _flag = Regexp(r"\A[A-Z0-9]{1,10}\Z"), Regexp(r"\A[A-Z]{2}\Z")
+
+
+def _metres(example: float) -> dict[str, object]:
+    return {"description": "Metres.", "examples": [example]}
+
+
+class VesselCreationSchema(Schema):
+    """A vessel to register. What is not known is left out or null."""
+
+    name = String(required=True, validate=_name, metadata=_NAME)
+    imo = String(allow_none=True, validate=_imo, metadata=_IMO)
+    mmsi = String(allow_none=True, validate=_mmsi, metadata=_MMSI)
+    call_sign = String(allow_none=True, validate=_call_sign, metadata=_CALL_SIGN)
+    flag = String(allow_none=True, validate=_flag, metadata=_FLAG)
+    kind = String(allow_none=True, validate=Length(1, 50), metadata=_KIND)
+    length_m = Number(allow_none=True, validate=_LENGTH, metadata=_metres(86.5))
+    beam_m = Number(allow_none=True, validate=_LENGTH, metadata=_metres(13.2))
+    draught_m = Number(allow_none=True, validate=_LENGTH, metadata=_metres(4.1))
+
+
+class VesselUpdateSchema(Schema):
+    """What to change of a vessel: members that are left out stay, null takes away what was known."""
+
+    name = String(validate=_name, metadata=_NAME)
+    imo = String(allow_none=True, validate=_imo, metadata=_IMO)
+    mmsi = String(allow_none=True, validate=_mmsi, metadata=_MMSI)
+    call_sign = String(allow_none=True, validate=_call_sign, metadata=_CALL_SIGN)
+    flag = String(allow_none=True, validate=_flag, metadata=_FLAG)
+    kind = String(allow_none=True, validate=Length(1, 50), metadata=_KIND)
+    length_m = Number(allow_none=True, validate=_LENGTH, metadata=_metres(86.5))
+    beam_m = Number(allow_none=True, validate=_LENGTH, metadata=_metres(13.2))
+    draught_m = Number(allow_none=True, validate=_LENGTH, metadata=_metres(4.1))
+
+
+class FleetQuerySchema(Schema):
+    """Which vessels."""
+
+    retired = QueryBoolean(
+        load_default=False,
+        metadata={"description": "true: those that are retired, instead of those in service."},
+    )

@@ -37,7 +37,9 @@ def accept(
     future_tolerance: timedelta,
 ) -> Verdict:
     """Store a fix, or hold it in quarantine, and tell which; it is durable once this is committed."""
-    arrival = Arrival(vessel_id=tracker.vessel_id, tracker_id=tracker.number, received_at=now, fix=fix)
+    arrival = Arrival(
+        vessel_id=tracker.vessel_at(fix.recorded_at), tracker_id=tracker.number, received_at=now, fix=fix
+    )
     reason = doubt(fix, now=now, future_tolerance=future_tolerance)
     if reason is not None:
         return unit_of_work.positions.quarantine(arrival, reason)
@@ -57,7 +59,9 @@ def foresee(
     reason = doubt(fix, now=now, future_tolerance=future_tolerance)
     if reason is not None:
         return Verdict(verdict="quarantined", reason=reason)
-    arrival = Arrival(vessel_id=tracker.vessel_id, tracker_id=tracker.number, received_at=now, fix=fix)
+    arrival = Arrival(
+        vessel_id=tracker.vessel_at(fix.recorded_at), tracker_id=tracker.number, received_at=now, fix=fix
+    )
     return unit_of_work.positions.foresee(arrival)
 
 

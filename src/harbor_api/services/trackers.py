@@ -1,18 +1,24 @@
-"""Who signed a request: from three headers and a body to a tracker."""
+"""Trackers: who signed a request, and what an operator does with a tracker."""
 
 import re
-from datetime import datetime
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
-from harbor_api.entities import Tracker, Vessel, tracker_number
+from harbor_api.entities import Actor, Tracker, Vessel, tracker_number
 from harbor_api.errors import (
+    Conflict,
+    NotFound,
     SignatureInvalid,
     SignatureMissing,
     TimestampOutOfTolerance,
     TrackerDisabled,
 )
-from harbor_api.services import diagnosis, signatures
+from harbor_api.services import audit, diagnosis, signatures
+from harbor_api.services.rotation import demand_rotatable
 from harbor_api.services.signatures import SignedMessage
+from harbor_api.services.versions import demand
 
 if TYPE_CHECKING:
     from harbor_api.database import UnitOfWork
@@ -20,6 +26,14 @@ if TYPE_CHECKING:
 TOLERANCE_S = 300
 _MESSAGE_ID = re.compile(r"(trk_[0-9]{4,10})-[A-Za-z0-9_-]{1,64}", re.ASCII)
 _TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class SigningTracker:
+    """A tracker that has signed. ``secret_ends_at`` is told where it signs with its previous secret."""
+
+    tracker: Tracker
+    secret_ends_at: datetime | None
 
 
 def read_headers(*, id: str, timestamp: str, signature: str, body: bytes, now: datetime) -> SignedMessage:  # noqa: A002 - the header's own name
@@ -45,7 +59,7 @@ def read_headers(*, id: str, timestamp: str, signature: str, body: bytes, now: d
 
 def authenticate(
     unit_of_work: "UnitOfWork", message: SignedMessage, *, master_key: bytes, explain: bool = False
-) -> Tracker:
+) -> SigningTracker:
     """Return the tracker that signed the message; SignatureInvalid or TrackerDisabled otherwise.
 
     An unknown tracker gets the answer of a wrong signature, after the same work, so that nobody can
@@ -66,15 +80,135 @@ def authenticate(
         raise error
     if tracker.disabled_at is not None:
         raise TrackerDisabled
+    return SigningTracker(tracker, None if signed[0] else tracker.previous_valid_until)
+
+
+def ensure(unit_of_work: "UnitOfWork", vessel: Vessel, *, label: str, actor: Actor) -> Tracker:
+    """Return the vessel's tracker with this label, registering it where there is none."""
+    for tracker in unit_of_work.trackers.of_vessel(vessel.id):
+        if tracker.label == label and tracker.vessel_id == vessel.id:
+            return tracker
+    return register(unit_of_work, vessel_id=vessel.id, label=label, actor=actor)
+
+
+def register(
+    unit_of_work: "UnitOfWork", *, vessel_id: int, label: str, test: bool = False, actor: Actor
+) -> Tracker:
+    """Register a tracker for a vessel in service; Conflict where there is none with this id."""
+    _demand_in_service(unit_of_work, vessel_id)
+    tracker = unit_of_work.trackers.add(vessel_id=vessel_id, label=label, test=test)
+    audit.note(unit_of_work, actor, "tracker.created", _subject(tracker), after=_state(tracker))
     return tracker
 
 
-def ensure(unit_of_work: "UnitOfWork", vessel: Vessel, *, label: str) -> Tracker:
-    """Return the vessel's tracker with this label, registering it where there is none."""
-    for tracker in unit_of_work.trackers.search(vessel_id=vessel.id):
-        if tracker.label == label:
-            return tracker
-    return unit_of_work.trackers.add(vessel_id=vessel.id, label=label)
+def reassign(
+    unit_of_work: "UnitOfWork",
+    number: int,
+    *,
+    vessel_id: int,
+    starts_at: datetime,
+    versions: Collection[int] | None,
+    actor: Actor,
+) -> Tracker:
+    """Let a tracker's fixes belong to another vessel from a moment on.
+
+    What is stored stays where it is, and older fixes that are still to come go to the vessel that they
+    were taken on. Conflict where a fix of that moment or later is stored already, or where another
+    assignment starts then or later; PreconditionFailed and NotFound as with all changes.
+    """
+    before = unit_of_work.trackers.lock(number)
+    demand(before.version, versions)
+    _demand_in_service(unit_of_work, vessel_id)
+    newest = unit_of_work.trackers.newest_fix(before)
+    if newest is not None and starts_at <= newest:
+        raise Conflict(f"A fix of {newest.isoformat()} is stored already; begin after it")
+    if starts_at <= before.assignments[-1].starts_at:
+        raise Conflict("The tracker is assigned anew at that moment or later already")
+    unit_of_work.trackers.assign(number, vessel_id, starts_at=starts_at)
+    after = unit_of_work.trackers.change(number, {})
+    audit.note(
+        unit_of_work,
+        actor,
+        "tracker.reassigned",
+        _subject(after),
+        before={"vessel_id": before.vessel_id},
+        after={"vessel_id": vessel_id, "starts_at": starts_at},
+    )
+    return after
+
+
+def change(
+    unit_of_work: "UnitOfWork",
+    number: int,
+    members: Mapping[str, Any],
+    *,
+    versions: Collection[int] | None,
+    actor: Actor,
+) -> Tracker:
+    """Change a tracker's label or whether it is under test."""
+    before = unit_of_work.trackers.lock(number)
+    demand(before.version, versions)
+    return _changed(unit_of_work, before, "tracker.changed", members, actor=actor)
+
+
+def disable(unit_of_work: "UnitOfWork", number: int, *, now: datetime, actor: Actor) -> Tracker:
+    """Refuse what a tracker signs from now on; one that is disabled stays as it is."""
+    before = unit_of_work.trackers.lock(number)
+    if before.disabled_at is not None:
+        return before
+    return _changed(unit_of_work, before, "tracker.disabled", {"disabled_at": now}, actor=actor)
+
+
+def enable(unit_of_work: "UnitOfWork", number: int, *, actor: Actor) -> Tracker:
+    """Let a tracker post again."""
+    before = unit_of_work.trackers.lock(number)
+    if before.disabled_at is None:
+        return before
+    return _changed(unit_of_work, before, "tracker.enabled", {"disabled_at": None}, actor=actor)
+
+
+def rotate(
+    unit_of_work: "UnitOfWork", number: int, *, grace: timedelta, now: datetime, actor: Actor
+) -> Tracker:
+    """Give a tracker its next secret; the one it has holds for the grace time.
+
+    Conflict while the grace time of an earlier rotation lasts: a second one would end the secret that
+    the tracker still signs with. Without any grace all earlier secrets end at once, which is for a
+    secret that got into wrong hands.
+    """
+    before = unit_of_work.trackers.lock(number)
+    demand_rotatable(before.previous_valid_until, grace=grace, now=now)
+    members = {"generation": before.generation + 1, "previous_valid_until": now + grace if grace else None}
+    return _changed(unit_of_work, before, "tracker.rotated", members, actor=actor)
+
+
+def _changed(
+    unit_of_work: "UnitOfWork", before: Tracker, action: str, members: Mapping[str, Any], *, actor: Actor
+) -> Tracker:
+    after = unit_of_work.trackers.change(before.number, members)
+    audit.note(unit_of_work, actor, action, _subject(after), before=_state(before), after=_state(after))
+    return after
+
+
+def _demand_in_service(unit_of_work: "UnitOfWork", vessel_id: int) -> None:
+    try:
+        vessel = unit_of_work.vessels.lock(vessel_id)
+    except NotFound:
+        raise Conflict(f"There is no vessel {vessel_id}") from None
+    if vessel.retired_at is not None:
+        raise Conflict(f"The vessel {vessel_id} is retired")
+
+
+def _subject(tracker: Tracker) -> str:
+    return f"trackers/{tracker.id}"
+
+
+def _state(tracker: Tracker) -> dict[str, Any]:
+    return {
+        "vessel_id": tracker.vessel_id,
+        **{name: getattr(tracker, name) for name in ("label", "test", "generation")},
+        **{name: getattr(tracker, name) for name in ("previous_valid_until", "disabled_at")},
+    }
 
 
 def _valid_generations(tracker: Tracker, now: datetime) -> list[int]:

@@ -1,0 +1,73 @@
+"""The audit trail: who changed what, written in the transaction of the change itself."""
+
+from typing import Any
+
+from sqlalchemy import BindParameter, Connection, Row, bindparam, func, insert, select
+
+from harbor_api.entities import Actor, AuditEntry
+from harbor_api.tables import AUDIT_ORDER_LOCK, audit
+
+_TAKE_ORDER = select(func.pg_advisory_xact_lock(AUDIT_ORDER_LOCK))
+_ADD = insert(audit)
+_limit: BindParameter[int] = bindparam("limit")
+_after: BindParameter[int] = bindparam("after")
+_SUBJECT = audit.c.subject == bindparam("subject")
+_OLDEST_FIRST = select(audit).where(audit.c.id > _after).order_by(audit.c.id).limit(_limit)
+_NEWEST_FIRST = select(audit).where(audit.c.id < _after).order_by(audit.c.id.desc()).limit(_limit)
+_STATEMENTS = {
+    (newest_first, of_one): statement.where(_SUBJECT) if of_one else statement
+    for newest_first, statement in ((False, _OLDEST_FIRST), (True, _NEWEST_FIRST))
+    for of_one in (False, True)
+}
+
+
+class Audit:
+    """All administrative changes. Entries are added and read, never changed."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(
+        self,
+        actor: Actor,
+        action: str,
+        subject: str,
+        *,
+        before: dict[str, Any] | None,
+        after: dict[str, Any] | None,
+    ) -> None:
+        """Add an entry. It is numbered in the order of the commits, as readers follow the numbers."""
+        self._connection.execute(_TAKE_ORDER)
+        self._connection.execute(
+            _ADD,
+            {
+                "actor": actor.name,
+                "api_key_id": actor.api_key_id,
+                "request_id": actor.request_id,
+                "action": action,
+                "subject": subject,
+                "before": before,
+                "after": after,
+            },
+        )
+
+    def search(
+        self, *, after: int | None, limit: int, newest_first: bool, subject: str | None = None
+    ) -> list[AuditEntry]:
+        """Return entries beyond one in an order, None from its beginning."""
+        start = (2**63 - 1 if newest_first else 0) if after is None else after
+        values = {"after": start, "limit": limit, **({"subject": subject} if subject else {})}
+        rows = self._connection.execute(_STATEMENTS[newest_first, subject is not None], values)
+        return [_entry(row) for row in rows]
+
+
+def _entry(row: Row[Any]) -> AuditEntry:
+    return AuditEntry(
+        id=row.id,
+        at=row.at,
+        actor=Actor(name=row.actor, api_key_id=row.api_key_id, request_id=row.request_id),
+        action=row.action,
+        subject=row.subject,
+        before=row.before,
+        after=row.after,
+    )

@@ -1,0 +1,119 @@
+"""The fleet as one key may see it: the only place that decides which vessels and positions it is shown.
+
+Whatever a partner reads of vessels and positions is selected from here, so that no new endpoint can
+forget a grant, a delay or a precision.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Double,
+    Numeric,
+    Row,
+    Select,
+    bindparam,
+    cast,
+    exists,
+    func,
+    select,
+    true,
+)
+
+from harbor_api.entities import Caller, LatestPosition, Motion, VesselOnMap
+from harbor_api.errors import NotFound
+from harbor_api.rows import MOTION, vessel_of
+from harbor_api.tables import grants, latest_positions, positions, vessels
+
+_COORDINATE_DECIMALS = 6
+_KEY: BindParameter[int] = bindparam("key_id")
+_DECIMALS: BindParameter[int] = bindparam("decimals")
+
+_visible = bindparam("all_vessels") | exists().where(
+    grants.c.api_key_id == _KEY, grants.c.vessel_id == vessels.c.id
+)
+# For a key that sees positions late: the newest one that is old enough, through the one index.
+_delayed = (
+    select(positions)
+    .where(
+        positions.c.vessel_id == vessels.c.id,
+        positions.c.recorded_at <= func.now() - func.make_interval(0, 0, 0, 0, 0, 0, bindparam("delay_s")),
+    )
+    .order_by(positions.c.recorded_at.desc(), positions.c.tracker_id.desc())
+    .limit(1)
+    .lateral("delayed")
+)
+
+
+def _fleet(position: Any, condition: Any) -> Select[Any]:
+    """Return the statement that reads vessels with one position each, as the key may see them."""
+    coordinates = [
+        cast(func.round(cast(position.c[name], Numeric), _DECIMALS), Double).label(name)
+        for name in ("lat", "lon")
+    ]
+    return (
+        select(
+            vessels,
+            position.c.recorded_at,
+            position.c.received_at,
+            position.c.seq.label("position_seq"),
+            *coordinates,
+            *(position.c[name] for name in MOTION if name not in {"lat", "lon"}),
+        )
+        .select_from(vessels)
+        .outerjoin(position, condition)
+        .where(_visible)
+        .order_by(vessels.c.id)
+    )
+
+
+# Statements are built once: building one anew costs more than running it.
+_live = _fleet(latest_positions, latest_positions.c.vessel_id == vessels.c.id)
+_late = _fleet(_delayed, true())
+_in_service = vessels.c.retired_at.is_(None) != bindparam("retired")
+_one = vessels.c.id == bindparam("vessel_id")
+_ALL = {False: _live.where(_in_service), True: _late.where(_in_service)}
+_ONE = {False: _live.where(_one), True: _late.where(_one)}
+
+
+class Fleet:
+    """Vessels with their latest positions, as far as a key may see them."""
+
+    def __init__(self, connection: Connection, viewer: Caller) -> None:
+        self._connection = connection
+        self._late = viewer.delay_s > 0
+        self._sight = {
+            "key_id": viewer.id,
+            "all_vessels": viewer.all_vessels,
+            "decimals": _COORDINATE_DECIMALS
+            if viewer.coordinate_decimals is None
+            else viewer.coordinate_decimals,
+            **({"delay_s": viewer.delay_s} if self._late else {}),
+        }
+
+    def search(self, *, retired: bool = False) -> list[VesselOnMap]:
+        """Return the vessels in service, or those that are retired, in order of id."""
+        rows = self._connection.execute(_ALL[self._late], {**self._sight, "retired": retired})
+        return [_on_map(row) for row in rows]
+
+    def get(self, vessel_id: int) -> VesselOnMap:
+        """Return one vessel, in service or retired; NotFound also where the key may not see it."""
+        row = self._connection.execute(
+            _ONE[self._late], {**self._sight, "vessel_id": vessel_id}
+        ).one_or_none()
+        if row is None:
+            raise NotFound(f"There is no vessel {vessel_id}")
+        return _on_map(row)
+
+
+def _on_map(row: Row[Any]) -> VesselOnMap:
+    latest = None
+    if row.recorded_at is not None:
+        latest = LatestPosition(
+            recorded_at=row.recorded_at,
+            received_at=row.received_at,
+            motion=Motion(**{name: getattr(row, name) for name in MOTION}),
+            seq=row.position_seq,
+        )
+    return VesselOnMap(vessel=vessel_of(row), latest=latest)

@@ -1,0 +1,153 @@
+"""API keys, as operators issue and see them and as a key sees itself."""
+
+from marshmallow import Schema
+from marshmallow.fields import List, Nested, String
+from marshmallow.validate import Length, OneOf, Range, Regexp
+
+from harbor_api.schemas.fields import Timestamp, Whole, distinct
+from harbor_api.schemas.paging import LinksSchema
+from harbor_api.services.api_keys import SCOPES
+from harbor_api.services.identifiers import NAME
+
+_NAME = {"description": "Who or what uses it.", "pattern": f"^{NAME}$", "examples": ["Nordic Logistics"]}
+_name = (Length(1, 100), Regexp(rf"\A{NAME}\Z"))
+_OWNER = {"description": "Whom to ask about it.", "examples": ["it@nordic.example"]}
+_SCOPES = {
+    "description": "What the key may do. " + " ".join(f"`{name}`: {what}" for name, what in SCOPES.items()),
+    "uniqueItems": True,
+    "examples": [["vessels:read"]],
+}
+_VESSEL_IDS = {
+    "description": "The vessels that the key may see; null for all, those to come included. To anything "
+    "else it gets 404.",
+    "uniqueItems": True,
+    "examples": [[1, 2]],
+}
+_DELAY = {
+    "description": "Positions are shown so many seconds late; only with reading scopes.",
+    "examples": [0],
+}
+_DECIMALS = {
+    "description": "Coordinates are rounded to so many decimals: 2 is about 1 km; null for all 6.",
+    "examples": [2],
+}
+_LIMIT = {"description": "Requests a minute; null for the service's usual.", "examples": [60]}
+_EXPIRES = {
+    "description": "From when on it is refused; null for never.",
+    "examples": ["2027-01-01T00:00:00Z"],
+}
+
+
+class KeyTermsSchema(Schema):
+    """What a key may do and see."""
+
+    name = String(required=True, validate=_name, metadata=_NAME)
+    owner = String(load_default="", validate=Length(max=200), metadata=_OWNER)
+    scopes = List(
+        String(validate=OneOf(sorted(SCOPES))),
+        required=True,
+        validate=(Length(min=1), distinct),
+        metadata=_SCOPES,
+    )
+    vessel_ids = List(
+        Whole(validate=Range(1, 2**31 - 1)),
+        load_default=None,
+        allow_none=True,
+        validate=(Length(max=5_000), distinct),
+        metadata=_VESSEL_IDS,
+    )
+    delay_s = Whole(load_default=0, validate=Range(0, 31_536_000), metadata=_DELAY)
+    coordinate_decimals = Whole(load_default=None, allow_none=True, validate=Range(0, 6), metadata=_DECIMALS)
+    requests_per_minute = Whole(
+        load_default=None, allow_none=True, validate=Range(1, 1_000_000), metadata=_LIMIT
+    )
+    expires_at = Timestamp(load_default=None, allow_none=True, metadata=_EXPIRES)
+
+
+class KeyTermsUpdateSchema(Schema):
+    """What to change of a key's terms; members that are left out stay."""
+
+    name = String(validate=_name, metadata=_NAME)
+    owner = String(validate=Length(max=200), metadata=_OWNER)
+    scopes = List(
+        String(validate=OneOf(sorted(SCOPES))), validate=(Length(min=1), distinct), metadata=_SCOPES
+    )
+    vessel_ids = List(
+        Whole(validate=Range(1, 2**31 - 1)),
+        allow_none=True,
+        validate=(Length(max=5_000), distinct),
+        metadata=_VESSEL_IDS,
+    )
+    delay_s = Whole(validate=Range(0, 31_536_000), metadata=_DELAY)
+    coordinate_decimals = Whole(allow_none=True, validate=Range(0, 6), metadata=_DECIMALS)
+    requests_per_minute = Whole(allow_none=True, validate=Range(1, 1_000_000), metadata=_LIMIT)
+    expires_at = Timestamp(allow_none=True, metadata=_EXPIRES)
+
+
+class KeySchema(Schema):
+    """An API key without its secret."""
+
+    id = Whole(required=True, metadata={"description": "Identifies the key for good.", "examples": [1]})
+    prefix = String(
+        required=True,
+        metadata={"description": "How its secret begins, to tell keys apart.", "examples": ["hbr_4fT1xZ"]},
+    )
+    name = String(required=True, metadata=_NAME)
+    owner = String(required=True, metadata=_OWNER)
+    scopes = List(String(), required=True, metadata=_SCOPES)
+    vessel_ids = List(Whole(), required=True, allow_none=True, metadata=_VESSEL_IDS)
+    delay_s = Whole(required=True, metadata=_DELAY)
+    coordinate_decimals = Whole(required=True, allow_none=True, metadata=_DECIMALS)
+    requests_per_minute = Whole(required=True, allow_none=True, metadata=_LIMIT)
+    created_at = Timestamp(required=True, metadata={"examples": ["2026-01-02T03:04:05Z"]})
+    expires_at = Timestamp(required=True, allow_none=True, metadata=_EXPIRES)
+    revoked_at = Timestamp(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Since when it is refused.", "examples": ["2026-02-02T03:04:05Z"]},
+    )
+    last_used_at = Timestamp(
+        required=True,
+        allow_none=True,
+        metadata={"description": "To the minute.", "examples": ["2026-01-02T03:04:05Z"]},
+    )
+    previous_valid_until = Timestamp(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "Until when the secret before the last rotation holds.",
+            "examples": ["2026-01-09T03:04:05Z"],
+        },
+    )
+
+
+class KeySecretSchema(KeySchema):
+    """An API key with its secret, which is told only now."""
+
+    secret = String(
+        required=True,
+        metadata={
+            "description": "What callers send as `Authorization: Bearer`.",
+            "pattern": "^hbr_[0-9A-Za-z]{36}$",
+        },
+    )
+
+
+class KeyPageSchema(Schema):
+    """A page of API keys, in the order in which they were issued."""
+
+    api_keys = List(Nested(KeySchema), required=True)
+    links = Nested(LinksSchema, required=True)
+
+
+class RemainingSchema(Schema):
+    """What is left of a minute's requests."""
+
+    limit = Whole(required=True, metadata={"description": "Requests a minute.", "examples": [60]})
+    remaining = Whole(required=True, metadata={"description": "How many are left.", "examples": [59]})
+
+
+class MeSchema(KeySchema):
+    """The key that asks: what it is, may do and has left."""
+
+    rate_limit = Nested(RemainingSchema, required=True)

@@ -1,0 +1,45 @@
+"""How an administrative change is told to the audit trail: only what differs, and nothing secret."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from harbor_api.entities import Actor
+
+if TYPE_CHECKING:
+    from harbor_api.database import UnitOfWork
+
+State = Mapping[str, Any]
+
+
+def note(
+    unit_of_work: "UnitOfWork",
+    actor: Actor,
+    action: str,
+    subject: str,
+    *,
+    before: State | None = None,
+    after: State | None = None,
+) -> None:
+    """Add an entry in the transaction of the change; of two states only what differs is kept."""
+    if before is None:
+        after = {name: value for name, value in (after or {}).items() if value is not None}
+    elif after is not None:
+        differing = {name for name in after if before.get(name) != after[name]}
+        before = {name: before.get(name) for name in differing}
+        after = {name: after[name] for name in differing}
+    unit_of_work.audit.add(actor, action, subject, before=_plain(before), after=_plain(after))
+
+
+def _plain(state: State | None) -> dict[str, Any] | None:
+    if state is None:
+        return None
+    return {name: _json(value) for name, value in sorted(state.items())}
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, frozenset):
+        return sorted(value)
+    return value

@@ -1,0 +1,55 @@
+"""Creations that may be sent again without being done again (the IETF's Idempotency-Key header field)."""
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harbor_api.errors import IdempotencyKeyReused
+
+if TYPE_CHECKING:
+    from harbor_api.database import UnitOfWork
+
+_NONCE_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """What a caller asks to be done once: ``key`` is None where it may be done again."""
+
+    caller: int
+    key: str | None
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The creation under way, or, with ``subject_id``, the one that was done before."""
+
+    unit_of_work: "UnitOfWork"
+    once: Once
+    nonce: bytes
+    subject_id: int | None
+
+    def done(self, subject_id: int) -> None:
+        """Note what was created, so that a repeat finds it."""
+        if self.once.key is not None:
+            self.unit_of_work.idempotency_keys.done(self.once.caller, self.once.key, subject_id)
+
+
+def claim(unit_of_work: "UnitOfWork", once: Once) -> Claim:
+    """Begin a creation in this transaction, or find the one that a repeat is of.
+
+    IdempotencyKeyReused where the key came with another request before.
+    """
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    if once.key is None:
+        return Claim(unit_of_work, once, nonce, None)
+    earlier = unit_of_work.idempotency_keys.claim(
+        once.caller, once.key, fingerprint=once.fingerprint, nonce=nonce
+    )
+    if earlier is None:
+        return Claim(unit_of_work, once, nonce, None)
+    fingerprint, nonce, subject_id = earlier
+    if fingerprint != once.fingerprint:
+        raise IdempotencyKeyReused
+    return Claim(unit_of_work, once, nonce, subject_id)

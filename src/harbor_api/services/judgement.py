@@ -1,0 +1,368 @@
+"""Whether a fix can be believed: pure functions over one table of rules.
+
+Nothing here reads a clock, a database or a setting: the caller hands over the time, the thresholds and
+the fixes around this one.
+
+A jump is judged by a model of a vessel: she is never faster than a limit, and each fix lies within a
+radius of where she was. Two fixes that no such vessel can have sent contradict each other. From this
+follows what the order of arrival can do:
+
+- Fixes that all fit the model never contradict each other, whatever lies between them in time. A track
+  without a wrong fix is believed whole, in whatever order and overlap its fixes arrive.
+- Around a wrong fix it matters which one came first, since the first of two that contradict each other
+  is believed. ``reconsider`` sets that right as soon as enough others have spoken.
+
+A caller looks for duplicates first (a fix that is stored or held already is not judged again), then
+judges. Where ``judge`` believes a fix that contradicts its nearest stored neighbour, the old one was
+wrong, or what is stored has a break there; the caller then asks ``reconsider``.
+"""
+
+import bisect
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, NamedTuple
+
+from harbor_api.entities import Fix
+
+NULL_ISLAND = "null_island"
+FUTURE = "future"
+WEEK_ROLLOVER = "week_rollover"
+TOO_OLD = "too_old"
+IMPOSSIBLE_JUMP = "impossible_jump"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of the table: a code, what becomes of a fix that it applies to, and what it means.
+
+    ``refused`` and ``set_to_null`` are decided where a request is read, in ``schemas/positions.py``;
+    ``held`` and ``believed`` are decided here.
+    """
+
+    code: str
+    outcome: Literal["refused", "set_to_null", "held", "believed"]
+    meaning: str
+
+
+# In the order in which they are asked: of several reasons to hold a fix the first one is told.
+RULES = (
+    Rule(
+        "no_fix",
+        "refused",
+        "Latitude 91 or longitude 181 (ITU-R M.1371): the receiver had no fix, so there is nothing to keep.",
+    ),
+    Rule(
+        "not_available",
+        "set_to_null",
+        "A measure has the value that means not available in AIS: speed 102.3, course 360, heading 511, "
+        "navigational status 15. The position is good without it.",
+    ),
+    Rule(
+        NULL_ISLAND,
+        "held",
+        "Latitude and longitude are exactly 0: nearly always a receiver without a fix.",
+    ),
+    Rule(
+        FUTURE,
+        "held",
+        "The fix is from the future by more than the tolerance: a wrong clock in the tracker.",
+    ),
+    Rule(
+        WEEK_ROLLOVER,
+        "held",
+        "The fix is dated 1024 or 2048 weeks back: a receiver that has lost count of the GPS weeks, which "
+        "are sent in ten bits. The position is likely right and the time is not.",
+    ),
+    Rule(
+        TOO_OLD,
+        "held",
+        "The fix is older than positions are kept: once stored it would be deleted at once.",
+    ),
+    Rule(
+        IMPOSSIBLE_JUMP,
+        "held",
+        "The vessel would have to be faster than her limit to come here from the fix before, or to get from "
+        "here to the fix after. Once several such fixes agree with each other, the next one is believed.",
+    ),
+    Rule(
+        "stationary_noise",
+        "believed",
+        "A vessel at rest seems to wander, by as much as her receiver is wrong. Each fix is allowed a "
+        "radius, so that this is never a jump, however short the time.",
+    ),
+)
+
+# The reasons for which a fix is held in quarantine.
+REASONS = {rule.code: rule.meaning for rule in RULES if rule.outcome == "held"}
+
+# The legacy navigation message counts weeks in ten bits (IS-GPS-200, 20.3.3.3.1.1).
+ROLLOVER = timedelta(weeks=1024)
+# Spares nearly every fix the look; no tolerance reaches from here to a rollover.
+_LONG_AGO = timedelta(weeks=1000)
+
+# The sphere with the Earth's mean radius (IUGG). The ellipsoid differs by up to 0.6 %, a third of a knot
+# in sixty, and the limit of speed is no sharper than that.
+_EARTH_RADIUS_M = 6_371_008.8
+_METRES_PER_DEGREE = math.radians(_EARTH_RADIUS_M)
+_METRES_PER_SECOND_PER_KNOT = 1852 / 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """What the rules measure by. ``dataclasses.replace`` makes those of a vessel that differs.
+
+    Speed and noise are a vessel's own: a fast craft, a ship with trackers far apart. The others are the
+    operator's.
+    """
+
+    # Trackers take their time from GPS; this is for those that keep a clock of their own.
+    future_tolerance: timedelta = timedelta(minutes=5)
+    # How long positions are kept; None keeps them for ever.
+    retention: timedelta | None = None
+    # For how long a receiver that has lost count of the weeks may store before it forwards.
+    rollover_backlog: timedelta = timedelta(days=7)
+    # The fastest ferries make 58 knots.
+    max_speed_kn: float = 60.0
+    # The radius about each fix in which the vessel was. Two trackers at the ends of the longest ships are
+    # 400 m apart and err by tens of metres each, which two radii have room for. Published AIS data, which
+    # repeats a place for seconds under later times, needs 45 m for no two fixes of a ship to contradict.
+    noise_m: float = 250.0
+    # A receiver that doubts more is allowed as much, up to this: the cell of a mobile network at sea.
+    accuracy_cap_m: float = 10_000.0
+    # How many held fixes must agree before the next one is believed against what is stored.
+    confirmations: int = 3
+
+    @property
+    def reach(self) -> timedelta:
+        """Fixes further apart in time than this never contradict: there is time for half the Earth."""
+        return timedelta(hours=math.pi * _EARTH_RADIUS_M / 1852 / self.max_speed_kn)
+
+
+class Neighbour(NamedTuple):
+    """What a jump is judged by, of another fix of the same vessel; its time and tracker name it.
+
+    A tuple, because a batch makes thousands and a frozen dataclass takes three times as long to make.
+    """
+
+    recorded_at: datetime
+    lat: float
+    lon: float
+    accuracy_m: float | None = None
+    tracker_id: int = 0
+
+    @classmethod
+    def of(cls, fix: Fix, tracker_id: int = 0) -> "Neighbour":
+        """Return a fix as it looks to the ones around it."""
+        motion = fix.motion
+        return cls(fix.recorded_at, motion.lat, motion.lon, motion.accuracy_m, tracker_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Reconsidered:
+    """Which stored fixes are to be held for an impossible jump after all, and which held ones stored."""
+
+    hold: tuple[Neighbour, ...] = ()
+    store: tuple[Neighbour, ...] = ()
+
+
+def judge(
+    fix: Fix,
+    *,
+    now: datetime,
+    thresholds: Thresholds,
+    before: Sequence[Neighbour] = (),
+    after: Sequence[Neighbour] = (),
+    held: Iterable[Neighbour] = (),
+) -> str | None:
+    """Return the code of the reason to hold a fix in quarantine, None for one that can be believed.
+
+    ``before`` and ``after`` are the stored fixes of the vessel on each side in time, of all her trackers,
+    nearest first; only the nearest one counts, and one of the very same time may stand on either side.
+    ``held`` are her fixes that are held for an impossible jump, in any order; only those between the
+    two count. A rule that needs neighbours is skipped where there are none.
+    """
+    motion = fix.motion
+    if motion.lat == 0 and motion.lon == 0:
+        return NULL_ISLAND
+    age = now - fix.recorded_at
+    if -age > thresholds.future_tolerance:
+        return FUTURE
+    if age > _LONG_AGO and _lost(age, thresholds):
+        return WEEK_ROLLOVER
+    if thresholds.retention is not None and age > thresholds.retention:
+        return TOO_OLD
+    previous = before[0] if before else None
+    following = after[0] if after else None
+    if _is_jump(Neighbour.of(fix), previous, following, held, thresholds):
+        return IMPOSSIBLE_JUMP
+    return None
+
+
+def corrected_time(recorded_at: datetime, *, now: datetime, thresholds: Thresholds) -> datetime | None:
+    """Return when a fix was likely taken whose receiver has lost 1024 weeks once or twice, else None."""
+    lost = _lost(now - recorded_at, thresholds)
+    return recorded_at + lost if lost else None
+
+
+def _lost(age: timedelta, thresholds: Thresholds) -> timedelta:
+    # No tracker stores fixes for twenty years before it forwards them, which tells this from a fix that
+    # is merely old.
+    for lost in (ROLLOVER, 2 * ROLLOVER):
+        if -thresholds.future_tolerance <= age - lost <= thresholds.rollover_backlog:
+            return lost
+    return timedelta(0)
+
+
+def contradict(one: Neighbour, other: Neighbour, thresholds: Thresholds) -> bool:
+    """Tell whether no vessel within the limit of speed can have sent both."""
+    seconds = abs((one.recorded_at - other.recorded_at).total_seconds())
+    possible = (
+        seconds * thresholds.max_speed_kn * _METRES_PER_SECOND_PER_KNOT
+        + _radius(one, thresholds)
+        + _radius(other, thresholds)
+    )
+    north = abs(one.lat - other.lat)
+    east = abs(one.lon - other.lon)
+    if east > 180:
+        east = 360 - east
+    # The great circle is no longer than a way along a meridian and then along the equator, which takes no
+    # sine to measure and is short enough for nearly all fixes.
+    if (north + east) * _METRES_PER_DEGREE <= possible:
+        return False
+    return distance_m(one.lat, one.lon, other.lat, other.lon) > possible
+
+
+def _radius(one: Neighbour, thresholds: Thresholds) -> float:
+    noise = thresholds.noise_m
+    if one.accuracy_m is None or one.accuracy_m <= noise:
+        return noise
+    return max(noise, min(one.accuracy_m, thresholds.accuracy_cap_m))
+
+
+def distance_m(lat: float, lon: float, other_lat: float, other_lon: float) -> float:
+    """Return the great-circle distance in metres, by the haversine formula."""
+    north = math.sin(math.radians(other_lat - lat) / 2)
+    east = math.sin(math.radians(other_lon - lon) / 2)
+    chord = north * north + math.cos(math.radians(lat)) * math.cos(math.radians(other_lat)) * east * east
+    # Rounding may leave antipodes above 1.
+    return 2 * _EARTH_RADIUS_M * math.asin(math.sqrt(min(1.0, chord)))
+
+
+def reconsider(
+    fix: Neighbour,
+    *,
+    thresholds: Thresholds,
+    before: Sequence[Neighbour],
+    after: Sequence[Neighbour],
+    held: Iterable[Neighbour],
+) -> Reconsidered:
+    """Tell what else changes when a fix has been believed: nothing, unless it contradicts an old one.
+
+    ``before`` and ``after`` are the stored fixes on each side of it, nearest first, at least two where
+    there are two; ``held`` are those that are held for an impossible jump. The held ones that agree with
+    the fix are to be stored. Then an old one that is left alone among them is the wrong one, and is to be
+    held in their place; one that has company of its own stays, and the track has a break.
+    """
+    old = [each for each in (*before[:1], *after[:1]) if contradict(fix, each, thresholds)]
+    if not old:
+        return Reconsidered()
+    track = [*before[1::-1], fix, *after[:2]]
+    # Of what lies beyond the outermost, the stored neighbours are not known here.
+    first, last = _at(before, 1), _at(after, 1)
+    waiting = sorted(_between(held, first, last), key=lambda each: abs(each.recorded_at - fix.recorded_at))
+    stored = _take_back(waiting, track, thresholds)
+    hold = [each for each in old if _is_jump(each, *_around(each, track), (), thresholds)]
+    if hold:
+        track = [each for each in track if each not in hold]
+        stored += _take_back([each for each in waiting if each not in stored], track, thresholds)
+    return Reconsidered(tuple(hold), tuple(stored))
+
+
+def _is_jump(
+    here: Neighbour,
+    previous: Neighbour | None,
+    following: Neighbour | None,
+    held: Iterable[Neighbour],
+    thresholds: Thresholds,
+) -> bool:
+    against_previous = previous is not None and contradict(here, previous, thresholds)
+    against_following = following is not None and contradict(here, following, thresholds)
+    if not against_previous and not against_following:
+        return False
+    if (
+        previous is not None
+        and following is not None
+        and against_previous is not against_following
+        and contradict(previous, following, thresholds)
+    ):
+        # What is stored has a break here already, and the fix belongs to one of its sides.
+        return False
+    return _company(here, previous, following, held, thresholds) < thresholds.confirmations
+
+
+def _company(
+    here: Neighbour,
+    previous: Neighbour | None,
+    following: Neighbour | None,
+    held: Iterable[Neighbour],
+    thresholds: Thresholds,
+) -> int:
+    """Count the held fixes, outwards from this one on both sides, that agree each with the one before.
+
+    Those between that do not agree are passed over, so that other wrong fixes cannot keep the right ones
+    out for ever.
+    """
+    gap = _between(held, previous, following)
+    gap.sort(key=_time)
+    place = bisect.bisect_left(gap, here.recorded_at, key=_time)
+    count = 0
+    for side in (reversed(gap[:place]), gap[place:]):
+        nearer = here
+        for each in side:
+            if not contradict(nearer, each, thresholds):
+                nearer = each
+                count += 1
+    return count
+
+
+def _take_back(
+    waiting: Iterable[Neighbour], track: list[Neighbour], thresholds: Thresholds
+) -> list[Neighbour]:
+    """Put into the track, which is in order of time, those of the held fixes that fit it, and return them."""
+    taken: list[Neighbour] = []
+    moved = True
+    while moved:
+        moved = False
+        for each in waiting:
+            if each not in taken:
+                place = bisect.bisect(track, each.recorded_at, key=_time)
+                previous, following = _at(track, place - 1), _at(track, place)
+                if not _is_jump(each, previous, following, (), thresholds):
+                    track.insert(place, each)
+                    taken.append(each)
+                    moved = True
+    return taken
+
+
+def _around(one: Neighbour, track: Sequence[Neighbour]) -> tuple[Neighbour | None, Neighbour | None]:
+    place = track.index(one)
+    return _at(track, place - 1), _at(track, place + 1)
+
+
+def _at(track: Sequence[Neighbour], place: int) -> Neighbour | None:
+    return track[place] if 0 <= place < len(track) else None
+
+
+def _between(fixes: Iterable[Neighbour], first: Neighbour | None, last: Neighbour | None) -> list[Neighbour]:
+    return [
+        each
+        for each in fixes
+        if (first is None or first.recorded_at <= each.recorded_at)
+        and (last is None or each.recorded_at <= last.recorded_at)
+    ]
+
+
+def _time(one: Neighbour) -> datetime:
+    return one.recorded_at
