@@ -91,6 +91,7 @@ class LiveService:
             "HARBOR_BIND": f"127.0.0.1:{self.port}",
             "HARBOR_DATABASE_POOL": "4",
             "HARBOR_TRACKER_REQUESTS_PER_MINUTE": "1000000",
+            "HARBOR_FAILURES_PER_MINUTE": "1000000",
             **{f"HARBOR_{name.upper()}": str(value) for name, value in settings.items()},
         }
         self._process: subprocess.Popen[bytes] | None = None

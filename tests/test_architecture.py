@@ -34,7 +34,7 @@ ARROWS = {
         "services",
         "writes",
     },
-    "auth": {"api", "documentation", "services"},
+    "auth": {"api", "documentation", "limits", "services"},
     "paging": {"schemas"},
     "writes": {"documentation", "services"},
     "limits": {"api", "documentation", "settings"},

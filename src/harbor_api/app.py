@@ -9,7 +9,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from harbor_api import __version__, api, auth, limits, logs, problems
 from harbor_api.database import Database
-from harbor_api.resources import api_keys, audit, docs, health, positions, trackers, vessels
+from harbor_api.resources import api_keys, audit, docs, health, positions, security, trackers, vessels
 from harbor_api.settings import Settings, SettingsError
 
 _LARGEST_BODY = 64 * 1024
@@ -52,10 +52,12 @@ def create_app(settings: Settings) -> Flask:
     if settings.cors_origins:
         CORS(app, origins=list(settings.cors_origins), expose_headers=[*api.HEADERS])
     logs.install(app)
+    security.install(app)
     api.install(app)
     limits.install(app, settings)
     app.extensions["harbor_openapi"] = orjson.dumps(_document(app), option=orjson.OPT_INDENT_2)
     app.register_blueprint(docs.blueprint)
+    app.register_blueprint(security.blueprint)
     return app
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from flask import g, request
 
-from harbor_api import api, errors
+from harbor_api import api, errors, limits
 from harbor_api.documentation import View, documented
 from harbor_api.entities import Caller
 from harbor_api.services import api_keys, trackers
@@ -125,13 +125,13 @@ def _presented_key() -> Caller:
     if scheme.lower() != "bearer" or not secret:
         error = errors.KeyMissing("Send your API key as Authorization: Bearer hbr_...")
         error.headers["WWW-Authenticate"] = _BEARER
-        raise error
+        limits.refuse_failure(error)
     try:
         with api.database().statement() as unit_of_work:
             return api_keys.recognise(unit_of_work, secret.strip(), now=datetime.now(UTC))
     except (errors.KeyInvalid, errors.KeyRevoked) as error:
         error.headers["WWW-Authenticate"] = f'{_BEARER}, error="invalid_token"'
-        raise
+        limits.refuse_failure(error)
 
 
 def _signing_tracker(*, explain: bool) -> trackers.SigningTracker:
@@ -143,4 +143,4 @@ def _signing_tracker(*, explain: bool) -> trackers.SigningTracker:
             return trackers.authenticate(unit_of_work, message, master_key=master_key, explain=explain)
     except (errors.SignatureMissing, errors.SignatureInvalid, errors.TimestampOutOfTolerance) as error:
         error.headers["WWW-Authenticate"] = _WEBHOOK
-        raise
+        limits.refuse_failure(error)

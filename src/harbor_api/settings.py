@@ -72,6 +72,12 @@ def _origins(value: str) -> tuple[str, ...]:
     return origins
 
 
+def _contact(value: str) -> str:
+    if not re.fullmatch(r"(mailto:[^\s@]+@[^\s@]+|https://\S+)", value):
+        raise ValueError("an address like mailto:security@example.org or https://example.org/security")
+    return value
+
+
 def _path(value: str) -> Path:
     return Path(value).expanduser().absolute()
 
@@ -126,6 +132,11 @@ class Settings:
     tracker_requests_per_minute: int = _setting(
         _whole_number(1, 1_000_000), 600, "Signed requests a minute for one tracker."
     )
+    failures_per_minute: int = _setting(
+        _whole_number(1, 1_000_000),
+        60,
+        "Failed authentications a minute from one address, before they are answered with 429.",
+    )
     stale_after_s: int = _setting(
         _whole_number(1, 31_536_000), 900, "A vessel not heard of for longer than this is stale."
     )
@@ -139,6 +150,11 @@ class Settings:
     )
     cors_origins: tuple[str, ...] = _setting(
         _origins, (), "Origins whose pages may call the API from a browser, separated by commas. Unset: none."
+    )
+    security_contact: str | None = _setting(
+        _contact,
+        None,
+        "Whom /.well-known/security.txt names: a mailto: or https: address. Unset: there is none.",
     )
     log_level: str = _setting(
         _log_level,

@@ -9,10 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 import click
+import structlog
 from gunicorn.app.base import BaseApplication
 
 from harbor_api import embedded, logs
 from harbor_api.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 
 class _Service(BaseApplication):
@@ -56,4 +59,10 @@ def command() -> None:
     logs.configure(settings.log_level)
     if settings.database_url is None:
         settings = replace(settings, database_url=embedded.start(settings.data_dir))
+    if settings.workers > 1 and settings.redis_url is None:
+        log.warning(
+            "limits_are_counted_by_each_worker",
+            meaning=f"a caller may make up to {settings.workers} times the requests of its limit; "
+            "set HARBOR_REDIS_URL to count together",
+        )
     _Service(settings).run()

@@ -33,7 +33,6 @@ def page() -> Response:
     """Serve the Swagger UI page."""
     response = Response(render_template("docs.html"), content_type="text/html; charset=utf-8")
     response.headers["Content-Security-Policy"] = _CONTENT_SECURITY_POLICY
-    response.headers["Referrer-Policy"] = "no-referrer"
     return response
 
 

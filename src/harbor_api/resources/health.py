@@ -2,9 +2,9 @@
 
 from flask.views import MethodView
 
-from harbor_api import __version__, auth, errors, migrations
+from harbor_api import __version__, auth, errors, limits, migrations
 from harbor_api.api import Blueprint, database
-from harbor_api.schemas.health import HealthSchema
+from harbor_api.schemas.health import HealthSchema, ServiceHealthSchema
 
 blueprint = Blueprint("health", __name__, description="Whether the service is well.", url_prefix="/health")
 _WELL = {"status": "ok", "version": __version__}
@@ -13,16 +13,22 @@ _WELL = {"status": "ok", "version": __version__}
 @blueprint.route("")
 class Health(MethodView):
     @auth.public
-    @blueprint.response(200, HealthSchema, description="The service and its database answer.")
+    @blueprint.response(200, ServiceHealthSchema, description="The service and its database answer.")
     @blueprint.raises(errors.Unavailable)
     @blueprint.doc(operationId="getHealth")
     def get(self) -> dict[str, str]:
         """Check the service and its database.
 
-        Asks PostgreSQL, and answers 503 where it does not answer.
+        Asks PostgreSQL, and answers 503 where it does not answer. Without Redis the service goes on, and
+        each worker counts limits for itself: `status` is `degraded` then.
         """
         database().schema_revision()
-        return _WELL
+        shared = limits.are_shared()
+        return {
+            **_WELL,
+            "status": "degraded" if limits.are_degraded() else "ok",
+            "limits": "shared" if shared else "per_process",
+        }
 
 
 @blueprint.route("/live")

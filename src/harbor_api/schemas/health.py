@@ -10,3 +10,19 @@ class HealthSchema(Schema):
 
     status = String(required=True, validate=OneOf(["ok"]))
     version = String(required=True, metadata={"description": "The release.", "examples": ["0.1.0"]})
+
+
+class ServiceHealthSchema(Schema):
+    """The service answers; what it does without is said."""
+
+    status = String(
+        required=True,
+        validate=OneOf(["ok", "degraded"]),
+        metadata={"description": "`degraded`: it does without something that it is set up to have."},
+    )
+    version = String(required=True, metadata={"description": "The release.", "examples": ["0.1.0"]})
+    limits = String(
+        required=True,
+        validate=OneOf(["shared", "per_process"]),
+        metadata={"description": "Whether all workers count requests together, in Redis."},
+    )
