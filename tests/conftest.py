@@ -141,7 +141,7 @@ def database(app: Flask) -> Iterator[Database]:
     yield database
     with database.unit_of_work() as unit_of_work:
         unit_of_work._connection.exec_driver_sql(
-            "TRUNCATE positions, latest_positions, quarantine, assignments, trackers, grants, vessels, "
+            "TRUNCATE positions, latest_positions, quarantine, arrived_numbers, assignments, trackers, grants, vessels, "
             "idempotency_keys, api_keys, audit RESTART IDENTITY"
         )
 

@@ -8,7 +8,18 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "harbor_api"
 EVERYWHERE = {"entities", "errors", "__init__"}
 ARROWS = {
-    "app": {"resources", "api", "auth", "limits", "logs", "problems", "database", "settings"},
+    "app": {
+        "grouping",
+        "services",
+        "resources",
+        "api",
+        "auth",
+        "limits",
+        "logs",
+        "problems",
+        "database",
+        "settings",
+    },
     "cli": {
         "app",
         "cli",
@@ -30,6 +41,8 @@ ARROWS = {
         "limits",
         "migrations",
         "paging",
+        "parsing",
+        "problems",
         "schemas",
         "services",
         "writes",
@@ -38,7 +51,16 @@ ARROWS = {
     "paging": {"schemas"},
     "writes": {"documentation", "services"},
     "limits": {"api", "documentation", "settings"},
-    "api": {"database", "documentation", "parsing", "problems", "schemas", "settings"},
+    "api": {
+        "database",
+        "documentation",
+        "grouping",
+        "parsing",
+        "services",
+        "problems",
+        "schemas",
+        "settings",
+    },
     "problems": {"schemas"},
     "schemas": {"schemas", "services"},
     "services": {"services"},

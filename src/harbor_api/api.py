@@ -18,11 +18,13 @@ from werkzeug.routing import BaseConverter, ValidationError
 from harbor_api import errors, problems
 from harbor_api.database import Database
 from harbor_api.documentation import View, documented
-from harbor_api.entities import Actor
+from harbor_api.entities import Actor, Delivery, Receipt
 from harbor_api.errors import Fault, HarborError, InvalidParameter
+from harbor_api.grouping import Grouping
 from harbor_api.parsing import StrictParser
 from harbor_api.schemas.fields import rfc3339
 from harbor_api.schemas.problems import MEDIA_TYPE, ProblemSchema
+from harbor_api.services.judgement import Thresholds
 from harbor_api.settings import Settings
 
 # Any operation can fail like this, whatever it does.
@@ -122,6 +124,19 @@ def _default(value: Any) -> Any:
     raise TypeError(f"{type(value)} has no JSON form")
 
 
+def _quickly(view: Any, thoroughly: Any, load: Callable[[Any], Any]) -> Any:
+    """Return a view that reads its body with ``load`` where that can, and thoroughly otherwise."""
+
+    @wraps(thoroughly)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        loaded = load(Blueprint.ARGUMENTS_PARSER.read_json(request))
+        if loaded is None:
+            return thoroughly(self, *args, **kwargs)
+        return view(self, loaded, *args, **kwargs)
+
+    return wrapper
+
+
 class Blueprint(flask_smorest.Blueprint):
     """A blueprint whose decorators do what they document."""
 
@@ -133,14 +148,24 @@ class Blueprint(flask_smorest.Blueprint):
         self._with_query: set[tuple[str, str]] = set()
 
     def arguments(
-        self, schema: type[Schema], *, location: str = "json", **kwargs: Any
+        self,
+        schema: type[Schema],
+        *,
+        location: str = "json",
+        load: Callable[[Any], Any] | None = None,
+        **kwargs: Any,
     ) -> Callable[[Any], Any]:
-        """Parse the body or the query with a schema, and document that and what can go wrong."""
+        """Parse the body or the query with a schema, and document that and what can go wrong.
+
+        ``load`` is asked first: it returns what the schema would, None where the schema must be asked.
+        """
         # An instance: webargs would make one anew from a class for every request.
         parse = super().arguments(schema(), location=location, **kwargs)
 
         def decorator(view: Any) -> Any:
             wrapper = parse(view)
+            if load is not None:
+                wrapper = _quickly(view, wrapper, load)
             notes = wrapper._apidoc["arguments"]  # noqa: SLF001 - where flask-smorest keeps its notes
             notes.pop("responses")
             if location == "query":
@@ -305,6 +330,16 @@ def refuse_unknown_query() -> None:
 def database() -> Database:
     """Return the database of the application that handles this request."""
     return cast("Database", current_app.extensions["harbor_database"])
+
+
+def ingest() -> Grouping[Delivery, Receipt]:
+    """Return what stores the fixes that this process receives."""
+    return cast("Grouping[Delivery, Receipt]", current_app.extensions["harbor_ingest"])
+
+
+def thresholds() -> Thresholds:
+    """Return what fixes are judged by."""
+    return cast("Thresholds", current_app.extensions["harbor_thresholds"])
 
 
 def settings() -> Settings:

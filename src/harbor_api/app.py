@@ -1,5 +1,7 @@
 """The application: everything is wired here, nothing is decided here."""
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -9,10 +11,26 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from harbor_api import __version__, api, auth, limits, logs, problems
 from harbor_api.database import Database
-from harbor_api.resources import api_keys, audit, docs, health, positions, security, trackers, vessels
+from harbor_api.entities import Delivery, Receipt
+from harbor_api.grouping import Grouping
+from harbor_api.resources import (
+    api_keys,
+    audit,
+    docs,
+    health,
+    positions,
+    quarantine,
+    security,
+    trackers,
+    vessels,
+)
+from harbor_api.services import ingest
+from harbor_api.services.judgement import Thresholds
 from harbor_api.settings import Settings, SettingsError
 
 _LARGEST_BODY = 64 * 1024
+# The order's lock is held for as long as a group is written: longer groups would make others wait.
+_MOST_IN_GROUP = 250
 _ABOUT = """Where a fleet's vessels are and were.
 
 **Trackers** post signed fixes to `POST /api/v1/positions`. **Partners** read the fleet as GeoJSON from
@@ -49,6 +67,13 @@ def create_app(settings: Settings) -> Flask:
         pool_size=settings.database_pool,
         timeout_ms=settings.database_timeout_ms,
     )
+    app.extensions["harbor_thresholds"] = Thresholds(
+        future_tolerance=timedelta(seconds=settings.future_tolerance_s),
+        retention=timedelta(days=settings.oldest_fix_days) if settings.oldest_fix_days else None,
+        max_speed_kn=settings.max_speed_kn,
+        noise_m=settings.noise_m,
+    )
+    app.extensions["harbor_ingest"] = _ingest(app)
     if settings.cors_origins:
         CORS(app, origins=list(settings.cors_origins), expose_headers=[*api.HEADERS])
     logs.install(app)
@@ -59,6 +84,25 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(docs.blueprint)
     app.register_blueprint(security.blueprint)
     return app
+
+
+def _ingest(app: Flask) -> Grouping[Delivery, Receipt]:
+    """Return what stores the fixes of all requests of this process, group by group."""
+    database: Database = app.extensions["harbor_database"]
+    thresholds: Thresholds = app.extensions["harbor_thresholds"]
+    settings: Settings = app.extensions["harbor_settings"]
+
+    def settle(deliveries: Sequence[Delivery]) -> list[Receipt]:
+        return database.transact(
+            lambda unit_of_work: ingest.settle(unit_of_work, deliveries, thresholds=thresholds)
+        )
+
+    return Grouping(
+        settle,
+        most_in_group=_MOST_IN_GROUP,
+        most_waiting=settings.most_waiting,
+        patience_s=3 * settings.database_timeout_ms / 1000,
+    )
 
 
 def _about() -> dict[str, Any]:
@@ -79,7 +123,7 @@ def _document(app: Flask) -> dict[str, Any]:
     described.register_converter(api.IdentifierConverter, api.identifier_schema)
     for name, scheme in auth.SECURITY_SCHEMES.items():
         described.spec.components.security_scheme(name, scheme)
-    for resource in (positions, vessels, trackers, api_keys, audit, health):
+    for resource in (positions, vessels, trackers, quarantine, api_keys, audit, health):
         described.register_blueprint(resource.blueprint)
     document: dict[str, Any] = described.spec.to_dict()
     return document

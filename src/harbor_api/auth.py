@@ -89,17 +89,20 @@ def requires_key(scope: str | None = None) -> Callable[[View], View]:
     return decorator
 
 
-def requires_signature(*, explain: bool = False) -> Callable[[View], View]:
+def requires_signature(*, explain: bool = False, largest_body: int | None = None) -> Callable[[View], View]:
     """Let only trackers call a view that signed the raw body; the tracker is left in ``g.tracker``.
 
     Where it signs with its previous secret, ``g.secret_ends_at`` says until when it may.
 
     With ``explain`` a tracker under test is told what it had to sign, where it signed wrong.
+    ``largest_body`` is in bytes, where it is not the usual one.
     """
 
     def decorator(view: View) -> View:
         @wraps(view)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
+            if largest_body is not None:
+                request.max_content_length = largest_body
             signing = _signing_tracker(explain=explain)
             g.tracker, g.secret_ends_at = signing.tracker, signing.secret_ends_at
             api.refuse_unknown_query()

@@ -1,8 +1,9 @@
 """The engine and the unit of work: the only place that begins, commits and rolls back."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -11,12 +12,23 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from harbor_api.entities import Caller
 from harbor_api.errors import Unavailable
 from harbor_api.repositories.api_keys import ApiKeys
+from harbor_api.repositories.arrived_numbers import ArrivedNumbers
 from harbor_api.repositories.audit import Audit
 from harbor_api.repositories.fleet import Fleet
 from harbor_api.repositories.idempotency_keys import IdempotencyKeys
 from harbor_api.repositories.positions import Positions
+from harbor_api.repositories.quarantine import Quarantine
 from harbor_api.repositories.trackers import Trackers
 from harbor_api.repositories.vessels import Vessels
+
+Result = TypeVar("Result")
+# Deadlocks and serialization failures: PostgreSQL's way to say "once more".
+_CONTENDED = {"40P01", "40001"}
+_ATTEMPTS = 3
+
+
+class Contended(Unavailable):
+    """PostgreSQL ended a transaction in favour of another; the same again is likely to succeed."""
 
 
 class UnitOfWork:
@@ -36,6 +48,14 @@ class UnitOfWork:
     @cached_property
     def positions(self) -> Positions:
         return Positions(self._connection)
+
+    @cached_property
+    def quarantine(self) -> Quarantine:
+        return Quarantine(self._connection)
+
+    @cached_property
+    def arrived_numbers(self) -> ArrivedNumbers:
+        return ArrivedNumbers(self._connection)
 
     @cached_property
     def api_keys(self) -> ApiKeys:
@@ -89,6 +109,24 @@ class Database:
         with _translated(), self.engine.begin() as connection:
             yield UnitOfWork(connection)
 
+    def transact(self, work: Callable[[UnitOfWork], Result]) -> Result:
+        """Do work in a transaction, again where PostgreSQL ended it in favour of another, and return it."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with self.unit_of_work() as unit_of_work:
+                    return work(unit_of_work)
+            except Contended:
+                if attempt == _ATTEMPTS:
+                    raise
+        raise AssertionError("unreachable")
+
+    def rehearse(self, work: Callable[[UnitOfWork], Result]) -> Result:
+        """Do work in a transaction that is rolled back, and return what came of it."""
+        with _translated(), self.engine.connect() as connection, connection.begin() as transaction:
+            result = work(UnitOfWork(connection))
+            transaction.rollback()
+            return result
+
     @contextmanager
     def statement(self) -> Iterator[UnitOfWork]:
         """Open a unit of work in which each statement is a transaction of its own.
@@ -121,7 +159,11 @@ def _translated() -> Iterator[None]:
         yield
     except PoolTimeout as error:
         raise Unavailable("All database connections are in use") from error
-    except (OperationalError, InterfaceError) as error:
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) in _CONTENDED:
+            raise Contended("Too many change the same at once") from error
+        raise Unavailable("The database does not answer") from error
+    except InterfaceError as error:
         raise Unavailable("The database does not answer") from error
     except DBAPIError as error:
         if error.connection_invalidated:

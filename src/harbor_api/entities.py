@@ -3,14 +3,17 @@
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 TRACKER_ID = re.compile(r"trk_(0[0-9]{3}|[1-9][0-9]{3,9})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VesselDetails:
-    """What is known of a vessel itself. Lengths are metres; ``flag`` is ISO 3166-1 alpha-2."""
+    """What is known of a vessel itself. Lengths are metres; ``flag`` is ISO 3166-1 alpha-2.
+
+    ``max_speed_kn`` is what she cannot exceed, for the judgement of jumps; None for the usual limit.
+    """
 
     name: str
     imo: str | None = None
@@ -21,6 +24,7 @@ class VesselDetails:
     length_m: float | None = None
     beam_m: float | None = None
     draught_m: float | None = None
+    max_speed_kn: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,27 +53,91 @@ class Motion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fix:
-    """One position as a tracker reports it, at the time that the tracker's receiver gave it."""
+    """One position as a tracker reports it, at the time that the tracker's receiver gave it.
+
+    ``number`` is the tracker's own, where it counts its fixes.
+    """
 
     recorded_at: datetime
     motion: Motion
+    number: int | None = None
+
+
+class Neighbour(NamedTuple):
+    """What a jump is judged by, of another fix of the same vessel; its time and tracker name it.
+
+    A tuple, because a batch makes thousands and a frozen dataclass takes three times as long to make.
+    """
+
+    recorded_at: datetime
+    lat: float
+    lon: float
+    accuracy_m: float | None = None
+    tracker_id: int = 0
+
+    @classmethod
+    def of(cls, fix: Fix, tracker_id: int = 0) -> "Neighbour":
+        """Return a fix as it looks to the ones around it."""
+        motion = fix.motion
+        return cls(fix.recorded_at, motion.lat, motion.lon, motion.accuracy_m, tracker_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What is known around a fix: its own copy, and its vessel's nearest stored fix on each side."""
+
+    is_stored: bool
+    held_for: str | None
+    max_speed_kn: float | None
+    before: Neighbour | None
+    after: Neighbour | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """A fix together with whose it is and when it reached the service."""
+    """A fix together with whose it is, when it reached the service, and the JSON value that it came as."""
 
     vessel_id: int
     tracker_id: int
     received_at: datetime
     fix: Fix
+    raw: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """The fixes of one request, and the numbers that its tracker gave those and the invalid ones."""
+
+    tracker_id: int
+    arrivals: tuple[Arrival, ...]
+    numbers: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldFix:
+    """A fix in quarantine, and what has been decided about it."""
+
+    id: int
+    arrival: Arrival
+    reason: str
+    state: Literal["held", "released", "rejected"]
+    decided_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Numbers of fixes that have not arrived, from the first to the last."""
+
+    first: int
+    last: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """What became of one fix. ``differs`` is told of a duplicate, ``reason`` of a quarantined one.
 
-    ``secret_ends_at`` is told to a tracker that signs with the secret before a rotation.
+    ``secret_ends_at`` is told to a tracker that signs with the secret before a rotation, ``missing`` to
+    one that counts its fixes.
     """
 
     verdict: Literal["stored", "duplicate", "quarantined"]
@@ -77,6 +145,18 @@ class Verdict:
     differs: bool | None = None
     reason: str | None = None
     secret_ends_at: datetime | None = None
+    missing: tuple[Gap, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What became of a delivery: a verdict for each of its fixes, in order.
+
+    ``missing`` are numbers that have not arrived, the newest gaps, where the tracker counts its fixes.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    missing: tuple[Gap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +205,7 @@ class Tracker:
     @property
     def id(self) -> str:
         """The identifier that the tracker itself uses: ``trk_`` and at least four digits."""
-        return f"trk_{self.number:04d}"
+        return tracker_id(self.number)
 
     @property
     def vessel_id(self) -> int:
@@ -138,6 +218,11 @@ class Tracker:
             if assignment.starts_at <= moment:
                 return assignment.vessel_id
         return self.assignments[0].vessel_id
+
+
+def tracker_id(number: int) -> str:
+    """Return the id of the tracker with a number."""
+    return f"trk_{number:04d}"
 
 
 def tracker_number(tracker_id: str) -> int | None:

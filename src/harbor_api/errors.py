@@ -43,11 +43,12 @@ class HarborError(Exception):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        HarborError.by_code[cls.code] = cls
+        if "code" in vars(cls):
+            HarborError.by_code[cls.code] = cls
 
 
 class BadRequest(HarborError):
-    """The request cannot be understood as HTTP."""
+    """The request cannot be understood as HTTP, or its body is not of its Content-Encoding."""
 
     status, code, title = 400, "bad_request", "Bad request"
 
@@ -152,7 +153,7 @@ class URITooLong(HarborError):
 
 
 class UnsupportedMediaType(HarborError):
-    """The body is not sent as ``application/json``."""
+    """The body is not sent as ``application/json``, or with a Content-Encoding that is not taken."""
 
     status, code, title = 415, "unsupported_media_type", "Unsupported media type"
 

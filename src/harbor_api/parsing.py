@@ -2,14 +2,17 @@
 
 import json
 import math
+import zlib
 from typing import Any, NoReturn
 from urllib.parse import quote
 
 import marshmallow
-from flask import Request
+from flask import Request, g
 from webargs.flaskparser import FlaskParser
 
 from harbor_api.errors import (
+    BadRequest,
+    BodyTooLarge,
     Fault,
     InvalidParameter,
     MalformedJSON,
@@ -19,6 +22,7 @@ from harbor_api.errors import (
 
 # A double holds 309 digits; longer integers only serve to burn time in the conversion.
 _MOST_DIGITS = 309
+LARGEST_DECOMPRESSED = 1024 * 1024
 # What may stand in a URI fragment as it is (RFC 3986).
 _FRAGMENT = "~!$&'()*+,;=:@/?"
 
@@ -33,12 +37,21 @@ class StrictParser(FlaskParser):
     }
 
     def load_json(self, req: Request, schema: marshmallow.Schema) -> Any:  # noqa: ARG002 - webargs' signature
-        """Return the body as JSON; UnsupportedMediaType or MalformedJSON where it is not."""
-        if req.mimetype != "application/json":
-            raise UnsupportedMediaType("Send the body as application/json")
-        if req.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise UnsupportedMediaType("Send the body without a Content-Encoding")
-        return parse_json(req.get_data(cache=True))
+        """Return the body as JSON; errors as with ``read_json``."""
+        return self.read_json(req)
+
+    @staticmethod
+    def read_json(req: Request) -> Any:
+        """Return the body as JSON, which is left in ``g.json``.
+
+        UnsupportedMediaType, BadRequest, BodyTooLarge or MalformedJSON where it is not.
+        """
+        if "json" not in g:
+            if req.mimetype != "application/json":
+                raise UnsupportedMediaType("Send the body as application/json")
+            encoding = req.headers.get("Content-Encoding", "identity").strip().lower()
+            g.json = parse_json(decompress(req.get_data(cache=True), encoding))
+        return g.json
 
     def load_querystring(self, req: Request, schema: marshmallow.Schema) -> Any:  # noqa: ARG002 - webargs' signature
         """Return the query parameters; InvalidParameter where one is given twice."""
@@ -63,6 +76,34 @@ class StrictParser(FlaskParser):
         found = body_faults(messages)
         count = "1 member is" if len(found) == 1 else f"{len(found)} members are"
         raise ValidationFailed(f"{count} wrong", faults=found) from error
+
+
+def decompress(body: bytes, encoding: str) -> bytes:
+    """Return what a body holds that was sent with a Content-Encoding.
+
+    UnsupportedMediaType for an encoding that is not taken, BadRequest for bytes that are not of it,
+    BodyTooLarge as soon as more than LARGEST_DECOMPRESSED bytes come out.
+    """
+    if encoding == "identity":
+        return body
+    if encoding not in {"gzip", "x-gzip", "deflate"}:
+        error = UnsupportedMediaType("Send the body as it is, or with Content-Encoding gzip or deflate")
+        error.headers["Accept-Encoding"] = "gzip, deflate"
+        raise error
+    # RFC 9110: deflate is zlib's format; some senders leave out its header, which begins with 8.
+    raw = encoding == "deflate" and body[:1] and body[0] & 15 != 8
+    machine = zlib.decompressobj(
+        -zlib.MAX_WBITS if raw else zlib.MAX_WBITS | (0 if encoding == "deflate" else 16)
+    )
+    try:
+        content = machine.decompress(body, LARGEST_DECOMPRESSED + 1)
+    except zlib.error as error:
+        raise BadRequest(f"The body is not {encoding}") from error
+    if len(content) > LARGEST_DECOMPRESSED:
+        raise BodyTooLarge(f"The body holds more than {LARGEST_DECOMPRESSED} bytes")
+    if not machine.eof or machine.unused_data:
+        raise BadRequest(f"The body is not one whole {encoding} stream")
+    return content
 
 
 def parse_json(body: bytes) -> Any:
@@ -128,6 +169,14 @@ def _refuse_unstorable(value: Any) -> None:
     elif isinstance(value, list):
         for item in value:
             _refuse_unstorable(item)
+
+
+def load(schema: marshmallow.Schema, value: Any, *, pointer: str) -> Any:
+    """Return what a schema makes of a part of a body; ValidationFailed with pointers that begin there."""
+    try:
+        return schema.load(value)
+    except marshmallow.ValidationError as error:
+        raise ValidationFailed(faults=body_faults(error.normalized_messages(), pointer)) from error
 
 
 def body_faults(messages: Any, pointer: str = "#") -> list[Fault]:

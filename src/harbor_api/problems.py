@@ -1,5 +1,6 @@
 """How errors reach the caller: whatever is raised becomes application/problem+json (RFC 9457)."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -9,7 +10,7 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
 from harbor_api import errors
-from harbor_api.errors import HarborError
+from harbor_api.errors import Fault, HarborError
 from harbor_api.schemas.problems import MEDIA_TYPE
 
 _TYPE = "urn:harbor-api:problem:"
@@ -49,15 +50,20 @@ def document(error: HarborError, *, instance: str, request_id: str) -> dict[str,
         "request_id": request_id,
     }
     if error.faults:
-        members["errors"] = [
-            {
-                name: _encodable(value)
-                for name in ("pointer", "parameter", "detail")
-                if (value := getattr(fault, name)) is not None
-            }
-            for fault in error.faults
-        ]
+        members["errors"] = told(error.faults)
     return members | error.members
+
+
+def told(faults: Iterable[Fault]) -> list[dict[str, str]]:
+    """Return faults as the members that a caller is told."""
+    return [
+        {
+            name: _encodable(value)
+            for name in ("pointer", "parameter", "detail")
+            if (value := getattr(fault, name)) is not None
+        }
+        for fault in faults
+    ]
 
 
 def prose(kind: type[HarborError]) -> str:

@@ -1,12 +1,23 @@
-"""How rows become entities where two repositories read the same."""
+"""How rows become entities and entities rows, where two repositories do the same."""
 
 from typing import Any
 
 from sqlalchemy import Row
 
-from harbor_api.entities import Vessel, VesselDetails
+from harbor_api.entities import Arrival, Vessel, VesselDetails
 
-DETAILS = ("name", "imo", "mmsi", "call_sign", "flag", "kind", "length_m", "beam_m", "draught_m")
+DETAILS = (
+    "name",
+    "imo",
+    "mmsi",
+    "call_sign",
+    "flag",
+    "kind",
+    "length_m",
+    "beam_m",
+    "draught_m",
+    "max_speed_kn",
+)
 MOTION = ("lat", "lon", "sog", "cog", "heading", "nav_status", "accuracy_m", "battery_v")
 
 
@@ -18,3 +29,15 @@ def vessel_of(row: Row[Any]) -> Vessel:
         version=row.version,
         retired_at=row.retired_at,
     )
+
+
+def row_of(arrival: Arrival) -> dict[str, Any]:
+    """Return a fix as a row of ``positions`` without its number in the order."""
+    motion = arrival.fix.motion
+    return {
+        "vessel_id": arrival.vessel_id,
+        "recorded_at": arrival.fix.recorded_at,
+        "tracker_id": arrival.tracker_id,
+        "received_at": arrival.received_at,
+        **{name: getattr(motion, name) for name in MOTION},
+    }

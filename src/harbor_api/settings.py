@@ -143,6 +143,22 @@ class Settings:
     future_tolerance_s: int = _setting(
         _whole_number(0, 86_400), 300, "A fix further in the future than this is quarantined."
     )
+    oldest_fix_days: int = _setting(
+        _whole_number(0, 36_500), 0, "A fix older than so many days is quarantined. 0: none is too old."
+    )
+    max_speed_kn: int = _setting(
+        _whole_number(1, 1_000),
+        60,
+        "The speed that a vessel cannot exceed, unless she has her own; a fix that asks for more is held.",
+    )
+    noise_m: int = _setting(
+        _whole_number(0, 100_000), 250, "Metres that a fix may be wrong by, whatever the time between two."
+    )
+    most_waiting: int = _setting(
+        _whole_number(1, 1_000_000),
+        5_000,
+        "Fixes that may wait for the database in each worker; beyond that the answer is 503 at once.",
+    )
     trusted_proxies: int = _setting(
         _whole_number(0, 8),
         0,

@@ -23,7 +23,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import INT8MULTIRANGE, JSONB
 
 metadata = MetaData(
     naming_convention={
@@ -41,6 +41,10 @@ Time = DateTime(timezone=True)
 fleet_order = Sequence("fleet_order", metadata=metadata, data_type=BigInteger)
 FLEET_ORDER_LOCK = 0x48415242  # "HARB"
 
+# The first key of the advisory locks of vessels; the second is the vessel's id. Whoever stores fixes holds
+# those of their vessels.
+VESSELS_LOCK = 0x56455353  # "VESS"
+
 vessels = Table(
     "vessels",
     metadata,
@@ -54,6 +58,8 @@ vessels = Table(
     Column("length_m", REAL),
     Column("beam_m", REAL),
     Column("draught_m", REAL),
+    # Null: the operator's usual limit.
+    Column("max_speed_kn", REAL),
     Column("retired_at", Time),
     Column("version", Integer, nullable=False, server_default=text("1")),
     Column("seq", BigInteger, nullable=False),
@@ -87,6 +93,14 @@ assignments = Table(
     Column("vessel_id", Integer, ForeignKey("vessels.id"), nullable=False),
     # Serves "the trackers of this vessel".
     Index("assignments_vessel_id_idx", "vessel_id"),
+)
+
+# Which of the numbers that a tracker gives its fixes have arrived.
+arrived_numbers = Table(
+    "arrived_numbers",
+    metadata,
+    Column("tracker_id", Integer, ForeignKey("trackers.id"), primary_key=True, autoincrement=False),
+    Column("numbers", INT8MULTIRANGE, nullable=False),
 )
 
 _MOTION = (
@@ -141,8 +155,15 @@ quarantine = Table(
     Column("received_at", Time, nullable=False),
     Column("reason", Text, nullable=False),
     Column("fix", JSONB, nullable=False),
-    # Finds a fix that is sent again.
+    # As the tracker sent it, sentinels and all.
+    Column("raw", JSONB),
+    Column("state", Text, nullable=False, server_default="held"),
+    Column("decided_at", Time),
+    CheckConstraint("state IN ('held', 'released', 'rejected')", name="state"),
+    # Finds a fix that is sent again, and those that are held around one.
     Index("quarantine_fix_key", "vessel_id", "recorded_at", "tracker_id", unique=True),
+    # Serves the removal of those that are kept no longer.
+    Index("quarantine_received_at_idx", "received_at"),
 )
 
 api_keys = Table(

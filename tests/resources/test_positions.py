@@ -34,13 +34,13 @@ def test_answers_duplicate_when_the_same_fix_comes_again(client: CheckedClient, 
 
 def test_an_old_fix_is_stored_and_leaves_the_latest(client: CheckedClient, world: World):
     tracker = world.tracker()
-    client.post(URL, **tracker.signed(a_fix(60, lat=1)))
+    client.post(URL, **tracker.signed(a_fix(60, lat=1.001)))
 
-    old = client.post(URL, **tracker.signed(a_fix(0, lat=2)))
+    old = client.post(URL, **tracker.signed(a_fix(0, lat=1.002)))
 
     assert (old.status_code, old.json) == (201, {"verdict": "stored", "latest": False})
     [feature] = client.get("/api/v1/vessels", headers=world.bearer()).json["features"]
-    assert feature["geometry"]["coordinates"] == [10.7, 1.0]
+    assert feature["geometry"]["coordinates"] == [10.7, 1.001]
 
 
 @pytest.mark.parametrize(

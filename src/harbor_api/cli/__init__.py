@@ -16,6 +16,7 @@ _COMMANDS = {
     "vessels": "Register and list vessels.",
     "trackers": "Register and list trackers.",
     "keys": "Issue, list and revoke API keys.",
+    "prune": "Delete what is kept no longer.",
     "demo": "Run the service with a simulated fleet.",
     "replay": "Send an AIS file to a running service.",
     "openapi": "Write the OpenAPI document to a folder.",

@@ -1,16 +1,16 @@
-"""Positions: the history of fixes, the latest one of each vessel, and what is held in quarantine."""
+"""Positions: the history of fixes, and the latest one of each vessel."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, Row, bindparam, text
 
-from harbor_api.entities import Arrival, Verdict
-from harbor_api.tables import FLEET_ORDER_LOCK
+from harbor_api.entities import Arrival, Neighbour, Surroundings, Verdict
+from harbor_api.rows import MOTION, row_of
+from harbor_api.tables import FLEET_ORDER_LOCK, VESSELS_LOCK
 
-_MOTION_NAMES = ("lat", "lon", "sog", "cog", "heading", "nav_status", "accuracy_m", "battery_v")
-_MOTION = ", ".join(_MOTION_NAMES)
+_MOTION = ", ".join(MOTION)
 
 
 # The columns of a fix as JSON hands it over, with the types of the table.
@@ -22,7 +22,7 @@ _INPUT = (
 
 
 def _of(relation: str) -> str:
-    return ", ".join(f"{relation}.{name}" for name in _MOTION_NAMES)
+    return ", ".join(f"{relation}.{name}" for name in MOTION)
 
 
 # One statement does the whole job for any number of fixes: store each once, move the latest position
@@ -92,28 +92,43 @@ ORDER BY input.ord
 """  # noqa: S608 - only names of columns are put in, none from a caller
 ).bindparams(bindparam("fixes"))
 
-# What `_RECORD` would say of one fix, as long as nobody else stores one meanwhile.
-_FORESEE = text(
+# Vessels are locked before anything is read of them: whoever judges a fix sees all that is stored of its
+# vessel. In order, so that two groups cannot deadlock.
+_LOCK_VESSELS = text(
+    "SELECT pg_advisory_xact_lock(:vessels_lock, vessel_id) FROM unnest(CAST(:ids AS integer[])) AS vessel_id"
+)
+
+# What is known around each fix: whether it is stored or held already, and the nearest stored fix of its
+# vessel on each side, through the one index.
+_AROUND = text(
     f"""
 SELECT
-    earlier.seq IS NULL AS stored,
-    CASE
-        WHEN earlier.seq IS NULL
-            THEN (input.recorded_at, input.tracker_id) > (latest.recorded_at, latest.tracker_id)
-        ELSE (earlier.recorded_at, earlier.tracker_id) = (latest.recorded_at, latest.tracker_id)
-    END IS NOT FALSE AS latest,
-    ({_of("input")}) IS DISTINCT FROM ({_of("earlier")}) AS differs
-FROM json_to_record(:fix) AS input ({_INPUT})
-LEFT JOIN positions AS earlier USING (vessel_id, recorded_at, tracker_id)
-LEFT JOIN latest_positions AS latest USING (vessel_id)
+    stored.seq IS NOT NULL AS is_stored,
+    held.reason AS held_for,
+    vessels.max_speed_kn,
+    before.recorded_at AS before_at, before.tracker_id AS before_tracker,
+    before.lat AS before_lat, before.lon AS before_lon, before.accuracy_m AS before_accuracy_m,
+    after.recorded_at AS after_at, after.tracker_id AS after_tracker,
+    after.lat AS after_lat, after.lon AS after_lon, after.accuracy_m AS after_accuracy_m
+FROM json_to_recordset(:fixes) AS input (ord integer, {_INPUT})
+JOIN vessels ON vessels.id = input.vessel_id
+LEFT JOIN positions AS stored USING (vessel_id, recorded_at, tracker_id)
+LEFT JOIN quarantine AS held USING (vessel_id, recorded_at, tracker_id)
+LEFT JOIN LATERAL (
+    SELECT * FROM positions AS p
+    WHERE p.vessel_id = input.vessel_id
+        AND (p.recorded_at, p.tracker_id) < (input.recorded_at, input.tracker_id)
+    ORDER BY p.recorded_at DESC, p.tracker_id DESC LIMIT 1
+) AS before ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM positions AS p
+    WHERE p.vessel_id = input.vessel_id
+        AND (p.recorded_at, p.tracker_id) > (input.recorded_at, input.tracker_id)
+    ORDER BY p.recorded_at, p.tracker_id LIMIT 1
+) AS after ON true
+ORDER BY input.ord
 """  # noqa: S608 - only names of columns are put in, none from a caller
-).bindparams(bindparam("fix"))
-
-_QUARANTINE = text("""
-INSERT INTO quarantine (vessel_id, recorded_at, tracker_id, received_at, reason, fix)
-VALUES (:vessel_id, :recorded_at, :tracker_id, :received_at, :reason, CAST(:fix AS jsonb))
-ON CONFLICT (vessel_id, recorded_at, tracker_id) DO NOTHING
-""")
+).bindparams(bindparam("fixes"))
 
 
 class Positions:
@@ -127,9 +142,7 @@ class Positions:
 
         A fix that its tracker has already sent for the same time is a duplicate: the first one stays.
         """
-        rows = self._connection.execute(
-            _RECORD, {"fixes": _as_json([{"ord": i, **_row(a)} for i, a in enumerate(arrivals)])}
-        ).all()
+        rows = self._connection.execute(_RECORD, {"fixes": fixes_as_json(arrivals)}).all()
         unseen = any(not row.stored and row.differs is None for row in rows)
         again = self.record(arrivals) if unseen else []
         return [
@@ -141,38 +154,34 @@ class Positions:
             for row in rows
         ]
 
-    def foresee(self, arrival: Arrival) -> Verdict:
-        """Return the verdict that a fix would get now, and store nothing."""
-        row = self._connection.execute(_FORESEE, {"fix": _as_json(_row(arrival))}).one()
-        if row.stored:
-            return Verdict(verdict="stored", latest=row.latest)
-        return Verdict(verdict="duplicate", latest=row.latest, differs=row.differs)
-
-    def quarantine(self, arrival: Arrival, reason: str) -> Verdict:
-        """Hold a fix back, with the reason, where it is neither lost nor on the map."""
-        row = _row(arrival)
-        keys = ("vessel_id", "recorded_at", "tracker_id", "received_at")
+    def lock_vessels(self, vessel_ids: Iterable[int]) -> None:
+        """Let nobody else store fixes of these vessels before this transaction ends."""
         self._connection.execute(
-            _QUARANTINE,
-            {
-                **{key: row.pop(key) for key in keys},
-                "reason": reason,
-                "fix": _as_json({name: value for name, value in row.items() if value is not None}),
-            },
+            _LOCK_VESSELS, {"vessels_lock": VESSELS_LOCK, "ids": sorted(set(vessel_ids))}
         )
-        return Verdict(verdict="quarantined", reason=reason)
+
+    def around(self, arrivals: Sequence[Arrival]) -> list[Surroundings]:
+        """Return what is known around each fix, in order."""
+        rows = self._connection.execute(_AROUND, {"fixes": fixes_as_json(arrivals)})
+        return [
+            Surroundings(
+                is_stored=row.is_stored,
+                held_for=row.held_for,
+                max_speed_kn=row.max_speed_kn,
+                before=_neighbour(row, "before"),
+                after=_neighbour(row, "after"),
+            )
+            for row in rows
+        ]
 
 
-def _row(arrival: Arrival) -> dict[str, Any]:
-    motion = arrival.fix.motion
-    return {
-        "vessel_id": arrival.vessel_id,
-        "recorded_at": arrival.fix.recorded_at,
-        "tracker_id": arrival.tracker_id,
-        "received_at": arrival.received_at,
-        **{name: getattr(motion, name) for name in _MOTION_NAMES},
-    }
+def fixes_as_json(arrivals: Sequence[Arrival]) -> str:
+    """Return fixes as the JSON that the statements here take, each with its place as ``ord``."""
+    return orjson.dumps([{"ord": i, **row_of(a)} for i, a in enumerate(arrivals)]).decode()
 
 
-def _as_json(value: object) -> str:
-    return orjson.dumps(value).decode()
+def _neighbour(row: Row[Any], side: str) -> Neighbour | None:
+    if getattr(row, f"{side}_at") is None:
+        return None
+    names = ("at", "lat", "lon", "accuracy_m", "tracker")
+    return Neighbour(*(getattr(row, f"{side}_{name}") for name in names))

@@ -1,26 +1,41 @@
 """Where trackers post their fixes."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from typing import Any
 
-from flask import g
+from flask import Response, g, jsonify
 from flask.views import MethodView
 
 from harbor_api import auth, limits
-from harbor_api.api import Blueprint, database, settings
-from harbor_api.entities import Fix
-from harbor_api.schemas.positions import FixSchema, ForecastSchema, VerdictSchema
-from harbor_api.services import positions
+from harbor_api.api import Blueprint, database, ingest, thresholds
+from harbor_api.entities import Arrival, Delivery, Fix
+from harbor_api.errors import NoFix, ValidationFailed
+from harbor_api.parsing import load
+from harbor_api.problems import told
+from harbor_api.schemas.positions import (
+    BatchSchema,
+    FixSchema,
+    ForecastSchema,
+    ReceiptSchema,
+    VerdictSchema,
+    as_members,
+    load_fix,
+)
+from harbor_api.services import ingest as ingestion
 
 blueprint = Blueprint("positions", __name__, description="Signed fixes from trackers.", url_prefix="/api/v1")
 _STATUS = {"stored": 201, "duplicate": 200, "quarantined": 202}
+_LARGEST_BATCH_BYTES = 512 * 1024
+_FIX = FixSchema()
 
 
 @blueprint.route("/positions")
 class Positions(MethodView):
     @auth.requires_signature()
     @limits.by_tracker
-    @blueprint.arguments(FixSchema)
+    @blueprint.arguments(FixSchema, load=load_fix)
     @blueprint.response(201, VerdictSchema, description="Stored: the fix is durable.")
     @blueprint.alt_response(
         200, schema=VerdictSchema, description="A duplicate: it was stored before.", success=True
@@ -37,22 +52,48 @@ class Positions(MethodView):
         answer at all, keep it and send it again later, newly signed: a fix that is sent twice is
         stored once.
         """
-        with database().statement() as unit_of_work:
-            verdict = positions.accept(
-                unit_of_work,
-                g.tracker,
-                fix,
-                now=datetime.now(UTC),
-                future_tolerance=timedelta(seconds=settings().future_tolerance_s),
-            )
-        return replace(verdict, secret_ends_at=g.secret_ends_at), _STATUS[verdict.verdict]
+        receipt = ingest().do(_delivery([(fix, g.json)]))
+        [verdict] = receipt.verdicts
+        verdict = replace(verdict, secret_ends_at=g.secret_ends_at, missing=receipt.missing)
+        return verdict, _STATUS[verdict.verdict]
+
+
+@blueprint.route("/positions/batch")
+class PositionBatch(MethodView):
+    @auth.requires_signature(largest_body=_LARGEST_BATCH_BYTES)
+    @limits.by_tracker
+    @blueprint.arguments(BatchSchema)
+    @blueprint.response(200, ReceiptSchema, description="A verdict for each fix, in order.")
+    @blueprint.doc(operationId="postPositionBatch")
+    def post(self, batch: Mapping[str, Any]) -> Response:
+        """Post up to 1,000 signed fixes.
+
+        For what a tracker has stored while it was out of coverage: one signature, one transaction, and a
+        verdict for each fix in the order of the batch. A bad fix is `invalid` and blocks no other. After
+        a 200 all of them may be erased; on any other answer, or none, keep them and send them again.
+        The order of the fixes and repeats among them do not matter. Bodies may be compressed with gzip
+        or deflate, up to 512 KiB as sent and 1 MiB decompressed; the signature covers the bytes as sent.
+        """
+        read = [_read(item, place) for place, item in enumerate(batch["fixes"])]
+        fixes = [(fix, item) for fix, item in zip(read, batch["fixes"], strict=True) if isinstance(fix, Fix)]
+        numbers = [item.get("number") for item in batch["fixes"] if isinstance(item, dict)]
+        receipt = ingest().do(_delivery(fixes, numbers), weight=max(1, len(fixes)))
+        following = iter(receipt.verdicts)
+        answer: dict[str, Any] = {
+            "verdicts": [as_members(next(following)) if isinstance(fix, Fix) else fix for fix in read]
+        }
+        if g.secret_ends_at is not None:
+            answer["secret_ends_at"] = g.secret_ends_at
+        if receipt.missing:
+            answer["missing"] = [{"first": gap.first, "last": gap.last} for gap in receipt.missing]
+        return jsonify(answer)
 
 
 @blueprint.route("/positions/check")
 class PositionCheck(MethodView):
     @auth.requires_signature(explain=True)
     @limits.by_tracker
-    @blueprint.arguments(FixSchema)
+    @blueprint.arguments(FixSchema, load=load_fix)
     @blueprint.response(200, ForecastSchema, description="What would become of the fix.")
     @blueprint.doc(operationId="checkPosition")
     def post(self, fix: Fix) -> object:
@@ -63,11 +104,43 @@ class PositionCheck(MethodView):
         a `signature_invalid` carries `expected`: the bytes that the signature had to cover, and what
         went wrong where it is a usual mistake.
         """
-        with database().statement() as unit_of_work:
-            return positions.foresee(
-                unit_of_work,
-                g.tracker,
-                fix,
-                now=datetime.now(UTC),
-                future_tolerance=timedelta(seconds=settings().future_tolerance_s),
+        delivery = _delivery([(fix, g.json)])
+        [receipt] = database().rehearse(
+            lambda unit_of_work: ingestion.settle(unit_of_work, [delivery], thresholds=thresholds())
+        )
+        return receipt.verdicts[0]
+
+
+def _delivery(fixes: list[tuple[Fix, Any]], numbers: list[Any] | None = None) -> Delivery:
+    """Return what the tracker that has signed sends: fixes, each with the JSON value that it came as."""
+    now = datetime.now(UTC)
+    tracker = g.tracker
+    if numbers is None:
+        numbers = [fix.number for fix, _ in fixes]
+    return Delivery(
+        tracker_id=tracker.number,
+        arrivals=tuple(
+            Arrival(
+                vessel_id=tracker.vessel_at(fix.recorded_at),
+                tracker_id=tracker.number,
+                received_at=now,
+                fix=fix,
+                raw=raw,
             )
+            for fix, raw in fixes
+        ),
+        # An invalid fix has arrived, too: it need not be sent again.
+        numbers=tuple(each for each in numbers if type(each) is int and 0 <= each < 2**53),
+    )
+
+
+def _read(item: Any, place: int) -> Fix | dict[str, Any]:
+    """Return the fix that an item of a batch is, or the verdict of one that is none."""
+    fix = load_fix(item)
+    if fix is not None:
+        return fix
+    try:
+        loaded: Fix = load(_FIX, item, pointer=f"#/fixes/{place}")
+    except (NoFix, ValidationFailed) as error:
+        return {"verdict": "invalid", "latest": False, "code": error.code, "errors": told(error.faults)}
+    return loaded

@@ -16,6 +16,7 @@ from harbor_api.schemas.trackers import (
     ReassignmentSchema,
     RotationSchema,
     TrackerCreationSchema,
+    TrackerDetailsSchema,
     TrackerPageSchema,
     TrackerSchema,
     TrackerSecretSchema,
@@ -83,16 +84,18 @@ class Trackers(MethodView):
 class TrackerByNumber(MethodView):
     @auth.requires_key("trackers:read")
     @limits.by_key
-    @blueprint.response(200, TrackerSchema, headers=("ETag",), description="The tracker.")
+    @blueprint.response(200, TrackerDetailsSchema, headers=("ETag",), description="The tracker.")
     @blueprint.raises(errors.NotFound)
     @blueprint.doc(operationId="getTracker")
     def get(self, number: int) -> Answer:
         """Get one tracker.
 
-        Without its secret.
+        Without its secret, and with the gaps in the numbers of its fixes.
         """
         with database().statement() as unit_of_work:
-            return _shown(unit_of_work.trackers.get(number))
+            body, status, headers = _shown(unit_of_work.trackers.get(number))
+            missing = unit_of_work.arrived_numbers.missing(number)
+        return {**body, "missing": missing}, status, headers
 
     @auth.requires_key("trackers:write")
     @limits.by_key

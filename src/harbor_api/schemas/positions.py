@@ -1,15 +1,18 @@
 """What a tracker sends and what it is told."""
 
+from collections.abc import Callable
 from typing import Any
 
 from marshmallow import Schema, ValidationError, post_dump, post_load, pre_load
-from marshmallow.fields import Boolean, String
-from marshmallow.validate import OneOf, Range
+from marshmallow.fields import Boolean, List, Nested, String
+from marshmallow.validate import Length, OneOf, Range
 
-from harbor_api.entities import Fix, Motion
+from harbor_api.entities import Fix, Motion, Verdict
 from harbor_api.errors import NoFix
+from harbor_api.schemas.fast import compile_loader
 from harbor_api.schemas.fields import Number, Timestamp, Whole
-from harbor_api.services.positions import REASONS
+from harbor_api.schemas.problems import FaultSchema
+from harbor_api.services.judgement import REASONS
 
 # AIS has its own values for "not available" (ITU-R M.1371); a tracker may forward them as they are.
 NO_LAT, NO_LON, NO_SOG, NO_COG, NO_HEADING, NO_STATUS = 91, 181, 102.3, 360, 511, 15
@@ -18,6 +21,9 @@ NO_LAT, NO_LON, NO_SOG, NO_COG, NO_HEADING, NO_STATUS = 91, 181, 102.3, 360, 511
 def _heading(value: float) -> None:
     if not (0 <= value <= 360 or value == NO_HEADING):
         raise ValidationError("Must be from 0 to 360, or 511 for not available.")
+
+
+LARGEST_BATCH = 1_000
 
 
 class FixSchema(Schema):
@@ -89,6 +95,14 @@ class FixSchema(Schema):
         validate=Range(0, 1000),
         metadata={"description": "Battery voltage of the tracker, in volts.", "examples": [3.9]},
     )
+    number = Whole(
+        validate=Range(0, 2**53 - 1),
+        metadata={
+            "description": "The tracker's own count of its fixes, one more each time and never from the "
+            "start again: then answers tell which numbers are `missing`.",
+            "examples": [1041],
+        },
+    )
 
     @pre_load
     def _refuse_no_fix(self, data: Any, **_: Any) -> Any:
@@ -105,7 +119,9 @@ class FixSchema(Schema):
         data["battery_v"] = _measure(data.get("battery_v"))
         if data.get("nav_status") == NO_STATUS:
             data["nav_status"] = None
-        return Fix(recorded_at=data.pop("recorded_at"), motion=Motion(**data))
+        return Fix(
+            recorded_at=data.pop("recorded_at"), number=data.pop("number", None), motion=Motion(**data)
+        )
 
 
 def _measure(value: float | None, sentinel: float | None = None) -> float | None:
@@ -119,57 +135,63 @@ def _direction(value: float | None, sentinel: float) -> float | None:
     return None if degrees is None else degrees % 360
 
 
-class _OutcomeSchema(Schema):
-    """What a verdict and its forecast have in common."""
+load_fix: Callable[[Any], Fix | None] = compile_loader(FixSchema())
+"""Return the fix that a JSON value is, None where it takes FixSchema to say what it is."""
 
-    latest = Boolean(
-        required=True,
-        metadata={"description": "Whether this fix is now the vessel's latest position."},
-    )
-    differs = Boolean(
-        metadata={
-            "description": "Only of a duplicate: whether its content differs from the fix that is "
-            "stored for this tracker and time. The first one stays."
-        }
-    )
-    reason = String(
-        validate=OneOf(sorted(REASONS)),
-        metadata={
-            "description": "Only of a quarantined fix: "
-            + " ".join(f"`{code}`: {meaning}" for code, meaning in sorted(REASONS.items()))
-        },
-    )
 
+class GapSchema(Schema):
+    """Numbers of fixes that have not arrived."""
+
+    first = Whole(required=True, metadata={"examples": [1041]})
+    last = Whole(required=True, metadata={"examples": [1055]})
+
+
+_LATEST = {"description": "Whether this fix is now the vessel's latest position."}
+_DIFFERS = {
+    "description": "Only of a duplicate: whether its content differs from the fix that is stored for this "
+    "tracker and time. The first one stays."
+}
+_REASON = {
+    "description": "Only of a quarantined fix: "
+    + " ".join(f"`{code}`: {meaning}" for code, meaning in sorted(REASONS.items()))
+}
+_MISSING = {
+    "description": "Numbers of fixes that have not arrived, the newest 20 gaps; only where the tracker "
+    "numbers its fixes and some are missing. Send those again that are still there."
+}
+_SECRET_ENDS = {
+    "description": "Only where the fix was signed with the secret before a rotation: until when that one "
+    "holds. Fetch the new secret before then.",
+    "examples": ["2026-01-09T03:04:05Z"],
+}
+_VERDICTS = (
+    "`stored`: durable now. `duplicate`: it already was. `quarantined`: held back for the operator, "
+    "neither lost nor on the map."
+)
+
+
+class _LeavesOut(Schema):
     @post_dump
     def _leave_out_what_does_not_apply(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        return {name: value for name, value in data.items() if value is not None}
+        return {name: value for name, value in data.items() if value is not None and value != []}
 
 
-class VerdictSchema(_OutcomeSchema):
+class VerdictSchema(_LeavesOut):
     """What became of a fix. After any of these the tracker may erase it."""
 
     verdict = String(
         required=True,
         validate=OneOf(["stored", "duplicate", "quarantined"]),
-        metadata={
-            "description": "`stored`: durable now. `duplicate`: it already was. `quarantined`: held "
-            "back for the operator, neither lost nor on the map."
-        },
+        metadata={"description": _VERDICTS},
     )
-
-    secret_ends_at = Timestamp(
-        metadata={
-            "description": "Only where the fix was signed with the secret before a rotation: until when "
-            "that one holds. Fetch the new secret before then.",
-            "examples": ["2026-01-09T03:04:05Z"],
-        }
-    )
-
-    class Meta:
-        fields = ("verdict", "latest", "differs", "reason", "secret_ends_at")
+    latest = Boolean(required=True, metadata=_LATEST)
+    differs = Boolean(metadata=_DIFFERS)
+    reason = String(validate=OneOf(sorted(REASONS)), metadata=_REASON)
+    secret_ends_at = Timestamp(metadata=_SECRET_ENDS)
+    missing = List(Nested(GapSchema), metadata=_MISSING)
 
 
-class ForecastSchema(_OutcomeSchema):
+class ForecastSchema(_LeavesOut):
     """What would become of a fix. Nothing was stored: the tracker must keep it."""
 
     would_be = String(
@@ -178,6 +200,59 @@ class ForecastSchema(_OutcomeSchema):
         validate=OneOf(["stored", "duplicate", "quarantined"]),
         metadata={"description": "The `verdict` that the fix would get if it were posted now."},
     )
+    latest = Boolean(required=True, metadata=_LATEST)
+    differs = Boolean(metadata=_DIFFERS)
+    reason = String(validate=OneOf(sorted(REASONS)), metadata=_REASON)
 
-    class Meta:
-        fields = ("would_be", "latest", "differs", "reason")
+
+class _Unread(List[Any]):
+    """A list whose items are read one by one later, as a bad one must not spoil the others."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise self.make_error("invalid")
+        return value
+
+
+class BatchSchema(Schema):
+    """Up to 1,000 fixes, in any order. Each is judged for itself."""
+
+    fixes = _Unread(Nested(FixSchema), required=True, validate=Length(1, LARGEST_BATCH))
+
+
+class BatchVerdictSchema(Schema):
+    """What became of one fix of a batch. After any of these the tracker may erase it."""
+
+    verdict = String(
+        required=True,
+        validate=OneOf(["stored", "duplicate", "quarantined", "invalid"]),
+        metadata={"description": f"{_VERDICTS} `invalid`: it never will be accepted."},
+    )
+    latest = Boolean(required=True, metadata=_LATEST)
+    differs = Boolean(metadata=_DIFFERS)
+    reason = String(validate=OneOf(sorted(REASONS)), metadata=_REASON)
+    code = String(
+        validate=OneOf(["validation_failed", "no_fix"]),
+        metadata={"description": "Only of an invalid one: the `code` that it would get when posted alone."},
+    )
+    errors = List(
+        Nested(FaultSchema), metadata={"description": "Only of an invalid one: each thing that is wrong."}
+    )
+
+
+class ReceiptSchema(Schema):
+    """A verdict for each fix of a batch, in the order of the batch."""
+
+    verdicts = List(Nested(BatchVerdictSchema), required=True)
+    secret_ends_at = Timestamp(metadata=_SECRET_ENDS)
+    missing = List(Nested(GapSchema), metadata=_MISSING)
+
+
+def as_members(verdict: Verdict) -> dict[str, Any]:
+    """Return what BatchVerdictSchema dumps of a verdict that is not invalid, in a tenth of its time."""
+    members: dict[str, Any] = {"verdict": verdict.verdict, "latest": verdict.latest}
+    if verdict.differs is not None:
+        members["differs"] = verdict.differs
+    if verdict.reason is not None:
+        members["reason"] = verdict.reason
+    return members

@@ -6,6 +6,7 @@ from marshmallow.validate import Length, Range
 
 from harbor_api.schemas.fields import Timestamp, TrueOrFalse, Whole
 from harbor_api.schemas.paging import LinksSchema
+from harbor_api.schemas.positions import GapSchema
 
 _VESSEL_ID = {"description": "The vessel's `id`.", "examples": [1]}
 _LABEL = {"description": "What people call it: where it is mounted, its serial.", "examples": ["bridge"]}
@@ -80,6 +81,19 @@ class TrackerSecretSchema(TrackerSchema):
         metadata={
             "description": "For the tracker's HMAC: 32 bytes in base64 after `whsec_`.",
             "pattern": "^whsec_[A-Za-z0-9+/]{43}=$",
+        },
+    )
+
+
+class TrackerDetailsSchema(TrackerSchema):
+    """A tracker, and which of its fixes have not arrived."""
+
+    missing = List(
+        Nested(GapSchema),
+        required=True,
+        metadata={
+            "description": "Numbers of fixes that have not arrived, the newest 20 gaps; empty where none is "
+            "missing or the tracker does not number its fixes."
         },
     )
 

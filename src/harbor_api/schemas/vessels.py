@@ -8,6 +8,12 @@ from harbor_api.schemas.fields import Number, QueryBoolean, Timestamp, Whole
 from harbor_api.schemas.geojson import PointSchema
 from harbor_api.services.identifiers import NAME
 
+_MAX_SPEED = {
+    "description": "What she cannot exceed, in knots: a fix that asks for more is held in quarantine. Null "
+    "for the operator's usual limit.",
+    "examples": [45],
+}
+
 
 class VesselPropertiesSchema(Schema):
     """The vessel itself, and how it moved at its latest position. What is not known is null."""
@@ -43,6 +49,7 @@ class VesselPropertiesSchema(Schema):
     length_m = Number(required=True, allow_none=True, metadata={"description": "Metres.", "examples": [86.5]})
     beam_m = Number(required=True, allow_none=True, metadata={"description": "Metres.", "examples": [13.2]})
     draught_m = Number(required=True, allow_none=True, metadata={"description": "Metres.", "examples": [4.1]})
+    max_speed_kn = Number(required=True, allow_none=True, metadata=_MAX_SPEED)
     recorded_at = Timestamp(
         required=True,
         allow_none=True,
@@ -167,6 +174,7 @@ class VesselCreationSchema(Schema):
     length_m = Number(allow_none=True, validate=_LENGTH, metadata=_metres(86.5))
     beam_m = Number(allow_none=True, validate=_LENGTH, metadata=_metres(13.2))
     draught_m = Number(allow_none=True, validate=_LENGTH, metadata=_metres(4.1))
+    max_speed_kn = Number(allow_none=True, validate=Range(1, 1000), metadata=_MAX_SPEED)
 
 
 class VesselUpdateSchema(Schema):
@@ -181,6 +189,7 @@ class VesselUpdateSchema(Schema):
     length_m = Number(allow_none=True, validate=_LENGTH, metadata=_metres(86.5))
     beam_m = Number(allow_none=True, validate=_LENGTH, metadata=_metres(13.2))
     draught_m = Number(allow_none=True, validate=_LENGTH, metadata=_metres(4.1))
+    max_speed_kn = Number(allow_none=True, validate=Range(1, 1000), metadata=_MAX_SPEED)
 
 
 class FleetQuerySchema(Schema):

@@ -22,9 +22,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from harbor_api.entities import Fix
+from harbor_api.entities import Fix, Neighbour
 
 NULL_ISLAND = "null_island"
 FUTURE = "future"
@@ -138,25 +138,6 @@ class Thresholds:
     def reach(self) -> timedelta:
         """Fixes further apart in time than this never contradict: there is time for half the Earth."""
         return timedelta(hours=math.pi * _EARTH_RADIUS_M / 1852 / self.max_speed_kn)
-
-
-class Neighbour(NamedTuple):
-    """What a jump is judged by, of another fix of the same vessel; its time and tracker name it.
-
-    A tuple, because a batch makes thousands and a frozen dataclass takes three times as long to make.
-    """
-
-    recorded_at: datetime
-    lat: float
-    lon: float
-    accuracy_m: float | None = None
-    tracker_id: int = 0
-
-    @classmethod
-    def of(cls, fix: Fix, tracker_id: int = 0) -> "Neighbour":
-        """Return a fix as it looks to the ones around it."""
-        motion = fix.motion
-        return cls(fix.recorded_at, motion.lat, motion.lon, motion.accuracy_m, tracker_id)
 
 
 @dataclass(frozen=True, slots=True)
