@@ -50,7 +50,7 @@ ARROWS = {
     "auth": {"api", "documentation", "limits", "services"},
     "paging": {"schemas"},
     "writes": {"documentation", "services"},
-    "limits": {"api", "documentation", "settings"},
+    "limits": {"api", "counters", "documentation", "settings"},
     "api": {
         "database",
         "documentation",

@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn, cast
 
-import redis
-import structlog
 from flask import Flask, Response, g, request
 from flask_limiter import Limiter
 from limits import RateLimitItemPerMinute
@@ -13,15 +11,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from harbor_api import api
+from harbor_api.counters import SharedOrAlone
 from harbor_api.documentation import View, documented
 from harbor_api.errors import HarborError, RateLimited
 from harbor_api.settings import Settings
 
 _HEADERS = ("RateLimit", "RateLimit-Policy")
-_LOOK_EVERY_S = 2
 _REDIS_TIMEOUT_S = 0.5
-
-log = structlog.get_logger(__name__)
 
 
 def _whoever_called() -> str:
@@ -29,43 +25,18 @@ def _whoever_called() -> str:
 
 
 class _AfterAuthentication(Limiter):
-    """A limiter that counts nothing before the views' own decorators: who calls is known only there.
+    """A limiter that counts nothing before the views' own decorators: who calls is known only there."""
 
-    While its storage is away it counts in this process, looks for the storage every two seconds, and
-    says in the log when it goes and when it is back.
-    """
+    counters: SharedOrAlone
 
-    _looked_at = 0.0
-
-    @property
-    def is_degraded(self) -> bool:
-        """Whether the storage that all workers share is away."""
-        return self._storage_dead
-
-    def degrade(self) -> None:
-        """Count in this process from now on."""
-        if not self._storage_dead:
-            self._storage_dead = True
-            self._looked_at = time.monotonic()
-            log.warning("limits_degraded", reason="Redis does not answer; each worker counts alone")
-
-    def recover(self) -> None:
-        """Count with the others again where the storage answers; asks at most every two seconds."""
-        if self._storage_dead and time.monotonic() - self._looked_at > _LOOK_EVERY_S:
-            self._looked_at = time.monotonic()
-            if self.storage.check():
-                self._storage_dead = False
-                log.warning("limits_shared", reason="Redis answers again; all workers count together")
+    def init_app(self, app: Flask) -> None:
+        super().init_app(app)
+        # Its own fallback loses requests that are under way when Redis goes.
+        self._limiter = self.counters = SharedOrAlone(self.storage)
 
     def _check_request_limit(self, callable_name: str | None = None, in_middleware: bool = True) -> None:
-        if in_middleware:
-            return
-        self.recover()
-        was_degraded = self._storage_dead
-        super()._check_request_limit(callable_name, in_middleware)
-        if self._storage_dead and not was_degraded:
-            self._storage_dead = False
-            self.degrade()
+        if not in_middleware:
+            super()._check_request_limit(callable_name, in_middleware)
 
 
 # A window that slides, kept as two counters a caller: a fixed one lets twice the limit through at its
@@ -109,16 +80,11 @@ def refuse_failure(error: HarborError) -> NoReturn:
     """
     allowed = RateLimitItemPerMinute(api.settings().failures_per_minute)
     who = ("failures", request.remote_addr or "")
-    try:
-        limiter.recover()
-        within = limiter.limiter.hit(allowed, *who)
-    except redis.RedisError:
-        limiter.degrade()
-        within = limiter.limiter.hit(allowed, *who)
+    within = limiter.counters.hit(allowed, *who)
     if within:
         raise error
     g.policy = "failures"
-    reset_at, _ = limiter.limiter.get_window_stats(allowed, *who)
+    reset_at, _ = limiter.counters.get_window_stats(allowed, *who)
     raise RateLimited(
         "Too many authentications have failed from this address",
         headers=_fields(allowed.amount, allowed.get_expiry(), 0, int(reset_at) + 1),
@@ -127,13 +93,13 @@ def refuse_failure(error: HarborError) -> NoReturn:
 
 def are_shared() -> bool:
     """Tell whether all workers count together now."""
-    limiter.recover()
-    return api.settings().redis_url is not None and not limiter.is_degraded
+    limiter.counters.look()
+    return api.settings().redis_url is not None and not limiter.counters.is_degraded
 
 
 def are_degraded() -> bool:
     """Tell whether workers that should count together count alone now."""
-    return limiter.is_degraded
+    return limiter.counters.is_degraded
 
 
 def left() -> dict[str, int]:
@@ -156,7 +122,6 @@ def install(app: Flask, settings: Settings) -> None:
             "socket_timeout": _REDIS_TIMEOUT_S,
             "retry": Retry(NoBackoff(), 0),
         }
-    app.config["RATELIMIT_IN_MEMORY_FALLBACK_ENABLED"] = settings.redis_url is not None
     limiter.init_app(app)
     app.after_request(_tell)
 
@@ -165,11 +130,7 @@ def _tell(response: Response) -> Response:
     counted = limiter.current_limit
     if counted is None or g.policy == "failures":
         return response
-    try:
-        remaining, reset_at = counted.remaining, counted.reset_at
-    except redis.RedisError:
-        limiter.degrade()
-        remaining, reset_at = counted.remaining, counted.reset_at
+    remaining, reset_at = counted.remaining, counted.reset_at
     fields = _fields(counted.limit.amount, counted.limit.get_expiry(), remaining, reset_at)
     if response.status_code != 429:
         del fields["Retry-After"]

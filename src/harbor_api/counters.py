@@ -1,0 +1,69 @@
+"""Where requests are counted: in Redis for all workers together, or in this process alone."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import redis
+import structlog
+from limits import RateLimitItem, WindowStats
+from limits.storage import MemoryStorage, StorageTypes
+from limits.strategies import RateLimiter, SlidingWindowCounterRateLimiter
+
+Answer = TypeVar("Answer")
+_LOOK_EVERY_S = 2
+
+log = structlog.get_logger(__name__)
+
+
+class SharedOrAlone(RateLimiter):
+    """Counts in Redis while it answers, in this process while it does not."""
+
+    def __init__(self, storage: StorageTypes) -> None:
+        super().__init__(storage)
+        self._shared = SlidingWindowCounterRateLimiter(storage)
+        self._alone = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._looked_at = 0.0
+        self.is_degraded = False
+
+    def look(self) -> None:
+        """Find out whether Redis answers; asks it at most every two seconds."""
+        if time.monotonic() - self._looked_at > _LOOK_EVERY_S:
+            self._looked_at = time.monotonic()
+            if self.storage.check():
+                self._recover()
+            else:
+                self._degrade()
+
+    def _degrade(self) -> None:
+        self._looked_at = time.monotonic()
+        if not self.is_degraded:
+            self.is_degraded = True
+            log.warning("limits_degraded", reason="Redis does not answer; each worker counts alone")
+
+    def _recover(self) -> None:
+        if self.is_degraded:
+            self.is_degraded = False
+            log.warning("limits_shared", reason="Redis answers again; all workers count together")
+
+    def _ask(self, question: Callable[[RateLimiter], Answer]) -> Answer:
+        if self.is_degraded:
+            self.look()
+        if not self.is_degraded:
+            try:
+                return question(self._shared)
+            except redis.RedisError:
+                self._degrade()
+        return question(self._alone)
+
+    def hit(self, item: RateLimitItem, *identifiers: str, cost: int = 1) -> bool:
+        """Count a request, and tell whether it is within its limit."""
+        return self._ask(lambda limiter: limiter.hit(item, *identifiers, cost=cost))
+
+    def test(self, item: RateLimitItem, *identifiers: str, cost: int = 1) -> bool:
+        """Tell whether a request would be within its limit."""
+        return self._ask(lambda limiter: limiter.test(item, *identifiers, cost=cost))
+
+    def get_window_stats(self, item: RateLimitItem, *identifiers: str) -> WindowStats:
+        """Return when the window is free again, in unix seconds, and how many requests remain."""
+        return self._ask(lambda limiter: limiter.get_window_stats(item, *identifiers))
