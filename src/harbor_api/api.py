@@ -18,7 +18,7 @@ from werkzeug.routing import BaseConverter, ValidationError
 from harbor_api import errors, problems
 from harbor_api.database import Database
 from harbor_api.documentation import View, documented
-from harbor_api.entities import Actor, Delivery, Receipt
+from harbor_api.entities import Actor, Delivery, Receipt, Tracker
 from harbor_api.errors import Fault, HarborError, InvalidParameter
 from harbor_api.grouping import Grouping
 from harbor_api.parsing import StrictParser
@@ -335,6 +335,11 @@ def database() -> Database:
 def ingest() -> Grouping[Delivery, Receipt]:
     """Return what stores the fixes that this process receives."""
     return cast("Grouping[Delivery, Receipt]", current_app.extensions["harbor_ingest"])
+
+
+def tracker_look_up() -> Grouping[int, Tracker | None]:
+    """Return what finds trackers by their numbers for all requests of this process."""
+    return cast("Grouping[int, Tracker | None]", current_app.extensions["harbor_trackers"])
 
 
 def thresholds() -> Thresholds:

@@ -11,7 +11,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from harbor_api import __version__, api, auth, limits, logs, problems
 from harbor_api.database import Database
-from harbor_api.entities import Delivery, Receipt
+from harbor_api.entities import Delivery, Receipt, Tracker
 from harbor_api.grouping import Grouping
 from harbor_api.resources import (
     api_keys,
@@ -74,6 +74,7 @@ def create_app(settings: Settings) -> Flask:
         noise_m=settings.noise_m,
     )
     app.extensions["harbor_ingest"] = _ingest(app)
+    app.extensions["harbor_trackers"] = _tracker_look_up(app)
     if settings.cors_origins:
         CORS(app, origins=list(settings.cors_origins), expose_headers=[*api.HEADERS])
     logs.install(app)
@@ -99,6 +100,24 @@ def _ingest(app: Flask) -> Grouping[Delivery, Receipt]:
 
     return Grouping(
         settle,
+        most_in_group=_MOST_IN_GROUP,
+        most_waiting=settings.most_waiting,
+        patience_s=3 * settings.database_timeout_ms / 1000,
+    )
+
+
+def _tracker_look_up(app: Flask) -> Grouping[int, Tracker | None]:
+    """Return what finds the trackers of all requests of this process, group by group."""
+    database: Database = app.extensions["harbor_database"]
+    settings: Settings = app.extensions["harbor_settings"]
+
+    def find(numbers: Sequence[int]) -> list[Tracker | None]:
+        with database.statement() as unit_of_work:
+            found = unit_of_work.trackers.find_all(numbers)
+        return [found.get(number) for number in numbers]
+
+    return Grouping(
+        find,
         most_in_group=_MOST_IN_GROUP,
         most_waiting=settings.most_waiting,
         patience_s=3 * settings.database_timeout_ms / 1000,

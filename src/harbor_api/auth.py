@@ -142,8 +142,9 @@ def _signing_tracker(*, explain: bool) -> trackers.SigningTracker:
     signed = {name: request.headers.get(f"webhook-{name}", "") for name in ("id", "timestamp", "signature")}
     try:
         message = trackers.read_headers(**signed, body=request.get_data(cache=True), now=datetime.now(UTC))
-        with api.database().statement() as unit_of_work:
-            return trackers.authenticate(unit_of_work, message, master_key=master_key, explain=explain)
+        return trackers.authenticate(
+            api.tracker_look_up().do, message, master_key=master_key, explain=explain
+        )
     except (errors.SignatureMissing, errors.SignatureInvalid, errors.TimestampOutOfTolerance) as error:
         error.headers["WWW-Authenticate"] = _WEBHOOK
         limits.refuse_failure(error)

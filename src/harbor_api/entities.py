@@ -82,8 +82,7 @@ class Neighbour(NamedTuple):
         return cls(fix.recorded_at, motion.lat, motion.lon, motion.accuracy_m, tracker_id)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """What is known around a fix: its own copy, and its vessel's nearest stored fix on each side."""
 
     is_stored: bool
@@ -134,18 +133,12 @@ class Gap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What became of one fix. ``differs`` is told of a duplicate, ``reason`` of a quarantined one.
-
-    ``secret_ends_at`` is told to a tracker that signs with the secret before a rotation, ``missing`` to
-    one that counts its fixes.
-    """
+    """What became of one fix. ``differs`` is told of a duplicate, ``reason`` of a quarantined one."""
 
     verdict: Literal["stored", "duplicate", "quarantined"]
     latest: bool = False
     differs: bool | None = None
     reason: str | None = None
-    secret_ends_at: datetime | None = None
-    missing: tuple[Gap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

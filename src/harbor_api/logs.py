@@ -25,7 +25,10 @@ def configure(level: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.dict_tracebacks,
+        # Without the local variables, among which are keys and secrets.
+        structlog.processors.ExceptionRenderer(
+            structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        ),
     ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -72,6 +75,8 @@ def _begin() -> None:
 def _end(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.request_id
     routine = request.blueprint in _ROUTINE and response.status_code < 400
+    if routine and not logging.getLogger().isEnabledFor(logging.DEBUG):
+        return response
     write = log.debug if routine else log.info
     write(
         "request",

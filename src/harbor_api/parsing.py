@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 from urllib.parse import quote
 
 import marshmallow
+import orjson
 from flask import Request, g
 from webargs.flaskparser import FlaskParser
 
@@ -22,6 +23,7 @@ from harbor_api.errors import (
 
 # A double holds 309 digits; longer integers only serve to burn time in the conversion.
 _MOST_DIGITS = 309
+_PLAIN = {int, float, bool, type(None)}
 LARGEST_DECOMPRESSED = 1024 * 1024
 # What may stand in a URI fragment as it is (RFC 3986).
 _FRAGMENT = "~!$&'()*+,;=:@/?"
@@ -112,6 +114,9 @@ def parse_json(body: bytes) -> Any:
     MalformedJSON for what I-JSON (RFC 7493) warns of: repeated member names, lone surrogates, numbers
     beyond a double; and for NaN, Infinity and NUL, which PostgreSQL or a partner's parser would refuse.
     """
+    plain = _plain(body)
+    if plain is not None:
+        return plain
     try:
         value = json.loads(
             body.decode("utf-8"),
@@ -130,6 +135,40 @@ def parse_json(body: bytes) -> Any:
     except json.JSONDecodeError as error:
         raise MalformedJSON(f"{error.msg} at line {error.lineno} column {error.colno}") from error
     return value
+
+
+def _plain(body: bytes) -> dict[str, Any] | None:
+    """Return the object that a body is where that is beyond doubt, None where it takes a closer look.
+
+    orjson is ten times as fast and as strict but for repeated names, which it forgets. Where there is no
+    backslash every quotation mark opens or closes a name or a text, so that their number tells whether
+    any got lost. Objects of numbers and texts, and lists of those, are what fixes and batches are.
+    """
+    if b"\\" in body:
+        return None
+    try:
+        value = orjson.loads(body)
+        quoted = _quoted(value, lists=True)
+    except (orjson.JSONDecodeError, TypeError):
+        return None
+    return value if 2 * quoted == body.count(b'"') else None
+
+
+def _quoted(members: Any, *, lists: bool = False) -> int:
+    """Count the names and texts of an object; TypeError for anything but a plain one."""
+    if type(members) is not dict:
+        raise TypeError
+    count = len(members)
+    for value in members.values():
+        kind = type(value)
+        if kind is str:
+            count += 1
+        elif kind is list and lists:
+            for item in value:
+                count += _quoted(item)
+        elif kind not in _PLAIN:
+            raise TypeError
+    return count
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

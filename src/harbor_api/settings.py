@@ -156,7 +156,7 @@ class Settings:
     )
     most_waiting: int = _setting(
         _whole_number(1, 1_000_000),
-        5_000,
+        50_000,
         "Fixes that may wait for the database in each worker; beyond that the answer is 503 at once.",
     )
     trusted_proxies: int = _setting(

@@ -83,4 +83,6 @@ def _versions() -> Collection[int] | None:
     if wanted.star_tag:
         return None
     # A proxy that compresses makes a tag weak; the version in it stays what it was.
-    return {int(match[1]) for tag in wanted.as_set(include_weak=True) if (match := _VERSION.fullmatch(tag))}
+    return {
+        int(match[1]) for tag in wanted.as_set(include_weak=True) if (match := _VERSION.fullmatch(tag or ""))
+    }

@@ -69,7 +69,9 @@ class Worker(GeventWorker):
         """Answer a request that never reached the application with a problem document."""
         request_id = uuid.uuid4().hex
         if isinstance(exc, parsing.ParseException):
-            self.log.warning("refused before the application: %r, request_id %s", exc, request_id)
+            # Only the kind: the message may hold a key that was sent in a line without its colon.
+            kind = type(exc).__name__
+            self.log.warning("refused before the application: %s, request_id %s", kind, request_id)
         else:
             self.log.error("failed before the application, request_id %s", request_id, exc_info=exc)
         path = str(getattr(req, "path", None) or "/")
@@ -110,6 +112,9 @@ def _problem(exc: BaseException, path: str, request_id: str) -> bytes:
         f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",
         f"Date: {formatdate(usegmt=True)}",
         "Connection: close",
+        "Cache-Control: no-store",
+        "Referrer-Policy: no-referrer",
+        "X-Content-Type-Options: nosniff",
         f"Content-Type: {MEDIA_TYPE}",
         f"Content-Length: {len(body)}",
         f"X-Request-Id: {request_id}",

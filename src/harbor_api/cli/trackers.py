@@ -59,10 +59,11 @@ def add(vessel_id: int, label: str, *, test: bool) -> None:
 )
 def reassign(tracker: int, vessel_id: int, starts_at: datetime | None) -> None:
     """Let the fixes of TRACKER belong to VESSEL_ID from a moment on; what is stored stays."""
-    moment = datetime.now(UTC) if starts_at is None else starts_at.replace(tzinfo=UTC)
+    now = datetime.now(UTC)
+    moment = now if starts_at is None else starts_at.replace(tzinfo=UTC)
     with open_database() as database, database.unit_of_work() as unit_of_work:
         trackers.reassign(
-            unit_of_work, tracker, vessel_id=vessel_id, starts_at=moment, versions=ANY, actor=actor()
+            unit_of_work, tracker, vessel_id=vessel_id, starts_at=moment, now=now, versions=ANY, actor=actor()
         )
 
 

@@ -38,11 +38,15 @@ _ROTATE = _CHANGE.values(
 _REVOKE = _CHANGE.values(revoked_at=func.coalesce(api_keys.c.revoked_at, func.now()))
 _USED = update(api_keys).where(api_keys.c.id == bindparam("key_id")).values(last_used_at=func.now())
 _UNGRANT = delete(grants).where(grants.c.api_key_id == bindparam("key_id"))
-_GRANT = insert(grants).from_select(
-    ["api_key_id", "vessel_id"],
-    select(bindparam("key_id"), vessels.c.id).where(
-        vessels.c.id == func.any(bindparam("vessel_ids", expanding=False))
-    ),
+_GRANT = (
+    insert(grants)
+    .from_select(
+        ["api_key_id", "vessel_id"],
+        select(bindparam("key_id"), vessels.c.id).where(
+            vessels.c.id == func.any(bindparam("vessel_ids", expanding=False))
+        ),
+    )
+    .returning(grants.c.vessel_id)
 )
 
 
@@ -124,8 +128,8 @@ class ApiKeys:
         if not terms.vessel_ids:
             return
         wanted = sorted(terms.vessel_ids)
-        done = self._connection.execute(_GRANT, {"key_id": key_id, "vessel_ids": wanted})
-        if done.rowcount < len(wanted):
+        granted = self._connection.execute(_GRANT, {"key_id": key_id, "vessel_ids": wanted}).all()
+        if len(granted) < len(wanted):
             raise Conflict("A vessel that is to be granted does not exist")
 
 

@@ -1,10 +1,9 @@
 """Positions: the history of fixes, and the latest one of each vessel."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, bindparam, text
+from sqlalchemy import Connection, bindparam, text
 
 from harbor_api.entities import Arrival, Neighbour, Surroundings, Verdict
 from harbor_api.rows import MOTION, row_of
@@ -100,17 +99,17 @@ _LOCK_VESSELS = text(
 
 # What is known around each fix: whether it is stored or held already, and the nearest stored fix of its
 # vessel on each side, through the one index.
-_AROUND = text(
-    f"""
+_AROUND = text("""
 SELECT
     stored.seq IS NOT NULL AS is_stored,
     held.reason AS held_for,
     vessels.max_speed_kn,
-    before.recorded_at AS before_at, before.tracker_id AS before_tracker,
-    before.lat AS before_lat, before.lon AS before_lon, before.accuracy_m AS before_accuracy_m,
-    after.recorded_at AS after_at, after.tracker_id AS after_tracker,
-    after.lat AS after_lat, after.lon AS after_lon, after.accuracy_m AS after_accuracy_m
-FROM json_to_recordset(:fixes) AS input (ord integer, {_INPUT})
+    before.recorded_at AS before_at, before.lat AS before_lat, before.lon AS before_lon,
+    before.accuracy_m AS before_accuracy_m, before.tracker_id AS before_tracker,
+    after.recorded_at AS after_at, after.lat AS after_lat, after.lon AS after_lon,
+    after.accuracy_m AS after_accuracy_m, after.tracker_id AS after_tracker
+FROM json_to_recordset(:keys) AS input
+    (ord integer, vessel_id integer, tracker_id integer, recorded_at timestamptz)
 JOIN vessels ON vessels.id = input.vessel_id
 LEFT JOIN positions AS stored USING (vessel_id, recorded_at, tracker_id)
 LEFT JOIN quarantine AS held USING (vessel_id, recorded_at, tracker_id)
@@ -127,8 +126,9 @@ LEFT JOIN LATERAL (
     ORDER BY p.recorded_at, p.tracker_id LIMIT 1
 ) AS after ON true
 ORDER BY input.ord
-"""  # noqa: S608 - only names of columns are put in, none from a caller
-).bindparams(bindparam("fixes"))
+""").bindparams(bindparam("keys"))
+
+_STORED = {latest: Verdict(verdict="stored", latest=latest) for latest in (True, False)}
 
 
 class Positions:
@@ -143,15 +143,15 @@ class Positions:
         A fix that its tracker has already sent for the same time is a duplicate: the first one stays.
         """
         rows = self._connection.execute(_RECORD, {"fixes": fixes_as_json(arrivals)}).all()
-        unseen = any(not row.stored and row.differs is None for row in rows)
+        unseen = any(not stored and differs is None for _, stored, _, differs in rows)
         again = self.record(arrivals) if unseen else []
         return [
-            Verdict(verdict="stored", latest=row.latest)
-            if row.stored
-            else again[row.ord]
-            if row.differs is None
-            else Verdict(verdict="duplicate", latest=row.latest, differs=row.differs)
-            for row in rows
+            _STORED[latest]
+            if stored
+            else again[place]
+            if differs is None
+            else Verdict(verdict="duplicate", latest=latest, differs=differs)
+            for place, stored, latest, differs in rows
         ]
 
     def lock_vessels(self, vessel_ids: Iterable[int]) -> None:
@@ -162,26 +162,31 @@ class Positions:
 
     def around(self, arrivals: Sequence[Arrival]) -> list[Surroundings]:
         """Return what is known around each fix, in order."""
-        rows = self._connection.execute(_AROUND, {"fixes": fixes_as_json(arrivals)})
+        keys = [
+            {
+                "ord": i,
+                "vessel_id": arrival.vessel_id,
+                "tracker_id": arrival.tracker_id,
+                "recorded_at": arrival.fix.recorded_at,
+            }
+            for i, arrival in enumerate(arrivals)
+        ]
+        rows = self._connection.execute(_AROUND, {"keys": orjson.dumps(keys).decode()})
         return [
             Surroundings(
-                is_stored=row.is_stored,
-                held_for=row.held_for,
-                max_speed_kn=row.max_speed_kn,
-                before=_neighbour(row, "before"),
-                after=_neighbour(row, "after"),
+                is_stored,
+                held_for,
+                max_speed_kn,
+                None if neighbours[0] is None else Neighbour(*neighbours[:5]),
+                None if neighbours[5] is None else Neighbour(*neighbours[5:]),
             )
-            for row in rows
+            for is_stored, held_for, max_speed_kn, *neighbours in rows
         ]
 
 
 def fixes_as_json(arrivals: Sequence[Arrival]) -> str:
     """Return fixes as the JSON that the statements here take, each with its place as ``ord``."""
-    return orjson.dumps([{"ord": i, **row_of(a)} for i, a in enumerate(arrivals)]).decode()
-
-
-def _neighbour(row: Row[Any], side: str) -> Neighbour | None:
-    if getattr(row, f"{side}_at") is None:
-        return None
-    names = ("at", "lat", "lon", "accuracy_m", "tracker")
-    return Neighbour(*(getattr(row, f"{side}_{name}") for name in names))
+    rows = [row_of(arrival) for arrival in arrivals]
+    for place, row in enumerate(rows):
+        row["ord"] = place
+    return orjson.dumps(rows).decode()

@@ -1,10 +1,10 @@
 """Trackers: the devices that sign fixes, and the vessels that they are assigned to."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import ARRAY, BigInteger, Connection, Integer, Row, bindparam, func, insert, select, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from harbor_api.entities import Assignment, Tracker
@@ -30,6 +30,7 @@ _TRACKERS = (
     .join(_assigned, _assigned.c.vessel_ids.is_not(None))
 )
 _FIND = _TRACKERS.where(trackers.c.id == bindparam("number"))
+_FIND_ALL = _TRACKERS.where(trackers.c.id == func.any(bindparam("numbers", type_=ARRAY(Integer))))
 _LOCK = select(trackers.c.id).where(trackers.c.id == bindparam("number")).with_for_update()
 _OF_VESSEL = _TRACKERS.where(
     trackers.c.id.in_(
@@ -59,6 +60,11 @@ class Trackers:
         """Return a tracker by its number, disabled ones included."""
         row = self._connection.execute(_FIND, {"number": number}).one_or_none()
         return _tracker(row) if row else None
+
+    def find_all(self, numbers: Iterable[int]) -> Mapping[int, Tracker]:
+        """Return those of these trackers that there are, by their numbers."""
+        rows = self._connection.execute(_FIND_ALL, {"numbers": sorted(set(numbers))})
+        return {row.id: _tracker(row) for row in rows}
 
     def get(self, number: int) -> Tracker:
         """Return a tracker by its number; NotFound where there is none."""

@@ -148,6 +148,8 @@ class ApiKeyRotation(MethodView):
                 claim.done(key_id)
             else:
                 key, secret = unit_of_work.api_keys.get(key_id), api_keys.generate(entropy)
+                if key.prefix != api_keys.shown(secret):
+                    raise errors.Conflict("The key has been rotated again since")
         body, status, headers = _shown(key)
         return {**body, "secret": secret}, status, headers
 

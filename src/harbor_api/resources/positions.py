@@ -1,7 +1,6 @@
 """Where trackers post their fixes."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +9,7 @@ from flask.views import MethodView
 
 from harbor_api import auth, limits
 from harbor_api.api import Blueprint, database, ingest, thresholds
-from harbor_api.entities import Arrival, Delivery, Fix
+from harbor_api.entities import Arrival, Delivery, Fix, Receipt
 from harbor_api.errors import NoFix, ValidationFailed
 from harbor_api.parsing import load
 from harbor_api.problems import told
@@ -44,7 +43,7 @@ class Positions(MethodView):
         202, schema=VerdictSchema, description="Held in quarantine for the operator.", success=True
     )
     @blueprint.doc(operationId="postPosition")
-    def post(self, fix: Fix) -> tuple[object, int]:
+    def post(self, fix: Fix) -> Response:
         """Post a signed fix.
 
         Send one fix and learn what became of it. Any 2xx answer means that the fix is durable in
@@ -54,8 +53,7 @@ class Positions(MethodView):
         """
         receipt = ingest().do(_delivery([(fix, g.json)]))
         [verdict] = receipt.verdicts
-        verdict = replace(verdict, secret_ends_at=g.secret_ends_at, missing=receipt.missing)
-        return verdict, _STATUS[verdict.verdict]
+        return _answer(as_members(verdict), receipt, _STATUS[verdict.verdict])
 
 
 @blueprint.route("/positions/batch")
@@ -79,14 +77,8 @@ class PositionBatch(MethodView):
         numbers = [item.get("number") for item in batch["fixes"] if isinstance(item, dict)]
         receipt = ingest().do(_delivery(fixes, numbers), weight=max(1, len(fixes)))
         following = iter(receipt.verdicts)
-        answer: dict[str, Any] = {
-            "verdicts": [as_members(next(following)) if isinstance(fix, Fix) else fix for fix in read]
-        }
-        if g.secret_ends_at is not None:
-            answer["secret_ends_at"] = g.secret_ends_at
-        if receipt.missing:
-            answer["missing"] = [{"first": gap.first, "last": gap.last} for gap in receipt.missing]
-        return jsonify(answer)
+        verdicts = [as_members(next(following)) if isinstance(fix, Fix) else fix for fix in read]
+        return _answer({"verdicts": verdicts}, receipt, 200)
 
 
 @blueprint.route("/positions/check")
@@ -109,6 +101,17 @@ class PositionCheck(MethodView):
             lambda unit_of_work: ingestion.settle(unit_of_work, [delivery], thresholds=thresholds())
         )
         return receipt.verdicts[0]
+
+
+def _answer(members: dict[str, Any], receipt: Receipt, status: int) -> Response:
+    """Return the answer with what else the tracker should know."""
+    if g.secret_ends_at is not None:
+        members["secret_ends_at"] = g.secret_ends_at
+    if receipt.missing:
+        members["missing"] = [{"first": gap.first, "last": gap.last} for gap in receipt.missing]
+    response = jsonify(members)
+    response.status_code = status
+    return response
 
 
 def _delivery(fixes: list[tuple[Fix, Any]], numbers: list[Any] | None = None) -> Delivery:

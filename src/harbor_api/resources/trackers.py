@@ -128,13 +128,15 @@ class TrackerReassignment(MethodView):
         From a moment on its fixes belong to that vessel. What is stored stays where it is, and an older
         fix that is still in the tracker's memory goes to the vessel on which it was taken.
         """
+        now = datetime.now(UTC)
         with database().unit_of_work() as unit_of_work:
             return _shown(
                 trackers.reassign(
                     unit_of_work,
                     number,
                     vessel_id=members["vessel_id"],
-                    starts_at=members.get("starts_at", datetime.now(UTC)),
+                    starts_at=members.get("starts_at", now),
+                    now=now,
                     versions=g.versions,
                     actor=actor(),
                 )

@@ -2,14 +2,19 @@
 
 from marshmallow import Schema
 from marshmallow.fields import List, Nested, String
-from marshmallow.validate import Length, Range
+from marshmallow.validate import Length, Range, Regexp
 
 from harbor_api.schemas.fields import Timestamp, TrueOrFalse, Whole
 from harbor_api.schemas.paging import LinksSchema
 from harbor_api.schemas.positions import GapSchema
 
 _VESSEL_ID = {"description": "The vessel's `id`.", "examples": [1]}
-_LABEL = {"description": "What people call it: where it is mounted, its serial.", "examples": ["bridge"]}
+_LABEL = {
+    "description": "What people call it: where it is mounted, its serial.",
+    "pattern": r"^[^\x00-\x1f\x7f]*$",
+    "examples": ["bridge"],
+}
+_label = (Length(max=100), Regexp(r"\A[^\x00-\x1f\x7f]*\Z"))
 _TEST = {
     "description": "Under development: `POST /api/v1/positions/check` tells it what it signed wrong.",
     "examples": [False],
@@ -109,14 +114,14 @@ class TrackerCreationSchema(Schema):
     """A tracker to register."""
 
     vessel_id = Whole(required=True, validate=Range(1, 2**31 - 1), metadata=_VESSEL_ID)
-    label = String(load_default="", validate=Length(max=100), metadata=_LABEL)
+    label = String(load_default="", validate=_label, metadata=_LABEL)
     test = TrueOrFalse(load_default=False, metadata=_TEST)
 
 
 class TrackerUpdateSchema(Schema):
     """What to change of a tracker; members that are left out stay."""
 
-    label = String(validate=Length(max=100), metadata=_LABEL)
+    label = String(validate=_label, metadata=_LABEL)
     test = TrueOrFalse(metadata=_TEST)
 
 

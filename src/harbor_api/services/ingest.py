@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import astuple, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harbor_api.entities import Arrival, Delivery, Neighbour, Receipt, Surroundings, Verdict
@@ -24,7 +24,7 @@ def settle(
     unit of work is committed; until then nobody else stores fixes of the same vessels.
     """
     arrivals = [arrival for delivery in deliveries for arrival in delivery.arrivals]
-    places = sorted(range(len(arrivals)), key=lambda place: _rank(arrivals[place]))
+    places = _in_order(arrivals)
     verdicts: list[Verdict | None] = [None] * len(arrivals)
     if arrivals:
         ranked = [arrivals[place] for place in places]
@@ -42,9 +42,12 @@ def settle(
     ]
 
 
-def _rank(arrival: Arrival) -> tuple[Any, ...]:
-    motion = (-1 if value is None else value for value in astuple(arrival.fix.motion))
-    return (*_key(arrival), *motion)
+def _in_order(arrivals: Sequence[Arrival]) -> list[int]:
+    """Return the places of fixes in order of vessel and time, and of their content where that is all."""
+    keys = [_key(arrival) for arrival in arrivals]
+    if len(set(keys)) == len(keys):
+        return sorted(range(len(keys)), key=keys.__getitem__)
+    return sorted(range(len(keys)), key=lambda place: (*keys[place], repr(arrivals[place].fix.motion)))
 
 
 def _key(arrival: Arrival) -> Key:

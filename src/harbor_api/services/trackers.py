@@ -1,7 +1,7 @@
 """Trackers: who signed a request, and what an operator does with a tracker."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from harbor_api.database import UnitOfWork
 
 TOLERANCE_S = 300
+# Nothing undoes an assignment but the next one, which must be later.
+_FURTHEST_AHEAD = timedelta(days=30)
 _MESSAGE_ID = re.compile(r"(trk_[0-9]{4,10})-[A-Za-z0-9_-]{1,64}", re.ASCII)
 _TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
 
@@ -58,15 +60,21 @@ def read_headers(*, id: str, timestamp: str, signature: str, body: bytes, now: d
 
 
 def authenticate(
-    unit_of_work: "UnitOfWork", message: SignedMessage, *, master_key: bytes, explain: bool = False
+    find: Callable[[int], Tracker | None],
+    message: SignedMessage,
+    *,
+    master_key: bytes,
+    explain: bool = False,
 ) -> SigningTracker:
     """Return the tracker that signed the message; SignatureInvalid or TrackerDisabled otherwise.
+
+    ``find`` returns a tracker by its number.
 
     An unknown tracker gets the answer of a wrong signature, after the same work, so that nobody can
     find out which numbers exist. With ``explain`` a tracker under test is told what it had to sign.
     """
     number = tracker_number(message.tracker_id)
-    tracker = unit_of_work.trackers.find(number) if number is not None else None
+    tracker = find(number) if number is not None else None
     generations = _valid_generations(tracker, message.received_at) if tracker else [0]
     secrets = [signatures.derive_secret(master_key, message.tracker_id, each) for each in generations]
     signed = [
@@ -107,6 +115,7 @@ def reassign(
     *,
     vessel_id: int,
     starts_at: datetime,
+    now: datetime,
     versions: Collection[int] | None,
     actor: Actor,
 ) -> Tracker:
@@ -122,6 +131,8 @@ def reassign(
     newest = unit_of_work.trackers.newest_fix(before)
     if newest is not None and starts_at <= newest:
         raise Conflict(f"A fix of {newest.isoformat()} is stored already; begin after it")
+    if starts_at > now + _FURTHEST_AHEAD:
+        raise Conflict(f"A tracker is assigned no more than {_FURTHEST_AHEAD.days} days ahead")
     if starts_at <= before.assignments[-1].starts_at:
         raise Conflict("The tracker is assigned anew at that moment or later already")
     unit_of_work.trackers.assign(number, vessel_id, starts_at=starts_at)
@@ -148,6 +159,8 @@ def change(
     """Change a tracker's label or whether it is under test."""
     before = unit_of_work.trackers.lock(number)
     demand(before.version, versions)
+    if all(getattr(before, name) == value for name, value in members.items()):
+        return before
     return _changed(unit_of_work, before, "tracker.changed", members, actor=actor)
 
 
