@@ -13,6 +13,9 @@ lint: $(VENV)/made
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+audit: $(VENV)/made
+	$(BIN)/pip-audit -r requirements.txt --require-hashes --no-deps --disable-pip
+
 openapi: $(VENV)/made
 	$(BIN)/harbor-api openapi openapi
 
@@ -26,4 +29,4 @@ $(VENV)/made: requirements-dev.txt pyproject.toml
 	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
 	touch $@
 
-.PHONY: demo test lint openapi lock
+.PHONY: demo test lint audit openapi lock

@@ -141,8 +141,8 @@ def database(app: Flask) -> Iterator[Database]:
     yield database
     with database.unit_of_work() as unit_of_work:
         unit_of_work._connection.exec_driver_sql(
-            "TRUNCATE positions, latest_positions, quarantine, arrived_numbers, assignments, trackers, grants, vessels, "
-            "idempotency_keys, api_keys, audit RESTART IDENTITY"
+            "TRUNCATE positions, latest_positions, quarantine, arrived_numbers, assignments, trackers, "
+            "grants, vessels, idempotency_keys, api_keys, audit RESTART IDENTITY"
         )
 
 
@@ -155,8 +155,7 @@ def world(database: Database) -> World:
 @pytest.fixture
 def client(app: Flask, database: Database) -> CheckedClient:
     """Return a client that holds every response against the OpenAPI document."""
-    with app.app_context():
-        limiter.reset()
+    limiter.counters.reset()
     return CheckedClient(app)
 
 
