@@ -23,9 +23,6 @@ def upgrade() -> None:
         "arrived_numbers",
         sa.Column("tracker_id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("numbers", postgresql.INT8MULTIRANGE(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["tracker_id"], ["trackers.id"], name=op.f("arrived_numbers_tracker_id_fkey")
-        ),
         sa.PrimaryKeyConstraint("tracker_id", name=op.f("arrived_numbers_pkey")),
     )
 

@@ -82,13 +82,23 @@ HEADERS = {
             "examples": ['</api/v1/audit?limit=100&cursor=after-100>; rel="next"'],
         },
     },
+    "Accept-Encoding": {
+        "description": "The encodings that a body may have, where it came in another one.",
+        "required": False,
+        "schema": {"type": "string", "examples": ["gzip, deflate"]},
+    },
     "Allow": {
         "description": "The methods that this resource takes.",
         "required": True,
         "schema": {"type": "string"},
     },
 }
-_HEADERS_OF_STATUS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+_HEADERS_OF_STATUS = {
+    401: ("WWW-Authenticate",),
+    415: ("Accept-Encoding",),
+    429: ("Retry-After",),
+    503: ("Retry-After",),
+}
 
 
 class IdentifierConverter(BaseConverter):

@@ -95,11 +95,12 @@ assignments = Table(
     Index("assignments_vessel_id_idx", "vessel_id"),
 )
 
-# Which of the numbers that a tracker gives its fixes have arrived.
+# Which of the numbers that a tracker gives its fixes have arrived. Without a foreign key: its check would
+# lock the tracker under the lock of the order, while whoever changes the tracker waits for that.
 arrived_numbers = Table(
     "arrived_numbers",
     metadata,
-    Column("tracker_id", Integer, ForeignKey("trackers.id"), primary_key=True, autoincrement=False),
+    Column("tracker_id", Integer, primary_key=True, autoincrement=False),
     Column("numbers", INT8MULTIRANGE, nullable=False),
 )
 

@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -98,6 +100,19 @@ def _clear(world: World) -> None:
     with world.database.unit_of_work() as unit_of_work:
         unit_of_work._connection.execute(
             text("TRUNCATE positions, latest_positions, quarantine, arrived_numbers")
+        )
+
+
+def _is_waiting(world: World) -> bool:
+    """Tell whether anybody waits for an advisory lock."""
+    with world.database.statement() as unit_of_work:
+        return bool(
+            unit_of_work._connection.execute(
+                text(
+                    "SELECT count(*) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND wait_event = 'advisory'"
+                )
+            ).scalar_one()
         )
 
 
@@ -215,10 +230,6 @@ class TestTwoTrackers:
         fixes = [_arrival(pair[n % 2], 60 * n, THERE) for n in range(1, 5)]
         assert _one_by_one(world, *fixes) == [JUMP, JUMP, JUMP, "stored"]
 
-    @pytest.mark.xfail(
-        reason="of fixes at one time the stored one is taken for the neighbour, not the nearer one",
-        strict=True,
-    )
     def test_at_one_time_are_neighbours_in_a_group_as_they_are_apart(self, world: World, pair):
         one, other = pair
         apart = 490 / METRES_PER_DEGREE
@@ -228,6 +239,22 @@ class TestTwoTrackers:
         _clear(world)
         _told(world, _arrival(one, 0))
         assert _told(world, *following) == alone
+
+    def test_that_send_at_once_are_judged_one_after_the_other(self, world: World, pair):
+        """The second waits for what the first one has not committed yet, and is judged by it."""
+        one, other = pair
+        told: list[str] = []
+        thread = threading.Thread(target=lambda: told.extend(_told(world, _arrival(other, 60, THERE))))
+        with world.database.unit_of_work() as unit_of_work:
+            ingest.settle(unit_of_work, _deliveries([_arrival(one, 0)]), thresholds=Thresholds())
+            thread.start()
+            # Wait until it has come to the lock; without one it is through before.
+            deadline = time.monotonic() + 4
+            while thread.is_alive() and not _is_waiting(world):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        thread.join()
+        assert told == [JUMP]
 
     def test_of_two_vessels_have_nothing_to_do_with_each_other(self, world: World):
         one, other = world.tracker(), world.tracker()

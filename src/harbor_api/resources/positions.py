@@ -74,7 +74,11 @@ class PositionBatch(MethodView):
         """
         read = [_read(item, place) for place, item in enumerate(batch["fixes"])]
         fixes = [(fix, item) for fix, item in zip(read, batch["fixes"], strict=True) if isinstance(fix, Fix)]
-        numbers = [item.get("number") for item in batch["fixes"] if isinstance(item, dict)]
+        # An invalid fix has arrived, too: it need not be sent again.
+        numbers = [
+            fix.number if isinstance(fix, Fix) else item.get("number") if isinstance(item, dict) else None
+            for fix, item in zip(read, batch["fixes"], strict=True)
+        ]
         receipt = ingest().do(_delivery(fixes, numbers), weight=max(1, len(fixes)))
         following = iter(receipt.verdicts)
         verdicts = [as_members(next(following)) if isinstance(fix, Fix) else fix for fix in read]
@@ -132,7 +136,6 @@ def _delivery(fixes: list[tuple[Fix, Any]], numbers: list[Any] | None = None) ->
             )
             for fix, raw in fixes
         ),
-        # An invalid fix has arrived, too: it need not be sent again.
         numbers=tuple(each for each in numbers if type(each) is int and 0 <= each < 2**53),
     )
 
@@ -145,5 +148,6 @@ def _read(item: Any, place: int) -> Fix | dict[str, Any]:
     try:
         loaded: Fix = load(_FIX, item, pointer=f"#/fixes/{place}")
     except (NoFix, ValidationFailed) as error:
-        return {"verdict": "invalid", "latest": False, "code": error.code, "errors": told(error.faults)}
+        invalid = {"verdict": "invalid", "latest": False, "code": error.code}
+        return invalid | ({"errors": told(error.faults)} if error.faults else {})
     return loaded

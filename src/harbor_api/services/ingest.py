@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from harbor_api.entities import Arrival, Delivery, Neighbour, Receipt, Surroundings, Verdict
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from harbor_api.database import UnitOfWork
 
 Key = tuple[int, Any, int]
+_FIRST = datetime(1, 1, 1, tzinfo=UTC)
+_LAST = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 def settle(
@@ -61,9 +64,11 @@ def _settled(unit_of_work: "UnitOfWork", ranked: Sequence[Arrival], thresholds: 
     surroundings = unit_of_work.positions.around(ranked)
     reasons = [judging.reason(*each) for each in zip(ranked, surroundings, strict=True)]
     believed = [arrival for arrival, reason in zip(ranked, reasons, strict=True) if reason is None]
-    held = {
-        _key(arrival): (arrival, reason) for arrival, reason in zip(ranked, reasons, strict=True) if reason
-    }
+    held: dict[Key, tuple[Arrival, str]] = {}
+    for arrival, reason in zip(ranked, reasons, strict=True):
+        if reason is not None:
+            # Of several with one key the first was judged.
+            held.setdefault(_key(arrival), (arrival, reason))
     if held:
         unit_of_work.quarantine.hold(held.values())
     recorded = iter(unit_of_work.positions.record(believed) if believed else ())
@@ -92,7 +97,8 @@ class _Judging:
         key = _key(arrival)
         if key not in self._known:
             here = Neighbour.of(arrival.fix, arrival.tracker_id)
-            reason = around.held_for
+            # One that was held and released is stored.
+            reason = None if around.is_stored else around.held_for
             if not around.is_stored and reason is None:
                 reason = self._judge(arrival, around)
                 if reason == IMPOSSIBLE_JUMP:
@@ -108,7 +114,7 @@ class _Judging:
             thresholds = replace(thresholds, max_speed_kn=around.max_speed_kn)
         before, after = around.before, around.after
         earlier = self._newest.get(arrival.vessel_id)
-        if earlier is not None and (before is None or earlier.recorded_at > before.recorded_at):
+        if earlier is not None and (before is None or _moment(earlier) > _moment(before)):
             before = earlier
         sides = {"before": [before] if before else [], "after": [after] if after else []}
         reason = judge(arrival.fix, now=arrival.received_at, thresholds=thresholds, **sides)
@@ -117,7 +123,19 @@ class _Judging:
         # Rarely: only now is it worth asking whether others that are held say the same.
         moment, reach = arrival.fix.recorded_at, thresholds.reach
         held = self._unit_of_work.quarantine.between(
-            arrival.vessel_id, moment - reach, moment + reach, reason=IMPOSSIBLE_JUMP
+            arrival.vessel_id, _shifted(moment, -reach), _shifted(moment, reach), reason=IMPOSSIBLE_JUMP
         )
         held += self._jumped[arrival.vessel_id]
         return judge(arrival.fix, now=arrival.received_at, thresholds=thresholds, held=held, **sides)
+
+
+def _moment(one: Neighbour) -> tuple[datetime, int]:
+    return one.recorded_at, one.tracker_id
+
+
+def _shifted(moment: datetime, by: timedelta) -> datetime:
+    """Return a moment earlier or later, or the first or the last that there is."""
+    try:
+        return moment + by
+    except OverflowError:
+        return _FIRST if by < timedelta(0) else _LAST
