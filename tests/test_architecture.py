@@ -38,6 +38,7 @@ ARROWS = {
         "api",
         "auth",
         "database",
+        "documentation",
         "limits",
         "migrations",
         "paging",

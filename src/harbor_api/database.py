@@ -81,7 +81,8 @@ class Database:
         """Prepare for connections to ``url``; none is made before the first unit of work.
 
         ``timeout_ms`` bounds each wait: for a free connection, for a new one, for a lock and for a
-        statement. Nothing a caller does can hold a worker for longer than their sum.
+        statement. PostgreSQL itself ends what takes longer, so that nothing a caller does can hold a worker
+        for longer than their sum; only a server that hangs without losing its connections can.
         """
         self.engine: Engine = create_engine(
             make_url(url).set(drivername="postgresql+psycopg"),

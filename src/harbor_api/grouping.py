@@ -82,15 +82,32 @@ class Grouping(Generic[Job, Result]):
 
     def _await(self, ticket: _Ticket[Job, Result]) -> None:
         """Wait until a job is done or its turn to lead has come."""
-        if ticket.changed.wait(self._patience_s):
-            return
+        try:
+            if ticket.changed.wait(self._patience_s):
+                return
+        except BaseException:
+            # Whoever is ended here must not be waited for by those behind him.
+            with self._lock:
+                self._leave(ticket)
+                if ticket.changed.is_set() and not ticket.is_done:
+                    self._pass_on()
+            raise
         with self._lock:
             if ticket.changed.is_set():
                 return
-            if ticket in self._waiting:
-                self._waiting.remove(ticket)
-                self._weight -= ticket.weight
+            self._leave(ticket)
         raise Unavailable("The database is too slow")
+
+    def _leave(self, ticket: _Ticket[Job, Result]) -> None:
+        if ticket in self._waiting:
+            self._waiting.remove(ticket)
+            self._weight -= ticket.weight
+
+    def _pass_on(self) -> None:
+        if self._waiting:
+            self._waiting[0].changed.set()
+        else:
+            self._is_led = False
 
     def _lead(self) -> None:
         """Do one group, then pass the lead to the first who waits."""
@@ -101,10 +118,7 @@ class Grouping(Generic[Job, Result]):
             with self._lock:
                 for ticket in group:
                     ticket.is_done = True
-                if self._waiting:
-                    self._waiting[0].changed.set()
-                else:
-                    self._is_led = False
+                self._pass_on()
             for ticket in group:
                 ticket.changed.set()
 
@@ -130,6 +144,9 @@ class Grouping(Generic[Job, Result]):
                 return
             for ticket in group:
                 self._finish([ticket])
+                if isinstance(ticket.error, Unavailable):
+                    # The database has gone meanwhile: the others would only wait for it, one by one.
+                    break
         else:
             for ticket, result in zip(group, results, strict=True):
                 ticket.result, ticket.error = result, None

@@ -303,7 +303,7 @@ BREAKS: dict[str, tuple[Change, str, str]] = {
     ),
     "an answer has any value": (
         lambda d: _member(d, "Health.status").pop("enum"),
-        "getHealth",
+        "getLiveness",
         'response `Health.status` enum: ["ok"] became nothing',
     ),
     "an answer has another alternative": (

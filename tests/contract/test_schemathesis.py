@@ -36,6 +36,7 @@ with warnings.catch_warnings():
         NegativeDataRejectionConfig,
         PositiveDataAcceptanceConfig,
     )
+    from schemathesis.config._operations import OperationConfig, OperationsConfig
     from schemathesis.engine import Status, events, from_schema
 
 EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "25"))
@@ -131,7 +132,21 @@ def explore(document: dict[str, Any], service: LiveService) -> Report:
     """Let Schemathesis do all it can to a service, and return what it found."""
     generation = GenerationConfig(max_examples=EXAMPLES, with_security_parameters=False, database="none")
     project = ProjectConfig(
-        base_url=service.base_url, generation=generation, continue_on_failure=True, checks=_checks()
+        base_url=service.base_url,
+        generation=generation,
+        continue_on_failure=True,
+        checks=_checks(),
+        # A bad item of a batch is not refused: it gets the verdict "invalid" and blocks no other.
+        operations=OperationsConfig(
+            operations=[
+                OperationConfig.from_dict(
+                    {
+                        "include-operation-id": "postPositionBatch",
+                        "checks": {"negative_data_rejection": {"enabled": False}},
+                    }
+                )
+            ]
+        ),
     )
     config = SchemathesisConfig(seed=SEED, projects=ProjectsConfig(default=project))
     schema = schemathesis.openapi.from_dict(document, config=config)

@@ -20,7 +20,7 @@ from harbor_api.entities import Fix, Motion
 from harbor_api.errors import NoFix
 from harbor_api.schemas.positions import FixSchema
 from harbor_api.services import judgement
-from harbor_api.services.judgement import Neighbour, Thresholds, contradict, distance_m, reconsider
+from harbor_api.services.judgement import Neighbour, Thresholds, contradict, distance_m
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -71,9 +71,8 @@ def moved(lat: float, lon: float, bearing: float, metres: float) -> tuple[float,
 class Track:
     """A vessel's fixes as a caller keeps them: what is stored, and what is held for an impossible jump."""
 
-    def __init__(self, thresholds: Thresholds = THRESHOLDS, *, second_thoughts: bool = True) -> None:
+    def __init__(self, thresholds: Thresholds = THRESHOLDS) -> None:
         self.thresholds = thresholds
-        self.second_thoughts = second_thoughts
         self.stored: list[Neighbour] = []
         self.held: list[Neighbour] = []
 
@@ -81,20 +80,10 @@ class Track:
         if one in self.stored or one in self.held:
             return "duplicate"
         place = bisect(self.stored, BY_TIME(one), key=BY_TIME)
-        before, after = self.stored[max(0, place - 2) : place][::-1], self.stored[place : place + 2]
+        before, after = self.stored[max(0, place - 1) : place], self.stored[place : place + 1]
         reason = judge(one, before, after, self.held, thresholds=self.thresholds)
         insort(self.stored if reason is None else self.held, one, key=BY_TIME)
-        if reason is None and self.second_thoughts:
-            changes = reconsider(one, thresholds=self.thresholds, before=before, after=after, held=self.held)
-            self._move(changes.hold, self.stored, self.held)
-            self._move(changes.store, self.held, self.stored)
         return reason
-
-    @staticmethod
-    def _move(fixes: Iterable[Neighbour], source: list[Neighbour], target: list[Neighbour]) -> None:
-        for each in fixes:
-            source.remove(each)
-            insort(target, each, key=BY_TIME)
 
 
 def track_of(fixes: Iterable[Neighbour], **how) -> Track:
@@ -166,12 +155,10 @@ def test_a_fix_is_too_old_only_where_positions_are_not_kept_for_ever(age, retent
 @pytest.mark.parametrize("retention", [None, timedelta(days=90)])
 @pytest.mark.parametrize("eras", [1, 2])
 @pytest.mark.parametrize("age", [timedelta(days=-1), timedelta(0), timedelta(minutes=-5), timedelta(days=7)])
-def test_a_lost_count_of_weeks_is_told_from_old_age_and_can_be_undone(eras, age, retention):
+def test_a_lost_count_of_weeks_is_told_from_old_age(eras, age, retention):
     thresholds = Thresholds(retention=retention, future_tolerance=timedelta(days=1))
     recorded_at = START - age - eras * ERA
     assert judge(Neighbour(recorded_at, 1, 1), now=START, thresholds=thresholds) == "week_rollover"
-    corrected = judgement.corrected_time(recorded_at, now=START, thresholds=thresholds)
-    assert corrected == START - age
 
 
 @pytest.mark.parametrize(
@@ -182,7 +169,6 @@ def test_other_ages_are_merely_old(age):
     old = Neighbour(START - age, 1, 1)
     assert judge(old, now=START) is None
     assert judge(old, now=START, thresholds=Thresholds(retention=timedelta(days=90))) == "too_old"
-    assert judgement.corrected_time(old.recorded_at, now=START, thresholds=THRESHOLDS) is None
 
 
 def test_of_several_reasons_the_first_in_the_table_is_told():
@@ -292,24 +278,26 @@ def test_beyond_the_reach_nothing_contradicts():
 
 
 @pytest.mark.parametrize("direction", [1, -1])
-def test_after_three_that_agree_the_fourth_is_believed_and_the_old_one_held(direction):
+def test_after_three_that_agree_the_fourth_is_believed_and_nothing_else_moves(direction):
     wrong = at(0, 40, 40)
     right = [at(direction * 60 * minute) for minute in range(1, 6)]
     track = track_of([wrong])
     assert [track.arrive(each) for each in right[:3]] == ["impossible_jump"] * 3
     assert track.stored == [wrong]
     assert track.arrive(right[3]) is None
-    assert track.stored == sorted(right[:4])
-    assert track.held == [wrong]
+    # From now on a fix only has to fit one side of the break.
     assert track.arrive(right[4]) is None
+    assert track.arrive(at(direction * 210)) is None
+    assert track.stored == sorted([wrong, *right[3:], at(direction * 210)])
+    assert track.held == sorted(right[:3])
 
 
-def test_a_track_that_goes_on_elsewhere_has_a_break_and_loses_nothing():
+def test_a_track_that_goes_on_elsewhere_has_a_break_and_three_are_held_there():
     here = [at(60 * minute) for minute in range(5)]
     there = [at(60 * minute, 20) for minute in range(5, 10)]
     track = track_of(here + there)
-    assert track.stored == here + there
-    assert track.held == []
+    assert track.stored == here + there[3:]
+    assert track.held == there[:3]
 
 
 def test_wrong_fixes_that_do_not_agree_are_never_believed():
@@ -322,8 +310,9 @@ def test_wrong_fixes_between_do_not_keep_the_right_ones_out():
     wrong = [at(60 * minute, 5 * minute, 40) for minute in range(0, 12, 2)]
     right = [at(60 * minute) for minute in range(1, 13, 2)]
     track = track_of(sorted(wrong + right))
-    assert track.stored == right
-    assert track.held == wrong
+    # The first to speak stays; of the right ones three are held before the fourth is believed.
+    assert track.stored == [wrong[0], *right[3:]]
+    assert track.held == sorted(wrong[1:] + right[:3])
 
 
 def test_two_that_take_turns_stay_apart():
@@ -342,27 +331,6 @@ def test_up_to_three_wrong_ones_in_a_row_are_held_even_where_they_agree(number):
     track = track_of(before + wrong + after)
     assert track.stored == before + after
     assert track.held == wrong
-
-
-def test_it_is_reconsidered_only_where_a_believed_fix_contradicts():
-    held = [at(30, 40)]
-    changes = reconsider(
-        at(60), thresholds=THRESHOLDS, before=[at(0), at(-60, 20)], after=[at(120)], held=held
-    )
-    assert changes == judgement.Reconsidered()
-
-
-def test_what_lies_beyond_the_known_neighbours_is_left_alone():
-    beyond = at(-600)
-    changes = reconsider(
-        at(240),
-        thresholds=THRESHOLDS,
-        before=[at(0, 40), at(-300)],
-        after=[],
-        held=[beyond, at(-60), at(60), at(120), at(180)],
-    )
-    assert changes.hold == (at(0, 40),)
-    assert set(changes.store) == {at(-60), at(60), at(120), at(180)}
 
 
 # Properties
@@ -464,20 +432,18 @@ def test_a_contradiction_is_mutual(one, other):
 @given(neighbours(), plausible_tracks(least=4), st.randoms(use_true_random=False))
 @repeatable
 def test_the_rule_for_the_old_one_ends(wrong, track, chance):
-    """Whatever stands there first, at most three of a plausible track are held, and none for long."""
+    """Whatever stands there first, three of a plausible track are held, and then no more."""
     assume((wrong.lat, wrong.lon) != (0, 0))
     # All on one side of the wrong one, where they meet it and not each other.
     shift = max(timedelta(0), wrong.recorded_at - track[0].recorded_at) + timedelta(seconds=1)
     track = [each._replace(recorded_at=each.recorded_at + shift) for each in track]
+    assume(all(contradict(wrong, each, THRESHOLDS) for each in track))
     chance.shuffle(track)
     arrived = track_of([wrong])
     reasons = [arrived.arrive(each) for each in track]
-    assert reasons.count("impossible_jump") <= 3
-    if all(contradict(wrong, each, THRESHOLDS) for each in track):
-        assert reasons[3:] == [None] * len(reasons[3:])
-        assert arrived.held == [wrong]
-    elif wrong in arrived.held:
-        assert arrived.held == [wrong]
+    assert reasons == ["impossible_jump"] * 3 + [None] * len(reasons[3:])
+    assert arrived.stored == sorted([wrong, *track[3:]], key=BY_TIME)
+    assert arrived.held == sorted(track[:3], key=BY_TIME)
 
 
 # So far apart that no two of them are within a day of each other, nor of the track below.
@@ -490,14 +456,21 @@ FAR_PLACES = [(lat, lon) for lat in (-60, -20, 20, 60) for lon in (-150, -90, -3
     st.randoms(use_true_random=False),
 )
 @repeatable
-def test_wrong_fixes_end_up_held_and_right_ones_stored_in_any_order(number, far_places, chance):
+def test_in_any_order_only_the_very_first_fix_can_be_believed_wrongly(number, far_places, chance):
     right = [at(60 * minute, 0.5, 0.5 + 0.005 * minute) for minute in range(number)]
     wrong = [at(chance.uniform(-60, 60 * number), *place) for place in far_places]
     arriving = right + wrong
     chance.shuffle(arriving)
     arrived = track_of(arriving)
-    assert arrived.stored == right
-    assert arrived.held == sorted(wrong)
+    first = arriving[0]
+    assert set(arrived.stored) - set(right) == {first} - set(right)
+    lost = set(right) - set(arrived.stored)
+    if first in right:
+        assert not lost
+    else:
+        # Before it and after it three each are held until the next one is believed.
+        assert sum(each < first for each in lost) <= 3
+        assert sum(each > first for each in lost) <= 3
 
 
 # Real ships
@@ -530,10 +503,10 @@ def test_without_a_radius_real_ships_would_be_held_and_the_order_would_decide_wh
     bare, chance = Thresholds(noise_m=0), random.Random(1)
     differing = held = 0
     for fixes in ships.values():
-        in_order = track_of(sorted(set(fixes)), thresholds=bare, second_thoughts=False)
+        in_order = track_of(sorted(set(fixes)), thresholds=bare)
         shuffled = sorted(set(fixes))
         chance.shuffle(shuffled)
-        differing += track_of(shuffled, thresholds=bare, second_thoughts=False).held != in_order.held
+        differing += track_of(shuffled, thresholds=bare).held != in_order.held
         held += len(in_order.held)
     assert held > 0
     assert differing > 0
@@ -549,7 +522,7 @@ def test_real_ships_end_in_one_state_from_shuffled_and_overlapping_batches(ships
         assert arrived.held == []
 
 
-def test_wrong_fixes_among_real_ones_are_found_in_any_order(ships):
+def test_wrong_fixes_among_real_ones_are_found_in_any_order_after_a_right_one(ships):
     """One in twenty is thrown 20 to 1,000 km away, each elsewhere."""
     chance = random.Random(3)
     thrown = 0
@@ -567,9 +540,10 @@ def test_wrong_fixes_among_real_ones_are_found_in_any_order(ships):
             continue
         thrown += len(wrong)
         for _ in range(4):
-            arriving = right + wrong
-            chance.shuffle(arriving)
-            arrived = track_of(arriving)
+            first = chance.choice(right)
+            others = [each for each in right + wrong if each is not first]
+            chance.shuffle(others)
+            arrived = track_of([first, *others])
             assert arrived.stored == right
             assert arrived.held == wrong
     assert thrown > 50

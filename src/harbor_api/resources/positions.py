@@ -1,14 +1,16 @@
 """Where trackers post their fixes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from functools import wraps
+from typing import Any, cast
 
 from flask import Response, g, jsonify
 from flask.views import MethodView
 
 from harbor_api import auth, limits
 from harbor_api.api import Blueprint, database, ingest, thresholds
+from harbor_api.documentation import View
 from harbor_api.entities import Arrival, Delivery, Fix, Receipt
 from harbor_api.errors import NoFix, ValidationFailed
 from harbor_api.parsing import load
@@ -30,10 +32,27 @@ _LARGEST_BATCH_BYTES = 512 * 1024
 _FIX = FixSchema()
 
 
+def _note_refused(view: View) -> View:
+    """Note the number of a fix that is refused for good: it has arrived, and need not be sent again."""
+
+    @wraps(view)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return view(*args, **kwargs)
+        except (NoFix, ValidationFailed):
+            number = g.json.get("number") if isinstance(g.json, dict) else None
+            if numbers := _plausible([number]):
+                ingest().do(Delivery(tracker_id=g.tracker.number, arrivals=(), numbers=numbers))
+            raise
+
+    return cast("View", wrapper)
+
+
 @blueprint.route("/positions")
 class Positions(MethodView):
     @auth.requires_signature()
     @limits.by_tracker
+    @_note_refused
     @blueprint.arguments(FixSchema, load=load_fix)
     @blueprint.response(201, VerdictSchema, description="Stored: the fix is durable.")
     @blueprint.alt_response(
@@ -136,8 +155,12 @@ def _delivery(fixes: list[tuple[Fix, Any]], numbers: list[Any] | None = None) ->
             )
             for fix, raw in fixes
         ),
-        numbers=tuple(each for each in numbers if type(each) is int and 0 <= each < 2**53),
+        numbers=_plausible(numbers),
     )
+
+
+def _plausible(numbers: Iterable[Any]) -> tuple[int, ...]:
+    return tuple(each for each in numbers if type(each) is int and 0 <= each < 2**53)
 
 
 def _read(item: Any, place: int) -> Fix | dict[str, Any]:

@@ -10,11 +10,11 @@ follows what the order of arrival can do:
 - Fixes that all fit the model never contradict each other, whatever lies between them in time. A track
   without a wrong fix is believed whole, in whatever order and overlap its fixes arrive.
 - Around a wrong fix it matters which one came first, since the first of two that contradict each other
-  is believed. ``reconsider`` sets that right as soon as enough others have spoken.
+  is believed. Once ``confirmations`` held fixes agree, the next one is believed as well: either the old
+  one was wrong or the track has a break there. Nothing is decided anew: the held ones stay in quarantine
+  for the operator, and an old one that was wrong stays in the history.
 
-A caller looks for duplicates first (a fix that is stored or held already is not judged again), then
-judges. Where ``judge`` believes a fix that contradicts its nearest stored neighbour, the old one was
-wrong, or what is stored has a break there; the caller then asks ``reconsider``.
+A caller looks for duplicates first, since a fix that is stored or held already is not judged again.
 """
 
 import bisect
@@ -140,14 +140,6 @@ class Thresholds:
         return timedelta(hours=math.pi * _EARTH_RADIUS_M / 1852 / self.max_speed_kn)
 
 
-@dataclass(frozen=True, slots=True)
-class Reconsidered:
-    """Which stored fixes are to be held for an impossible jump after all, and which held ones stored."""
-
-    hold: tuple[Neighbour, ...] = ()
-    store: tuple[Neighbour, ...] = ()
-
-
 def judge(
     fix: Fix,
     *,
@@ -170,7 +162,7 @@ def judge(
     age = now - fix.recorded_at
     if -age > thresholds.future_tolerance:
         return FUTURE
-    if age > _LONG_AGO and _lost(age, thresholds):
+    if age > _LONG_AGO and _has_lost_weeks(age, thresholds):
         return WEEK_ROLLOVER
     if thresholds.retention is not None and age > thresholds.retention:
         return TOO_OLD
@@ -181,19 +173,13 @@ def judge(
     return None
 
 
-def corrected_time(recorded_at: datetime, *, now: datetime, thresholds: Thresholds) -> datetime | None:
-    """Return when a fix was likely taken whose receiver has lost 1024 weeks once or twice, else None."""
-    lost = _lost(now - recorded_at, thresholds)
-    return recorded_at + lost if lost else None
-
-
-def _lost(age: timedelta, thresholds: Thresholds) -> timedelta:
+def _has_lost_weeks(age: timedelta, thresholds: Thresholds) -> bool:
     # No tracker stores fixes for twenty years before it forwards them, which tells this from a fix that
     # is merely old.
-    for lost in (ROLLOVER, 2 * ROLLOVER):
-        if -thresholds.future_tolerance <= age - lost <= thresholds.rollover_backlog:
-            return lost
-    return timedelta(0)
+    return any(
+        -thresholds.future_tolerance <= age - lost <= thresholds.rollover_backlog
+        for lost in (ROLLOVER, 2 * ROLLOVER)
+    )
 
 
 def contradict(one: Neighbour, other: Neighbour, thresholds: Thresholds) -> bool:
@@ -229,36 +215,6 @@ def distance_m(lat: float, lon: float, other_lat: float, other_lon: float) -> fl
     chord = north * north + math.cos(math.radians(lat)) * math.cos(math.radians(other_lat)) * east * east
     # Rounding may leave antipodes above 1.
     return 2 * _EARTH_RADIUS_M * math.asin(math.sqrt(min(1.0, chord)))
-
-
-def reconsider(
-    fix: Neighbour,
-    *,
-    thresholds: Thresholds,
-    before: Sequence[Neighbour],
-    after: Sequence[Neighbour],
-    held: Iterable[Neighbour],
-) -> Reconsidered:
-    """Tell what else changes when a fix has been believed: nothing, unless it contradicts an old one.
-
-    ``before`` and ``after`` are the stored fixes on each side of it, nearest first, at least two where
-    there are two; ``held`` are those that are held for an impossible jump. The held ones that agree with
-    the fix are to be stored. Then an old one that is left alone among them is the wrong one, and is to be
-    held in their place; one that has company of its own stays, and the track has a break.
-    """
-    old = [each for each in (*before[:1], *after[:1]) if contradict(fix, each, thresholds)]
-    if not old:
-        return Reconsidered()
-    track = [*before[1::-1], fix, *after[:2]]
-    # Of what lies beyond the outermost, the stored neighbours are not known here.
-    first, last = _at(before, 1), _at(after, 1)
-    waiting = sorted(_between(held, first, last), key=lambda each: abs(each.recorded_at - fix.recorded_at))
-    stored = _take_back(waiting, track, thresholds)
-    hold = [each for each in old if _is_jump(each, *_around(each, track), (), thresholds)]
-    if hold:
-        track = [each for each in track if each not in hold]
-        stored += _take_back([each for each in waiting if each not in stored], track, thresholds)
-    return Reconsidered(tuple(hold), tuple(stored))
 
 
 def _is_jump(
@@ -306,34 +262,6 @@ def _company(
                 nearer = each
                 count += 1
     return count
-
-
-def _take_back(
-    waiting: Iterable[Neighbour], track: list[Neighbour], thresholds: Thresholds
-) -> list[Neighbour]:
-    """Put into the track, which is in order of time, those of the held fixes that fit it, and return them."""
-    taken: list[Neighbour] = []
-    moved = True
-    while moved:
-        moved = False
-        for each in waiting:
-            if each not in taken:
-                place = bisect.bisect(track, each.recorded_at, key=_time)
-                previous, following = _at(track, place - 1), _at(track, place)
-                if not _is_jump(each, previous, following, (), thresholds):
-                    track.insert(place, each)
-                    taken.append(each)
-                    moved = True
-    return taken
-
-
-def _around(one: Neighbour, track: Sequence[Neighbour]) -> tuple[Neighbour | None, Neighbour | None]:
-    place = track.index(one)
-    return _at(track, place - 1), _at(track, place + 1)
-
-
-def _at(track: Sequence[Neighbour], place: int) -> Neighbour | None:
-    return track[place] if 0 <= place < len(track) else None
 
 
 def _between(fixes: Iterable[Neighbour], first: Neighbour | None, last: Neighbour | None) -> list[Neighbour]:
