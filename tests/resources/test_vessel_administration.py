@@ -108,6 +108,14 @@ class TestChange:
         answer = client.patch(f"{URL}/{world.vessel().id}", json={"name": "x"}, headers=operator)
         assert (answer.status_code, answer.json["code"]) == (428, "precondition_required")
 
+    def test_conflict_where_a_number_is_anothers(self, client: CheckedClient, world: World, operator):
+        world.vessel("Other", mmsi="257123450")
+        vessel = world.vessel("This one")
+        answer = client.patch(
+            f"{URL}/{vessel.id}", json={"mmsi": "257123450"}, headers={**operator, "If-Match": "*"}
+        )
+        assert (answer.status_code, answer.json["code"]) == (409, "conflict")
+
     def test_422_where_the_name_is_taken_away(self, client: CheckedClient, world: World, operator):
         answer = client.patch(f"{URL}/{world.vessel().id}", json={"name": None}, headers=operator | ANY)
         assert answer.status_code == 422
