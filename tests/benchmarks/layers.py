@@ -28,12 +28,17 @@ _LAYERS = {
     "signature": ("services.trackers:read_headers", "services.signatures:derive_secret",
                   "services.signatures:verify"),
     "connections in and out of the pool": ("database:Engine.connect", "database:Connection.close"),
-    "tracker look-up": ("repositories.trackers:Trackers.find",),
+    "tracker look-up": ("repositories.trackers:Trackers.find_all",),
+    "BEGIN, COMMIT and what surrounds them": ("database:Database.transact",),
+    "group commit": ("grouping:Grouping.do",),
+    "judgement": ("services.ingest:settle",),
     "limiter": ("limits:_AfterAuthentication._check_request_limit", "limits:_tell"),
     "JSON parse": ("parsing:parse_json",),
-    "validation": ("schemas.positions:FixSchema.load",),
-    "database statement": ("repositories.positions:Positions.record",),
-    "render": ("schemas.positions:VerdictSchema.dump", "api:OrjsonProvider.response"),
+    "validation": ("resources.positions:_delivery", "schemas.positions:FixSchema._make_fix"),
+    "statement: lock vessels": ("repositories.positions:Positions.lock_vessels",),
+    "statement: neighbours": ("repositories.positions:Positions.around",),
+    "statement: record": ("repositories.positions:Positions.record",),
+    "render": ("resources.positions:_answer", "api:OrjsonProvider.response"),
 }  # fmt: skip
 
 
