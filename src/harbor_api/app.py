@@ -1,6 +1,6 @@
 """The application: everything is wired here, nothing is decided here."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from harbor_api import __version__, api, auth, limits, logs, problems
 from harbor_api.database import Database
 from harbor_api.entities import Delivery, Receipt, Tracker
-from harbor_api.grouping import Grouping
+from harbor_api.grouping import Grouping, Job, Result
 from harbor_api.resources import (
     api_keys,
     audit,
@@ -91,33 +91,31 @@ def _ingest(app: Flask) -> Grouping[Delivery, Receipt]:
     """Return what stores the fixes of all requests of this process, group by group."""
     database: Database = app.extensions["harbor_database"]
     thresholds: Thresholds = app.extensions["harbor_thresholds"]
-    settings: Settings = app.extensions["harbor_settings"]
 
     def settle(deliveries: Sequence[Delivery]) -> list[Receipt]:
         return database.transact(
             lambda unit_of_work: ingest.settle(unit_of_work, deliveries, thresholds=thresholds)
         )
 
-    return Grouping(
-        settle,
-        most_in_group=_MOST_IN_GROUP,
-        most_waiting=settings.most_waiting,
-        patience_s=3 * settings.database_timeout_ms / 1000,
-    )
+    return _grouped(settle, app.extensions["harbor_settings"])
 
 
 def _tracker_look_up(app: Flask) -> Grouping[int, Tracker | None]:
     """Return what finds the trackers of all requests of this process, group by group."""
     database: Database = app.extensions["harbor_database"]
-    settings: Settings = app.extensions["harbor_settings"]
 
     def find(numbers: Sequence[int]) -> list[Tracker | None]:
         with database.statement() as unit_of_work:
             found = unit_of_work.trackers.find_all(numbers)
         return [found.get(number) for number in numbers]
 
+    return _grouped(find, app.extensions["harbor_settings"])
+
+
+def _grouped(work: Callable[[Sequence[Job]], Sequence[Result]], settings: Settings) -> Grouping[Job, Result]:
+    """Return what does work for all requests of this process, within the operator's bounds."""
     return Grouping(
-        find,
+        work,
         most_in_group=_MOST_IN_GROUP,
         most_waiting=settings.most_waiting,
         patience_s=3 * settings.database_timeout_ms / 1000,

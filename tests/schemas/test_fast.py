@@ -1,7 +1,6 @@
 """A generated loader and its schema take and refuse the same values, with the same results."""
 
 import copy
-import json
 import math
 from datetime import UTC, datetime
 from textwrap import indent
@@ -222,28 +221,6 @@ def test_sentinels_are_null_and_measures_rounded_on_both_paths():
     around = {**FIX, "cog": 359.9996, "heading": 360}
     motion = _both(FixSchema(), load_fix, around)[0].motion
     assert (motion.cog, motion.heading) == (0, 0)
-
-
-# Lists
-
-
-@given(st.lists(ordinary_fixes | near_fixes() | json_values, min_size=1, max_size=5))
-@settings(repeatable, max_examples=100)
-def test_a_list_is_taken_item_by_item(values):
-    load = fast.compile_list_loader(FixSchema(), at_most=5)
-    assert repr(load(values)) == repr([_slowly(FixSchema(), value) for value in values])
-
-
-@pytest.mark.parametrize(
-    "value", [[], [FIX] * 1001, {}, (FIX,), "[]", None], ids=lambda value: str(value)[:9]
-)
-def test_a_list_that_is_none_or_too_long_is_left_to_the_schema(value):
-    assert fast.compile_list_loader(FixSchema(), at_most=1000)(value) is None
-
-
-def test_the_longest_list_is_taken():
-    load = fast.compile_list_loader(FixSchema(), at_most=1000)
-    assert load(json.loads(json.dumps([FIX] * 1000))) == [FixSchema().load(FIX)] * 1000
 
 
 # Any schema

@@ -90,21 +90,6 @@ def compile_loader(schema: Schema) -> Callable[[Any], Any]:
     return load
 
 
-def compile_list_loader(schema: Schema, *, at_most: int) -> Callable[[Any], list[Any] | None]:
-    """Return a function from a list of 1 to ``at_most`` values to what each becomes, None for one in doubt.
-
-    For anything else it returns None.
-    """
-    load = compile_loader(schema)
-
-    def load_list(data: Any) -> list[Any] | None:
-        if type(data) is not list or not 0 < len(data) <= at_most:
-            return None
-        return [load(item) for item in data]
-
-    return load_list
-
-
 def _generate(schema: Schema) -> tuple[str, dict[str, Any]]:
     """Return the function's source and the objects that it names."""
     if schema.many or schema.partial or schema.unknown != RAISE:
