@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, NoReturn, cast
+from functools import cache, wraps
+from typing import Any, NamedTuple, NoReturn, cast
 
 from flask import Flask, Response, g, request
 from flask_limiter import Limiter
@@ -24,37 +25,73 @@ def _whoever_called() -> str:
     raise RuntimeError("each policy names its own key")
 
 
-class _AfterAuthentication(Limiter):
-    """A limiter that counts nothing before the views' own decorators: who calls is known only there."""
+class _Limiter(Limiter):
+    """Flask-Limiter for its configuration, its storage and its strategy.
+
+    Its own decorators look up the limits of the endpoint, the blueprint and the application and parse them
+    for every request, a tenth of what a fix costs, and count before anybody knows who calls. Here each
+    policy counts by itself.
+    """
 
     counters: SharedOrAlone
 
     def init_app(self, app: Flask) -> None:
+        # Where it finds itself registered it leaves its hooks out.
+        app.extensions.setdefault("limiter", set()).add(self)
         super().init_app(app)
         # Its own fallback loses requests that are under way when Redis goes.
         self._limiter = self.counters = SharedOrAlone(self.storage)
 
-    def _check_request_limit(self, callable_name: str | None = None, in_middleware: bool = True) -> None:
-        if not in_middleware:
-            super()._check_request_limit(callable_name, in_middleware)
-
 
 # A window that slides, kept as two counters a caller: a fixed one lets twice the limit through at its
 # edge, and a log of each request costs more with every tracker, as all of them are swept every 10 ms.
-limiter = _AfterAuthentication(_whoever_called, strategy="sliding-window-counter")
+limiter = _Limiter(_whoever_called, strategy="sliding-window-counter")
+_per_minute = cache(RateLimitItemPerMinute)
 
 
-def _policy(name: str, requests_per_minute: Callable[[], int], who: Callable[[], str]) -> Any:
-    def counted_as() -> str:
-        g.policy = name
-        return who()
+class _Counted(NamedTuple):
+    """What a request was counted against, and what remains of that; ``reset_at`` in unix seconds."""
 
-    limit = limiter.shared_limit(
-        lambda: f"{requests_per_minute()} per minute", scope=name, key_func=counted_as
+    policy: str
+    is_within: bool
+    limit: int
+    window_s: int
+    remaining: int
+    reset_at: int
+
+    @property
+    def free_in_s(self) -> int:
+        """In how many seconds the next request is free again."""
+        return min(max(1, self.reset_at - int(time.time())), self.window_s)
+
+
+def _count(policy: str, requests_per_minute: int, who: str) -> _Counted:
+    allowed = _per_minute(requests_per_minute)
+    is_within = limiter.counters.hit(allowed, policy, who)
+    reset_at, remaining = limiter.counters.get_window_stats(allowed, policy, who)
+    return _Counted(
+        policy, is_within, requests_per_minute, allowed.get_expiry(), remaining, int(reset_at) + 1
     )
 
+
+def _refuse(counted: _Counted, detail: str | None = None, *, cause: HarborError | None = None) -> NoReturn:
+    g.counted = counted
+    raise RateLimited(detail, headers={"Retry-After": str(counted.free_in_s)}) from cause
+
+
+def _policy(
+    name: str, requests_per_minute: Callable[[], int], who: Callable[[], str]
+) -> Callable[[View], View]:
     def decorator(view: View) -> View:
-        return documented(cast("View", limit(view)), errors=(RateLimited,), headers=_HEADERS)
+        @wraps(view)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            counted = _count(name, requests_per_minute(), who())
+            if not counted.is_within:
+                _refuse(counted)
+            g.counted = counted
+            return view(*args, **kwargs)
+
+        return documented(cast("View", wrapper), errors=(RateLimited,), headers=_HEADERS)
 
     return decorator
 
@@ -78,17 +115,10 @@ def refuse_failure(error: HarborError) -> NoReturn:
     Only failures are counted, and only failures are refused: whoever shares the address with a caller
     that has lost its key gets in with a valid one.
     """
-    allowed = RateLimitItemPerMinute(api.settings().failures_per_minute)
-    who = ("failures", request.remote_addr or "")
-    within = limiter.counters.hit(allowed, *who)
-    if within:
+    counted = _count("failures", api.settings().failures_per_minute, request.remote_addr or "")
+    if counted.is_within:
         raise error
-    g.policy = "failures"
-    reset_at, _ = limiter.counters.get_window_stats(allowed, *who)
-    raise RateLimited(
-        "Too many authentications have failed from this address",
-        headers=_fields(allowed.amount, allowed.get_expiry(), 0, int(reset_at) + 1),
-    ) from error
+    _refuse(counted, "Too many authentications have failed from this address", cause=error)
 
 
 def are_shared() -> bool:
@@ -104,10 +134,8 @@ def are_degraded() -> bool:
 
 def left() -> dict[str, int]:
     """Return the limit that the present request counts against, and how many requests remain."""
-    counted = limiter.current_limit
-    if counted is None:
-        raise RuntimeError("this request is not counted")
-    return {"limit": counted.limit.amount, "remaining": counted.remaining}
+    counted: _Counted = g.counted
+    return {"limit": counted.limit, "remaining": counted.remaining}
 
 
 def install(app: Flask, settings: Settings) -> None:
@@ -127,21 +155,9 @@ def install(app: Flask, settings: Settings) -> None:
 
 
 def _tell(response: Response) -> Response:
-    counted = limiter.current_limit
-    if counted is None or g.policy == "failures":
-        return response
-    remaining, reset_at = counted.remaining, counted.reset_at
-    fields = _fields(counted.limit.amount, counted.limit.get_expiry(), remaining, reset_at)
-    if response.status_code != 429:
-        del fields["Retry-After"]
-    response.headers.update(fields)
+    counted: _Counted | None = g.get("counted")
+    if counted is not None:
+        name = counted.policy
+        response.headers["RateLimit-Policy"] = f'"{name}";q={counted.limit};w={counted.window_s}'
+        response.headers["RateLimit"] = f'"{name}";r={counted.remaining};t={counted.free_in_s}'
     return response
-
-
-def _fields(amount: int, window: int, remaining: int, reset_at: int) -> dict[str, str]:
-    free_in = min(max(1, reset_at - int(time.time())), window)
-    return {
-        "RateLimit-Policy": f'"{g.policy}";q={amount};w={window}',
-        "RateLimit": f'"{g.policy}";r={remaining};t={free_in}',
-        "Retry-After": str(free_in),
-    }

@@ -45,8 +45,6 @@ def configure(level: str) -> None:
     root.setLevel(level.upper())
     # It announces each of its plugins at every start.
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
-    # It repeats each 429, which the line of the request tells already.
-    logging.getLogger("flask-limiter").setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -32,7 +32,7 @@ _LAYERS = {
     "BEGIN, COMMIT and what surrounds them": ("database:Database.transact",),
     "group commit": ("grouping:Grouping.do",),
     "judgement": ("services.ingest:settle",),
-    "limiter": ("limits:_AfterAuthentication._check_request_limit", "limits:_tell"),
+    "limiter": ("limits:_count", "limits:_tell"),
     "JSON parse": ("parsing:parse_json",),
     "validation": ("resources.positions:_delivery", "schemas.positions:FixSchema._make_fix"),
     "statement: lock vessels": ("repositories.positions:Positions.lock_vessels",),
