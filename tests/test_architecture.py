@@ -67,13 +67,13 @@ ARROWS = {
     "services": {"services"},
     "migrations": {"database"},
     "database": {"repositories"},
-    "repositories": {"rows", "tables"},
+    "repositories": {"rows", "statements", "tables"},
     "embedded": {"settings"},
 }
 HOMES = {
     "flask": {"app", "api", "auth", "limits", "logs", "paging", "parsing", "problems", "resources", "writes"},
     "marshmallow": {"api", "parsing", "schemas"},
-    "sqlalchemy": {"database", "repositories", "rows", "tables"},
+    "sqlalchemy": {"database", "repositories", "rows", "statements", "tables"},
     "alembic": {"migrations"},
 }
 MODULES = sorted(SOURCE.rglob("*.py"))

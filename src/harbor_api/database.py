@@ -5,8 +5,9 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TypeVar
 
+import psycopg
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from harbor_api.entities import Caller
@@ -155,18 +156,17 @@ class Database:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Turn the driver's ways to say "not now" into Unavailable."""
+    """Turn the ways to say "not now" into Unavailable, psycopg's own and those that Core passes on."""
     try:
         yield
     except PoolTimeout as error:
         raise Unavailable("All database connections are in use") from error
-    except OperationalError as error:
-        if getattr(error.orig, "sqlstate", None) in _CONTENDED:
+    except (DBAPIError, psycopg.Error) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        if getattr(cause, "sqlstate", None) in _CONTENDED:
             raise Contended("Too many change the same at once") from error
-        raise Unavailable("The database does not answer") from error
-    except InterfaceError as error:
-        raise Unavailable("The database does not answer") from error
-    except DBAPIError as error:
-        if error.connection_invalidated:
+        if isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError)):
+            raise Unavailable("The database does not answer") from error
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
             raise Unavailable("The database ended the connection") from error
         raise

@@ -1,6 +1,10 @@
-"""The nouns that every layer speaks: frozen, without behaviour beyond their own identity."""
+"""The nouns that every layer speaks: frozen, without behaviour beyond their own identity.
+
+Those that a batch makes by the thousand are tuples: a frozen dataclass takes three times as long to make.
+"""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -37,8 +41,7 @@ class Vessel:
     retired_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Motion:
+class Motion(NamedTuple):
     """Where something is and how it moves: WGS 84 degrees, knots, degrees in [0, 360)."""
 
     lat: float
@@ -51,8 +54,7 @@ class Motion:
     battery_v: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fix:
+class Fix(NamedTuple):
     """One position as a tracker reports it, at the time that the tracker's receiver gave it.
 
     ``number`` is the tracker's own, where it counts its fixes.
@@ -63,11 +65,12 @@ class Fix:
     number: int | None = None
 
 
-class Neighbour(NamedTuple):
-    """What a jump is judged by, of another fix of the same vessel; its time and tracker name it.
+Key = tuple[datetime, int]
+"""What names a fix among those of its vessel: its time and its tracker."""
 
-    A tuple, because a batch makes thousands and a frozen dataclass takes three times as long to make.
-    """
+
+class Neighbour(NamedTuple):
+    """What a jump is judged by, of another fix of the same vessel; its time and tracker name it."""
 
     recorded_at: datetime
     lat: float
@@ -81,19 +84,26 @@ class Neighbour(NamedTuple):
         motion = fix.motion
         return cls(fix.recorded_at, motion.lat, motion.lon, motion.accuracy_m, tracker_id)
 
+    @property
+    def key(self) -> Key:
+        return self.recorded_at, self.tracker_id
+
 
 class Surroundings(NamedTuple):
-    """What is known around a fix: its own copy, and its vessel's nearest stored fix on each side."""
+    """What is known around some fixes of one vessel.
 
-    is_stored: bool
-    held_for: str | None
+    ``stored`` holds, in order, the copy of each of them that is stored and the nearest stored fix on each
+    side of each, and perhaps more; ``held`` holds the reasons of those that were held, whatever was decided
+    about them since. ``newest`` names her latest position.
+    """
+
     max_speed_kn: float | None
-    before: Neighbour | None
-    after: Neighbour | None
+    newest: Key | None
+    stored: Sequence[Neighbour]
+    held: Mapping[Key, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A fix together with whose it is, when it reached the service, and the JSON value that it came as."""
 
     vessel_id: int
@@ -101,6 +111,10 @@ class Arrival:
     received_at: datetime
     fix: Fix
     raw: Any = None
+
+    @property
+    def key(self) -> Key:
+        return self.fix.recorded_at, self.tracker_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

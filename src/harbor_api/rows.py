@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from harbor_api.entities import Arrival, Vessel, VesselDetails
+from harbor_api.entities import Motion, Vessel, VesselDetails
 
 DETAILS = (
     "name",
@@ -31,22 +31,21 @@ def vessel_of(row: Row[Any]) -> Vessel:
     )
 
 
-def row_of(arrival: Arrival) -> dict[str, Any]:
-    """Return a fix as a row of ``positions`` without its number in the order."""
-    fix = arrival.fix
-    motion = fix.motion
+def measures_of(motion: Motion) -> dict[str, Any]:
+    """Return the columns of a motion that are not null."""
     # Written out: this is done for every fix, and a loop over the names takes twice as long.
-    return {
-        "vessel_id": arrival.vessel_id,
-        "recorded_at": fix.recorded_at,
-        "tracker_id": arrival.tracker_id,
-        "received_at": arrival.received_at,
-        "lat": motion.lat,
-        "lon": motion.lon,
-        "sog": motion.sog,
-        "cog": motion.cog,
-        "heading": motion.heading,
-        "nav_status": motion.nav_status,
-        "accuracy_m": motion.accuracy_m,
-        "battery_v": motion.battery_v,
-    }
+    lat, lon, sog, cog, heading, nav_status, accuracy_m, battery_v = motion
+    columns = {"lat": lat, "lon": lon}
+    if sog is not None:
+        columns["sog"] = sog
+    if cog is not None:
+        columns["cog"] = cog
+    if heading is not None:
+        columns["heading"] = heading
+    if nav_status is not None:
+        columns["nav_status"] = nav_status
+    if accuracy_m is not None:
+        columns["accuracy_m"] = accuracy_m
+    if battery_v is not None:
+        columns["battery_v"] = battery_v
+    return columns

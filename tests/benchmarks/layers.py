@@ -35,9 +35,8 @@ _LAYERS = {
     "limiter": ("limits:_count", "limits:_tell"),
     "JSON parse": ("parsing:parse_json",),
     "validation": ("resources.positions:_delivery", "schemas.positions:FixSchema._make_fix"),
-    "statement: lock vessels": ("repositories.positions:Positions.lock_vessels",),
-    "statement: neighbours": ("repositories.positions:Positions.around",),
-    "statement: record": ("repositories.positions:Positions.record",),
+    "statements: lock vessels, neighbours": ("repositories.positions:Positions.around",),
+    "statement: store": ("repositories.positions:Positions.add",),
     "render": ("resources.positions:_answer", "api:OrjsonProvider.response"),
 }  # fmt: skip
 

@@ -3,15 +3,17 @@
 import json
 import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from sqlalchemy import event
+from sqlalchemy import Connection
 from tests.benchmarks.fleet import FIRST_HOUR, VESSELS
 
+from harbor_api import statements
 from harbor_api.database import Database
 from harbor_api.entities import Arrival, Fix, Motion
 from harbor_api.tables import FLEET_ORDER_LOCK
@@ -81,12 +83,13 @@ class _Seen(Exception):
 
 
 def _as_sent(url: str, fixes: int) -> tuple[str, str, str]:
-    """Return the statement that records fixes, the name of its parameter and the parameter's value."""
+    """Return the statement that adds fixes, the name of its parameter and the parameter's value."""
+    now = datetime.now(UTC)
     arrivals = [
         Arrival(
             vessel_id=_NUMBER,
             tracker_id=_NUMBER,
-            received_at=datetime.now(UTC),
+            received_at=now,
             fix=Fix(
                 recorded_at=_HOUR + timedelta(seconds=second),
                 motion=Motion(lat=59.9, lon=10.7, sog=8.4, cog=181.2, heading=180),
@@ -94,39 +97,40 @@ def _as_sent(url: str, fixes: int) -> tuple[str, str, str]:
         )
         for second in range(fixes)
     ]
+
+    def stop(connection: Connection, query: bytes, values: Mapping[str, Any]) -> None:
+        raise _Seen(query.decode(), values)
+
     database = Database(url, pool_size=1)
-
-    def stop(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
-        raise _Seen(statement, parameters)
-
-    event.listen(database.engine, "before_cursor_execute", stop)
+    send, statements.run = statements.run, stop
     try:
         with database.statement() as unit_of_work:
-            unit_of_work.positions.record(arrivals)
+            unit_of_work.positions.add(arrivals)
     except _Seen as seen:
-        statement, parameters = seen.args
-        [(name, value)] = parameters.items()
+        statement, values = seen.args
+        [(name, value)] = values.items()
         return statement, name, value
     finally:
+        statements.run = send
         database.dispose()
-    raise LookupError("Positions.record no longer sends its statement through SQLAlchemy")
+    raise LookupError("Positions.add no longer sends its statement with statements.run")
 
 
 def _function(value: str, fixes: int) -> str:
-    # What differs from one request to the next is put together, so that one replace() does.
-    names = ("vessel_id", "tracker_id", "recorded_at")
+    # What differs from one request to the next is put together, so that replace() finds it.
+    names = ("vessel_id", "tracker_id")
     rows = [{**{name: row[name] for name in names}, **row} for row in json.loads(value)]
     text = json.dumps(rows, separators=(",", ":")).replace("'", "''")
-    sample = f'"vessel_id":{_NUMBER},"tracker_id":{_NUMBER},"recorded_at":"{_HOUR:%Y-%m-%dT%H}:'
-    if text.count(sample) != fixes:
+    ids, hour = f'"vessel_id":{_NUMBER},"tracker_id":{_NUMBER},', f'"recorded_at":"{_HOUR:%Y-%m-%dT%H}:'
+    if (text.count(ids), text.count(hour)) != (1, fixes):
         raise LookupError(f"the service sends fixes in another form now: {value[:300]}")
-    actual = sample.replace(str(_NUMBER), "%1$s").replace(f"{_HOUR:%Y-%m-%dT%H}", "%2$s")
     moment = f"timestamp '{FIRST_HOUR:%Y-%m-%d}' + turn * interval '1 hour'"
-    hour = f"to_char({moment}, 'YYYY-MM-DD\"T\"HH24')"
+    actual_ids = f"""format('{ids.replace(str(_NUMBER), "%1$s")}', vessel)"""
+    actual_hour = f"""'"recorded_at":"' || to_char({moment}, 'YYYY-MM-DD"T"HH24') || ':'"""
     return f"""
         CREATE OR REPLACE FUNCTION {_FUNCTION} (vessel integer, turn integer) RETURNS json
         IMMUTABLE LANGUAGE sql
-        RETURN replace('{text}', '{sample}', format('{actual}', vessel, {hour}))::json
+        RETURN replace(replace('{text}', '{ids}', {actual_ids}), '{hour}', {actual_hour})::json
     """
 
 

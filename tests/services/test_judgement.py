@@ -16,7 +16,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from harbor_api.clients import ais
-from harbor_api.entities import Fix, Motion
+from harbor_api.entities import Motion
 from harbor_api.errors import NoFix
 from harbor_api.schemas.positions import FixSchema
 from harbor_api.services import judgement
@@ -37,12 +37,6 @@ def at(seconds: float, lat: float = 0.5, lon: float = 0.5, accuracy_m: float | N
     return Neighbour(START + timedelta(seconds=seconds), lat, lon, accuracy_m)
 
 
-def fix_of(one: Neighbour) -> Fix:
-    return Fix(
-        recorded_at=one.recorded_at, motion=Motion(lat=one.lat, lon=one.lon, accuracy_m=one.accuracy_m)
-    )
-
-
 def judge(
     one: Neighbour,
     before: Sequence[Neighbour] = (),
@@ -52,9 +46,8 @@ def judge(
     now: datetime | None = None,
     thresholds: Thresholds = THRESHOLDS,
 ) -> str | None:
-    return judgement.judge(
-        fix_of(one), now=now or one.recorded_at, thresholds=thresholds, before=before, after=after, held=held
-    )
+    nearest = {"before": next(iter(before), None), "after": next(iter(after), None)}
+    return judgement.judge(one, now=now or one.recorded_at, thresholds=thresholds, held=held, **nearest)
 
 
 def moved(lat: float, lon: float, bearing: float, metres: float) -> tuple[float, float]:

@@ -1,192 +1,233 @@
 """Positions: the history of fixes, and the latest one of each vessel."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import count, groupby
+from operator import attrgetter
+from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection
 
-from harbor_api.entities import Arrival, Neighbour, Surroundings, Verdict
-from harbor_api.rows import MOTION, row_of
+from harbor_api import statements
+from harbor_api.entities import Arrival, Key, Neighbour, Surroundings
+from harbor_api.rows import MOTION, measures_of
 from harbor_api.tables import FLEET_ORDER_LOCK, VESSELS_LOCK
 
 _MOTION = ", ".join(MOTION)
 
-
-# The columns of a fix as JSON hands it over, with the types of the table.
-_INPUT = (
-    "vessel_id integer, tracker_id integer, recorded_at timestamptz, received_at timestamptz, "
-    "lat float8, lon float8, sog real, cog real, heading real, nav_status smallint, accuracy_m real, "
-    "battery_v real"
-)
+# Fixes as JSON hands them over, those that came together under what they share: PostgreSQL parses one
+# parameter faster than a driver adapts rows, and what is said once is parsed once.
+_INPUT = f"""
+    SELECT delivery.vessel_id, recorded_at, delivery.tracker_id, delivery.received_at, {_MOTION}, place
+    FROM json_to_recordset(%(deliveries)s)
+            AS delivery (vessel_id integer, tracker_id integer, received_at timestamptz, fixes json),
+        json_to_recordset(delivery.fixes) AS fix (
+            place integer, recorded_at timestamptz, lat float8, lon float8, sog real, cog real, heading real,
+            nav_status smallint, accuracy_m real, battery_v real)
+"""  # noqa: S608 - only names of columns are put in, none from a caller
 
 
 def _of(relation: str) -> str:
     return ", ".join(f"{relation}.{name}" for name in MOTION)
 
 
-# One statement does the whole job for any number of fixes: store each once, move the latest position
-# of its vessel forward if it is newer, and tell what happened to each. One statement is one round
-# trip and one transaction; a JSON parameter is parsed by PostgreSQL faster than any driver adapts
-# rows. What makes it right:
-# - `input` keeps the caller's order in `ord`; of several fixes with one key the first one is stored.
+# One statement stores any number of fixes and moves the latest positions of their vessels forward.
 # - `turn` takes the lock before the first number is drawn, and the lock is held to the commit, so
 #   numbers of `fleet_order` become visible in their own order.
-# - `moved` looks at the newest stored fix of each vessel only, and its WHERE is evaluated against the
-#   row as it is once its lock is held: two writers cannot move a vessel back.
-# - `differs` is null for a repeat whose first copy another transaction committed after this
-#   statement took its snapshot; asked again, the statement sees it.
-# - rows are written in order of their keys, so that two groups cannot deadlock.
-_RECORD = text(
-    f"""
-WITH input AS MATERIALIZED (
-    SELECT *
-    FROM json_to_recordset(:fixes) AS fix (ord integer, {_INPUT})
-), first_of_key AS MATERIALIZED (
-    SELECT DISTINCT ON (vessel_id, recorded_at, tracker_id) *
-    FROM input
-    ORDER BY vessel_id, recorded_at, tracker_id, ord
-), turn AS MATERIALIZED (
+# - `latest` moves by the newest stored fix of each vessel only, and its WHERE is evaluated against the
+#   row as it is once its lock is held: no writer can move a vessel back.
+_ADD = f"""
+WITH turn AS MATERIALIZED (
     SELECT pg_advisory_xact_lock({FLEET_ORDER_LOCK})
 ), stored AS (
     INSERT INTO positions (vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, seq)
     SELECT vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, nextval('fleet_order')
-    FROM first_of_key, turn
-    ON CONFLICT DO NOTHING
+    FROM turn, ({_INPUT}) AS input
     RETURNING vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, seq
-), moved AS (
-    INSERT INTO latest_positions AS latest
-        (vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, seq)
-    SELECT DISTINCT ON (vessel_id)
-        vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, seq
-    FROM stored
-    ORDER BY vessel_id, recorded_at DESC, tracker_id DESC
-    ON CONFLICT (vessel_id) DO UPDATE SET
-        (recorded_at, tracker_id, received_at, {_MOTION}, seq) =
-        (excluded.recorded_at, excluded.tracker_id, excluded.received_at,
-         {_of("excluded")}, excluded.seq)
-    WHERE (excluded.recorded_at, excluded.tracker_id) > (latest.recorded_at, latest.tracker_id)
-    RETURNING vessel_id, recorded_at, tracker_id
 )
+INSERT INTO latest_positions AS latest
+    (vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, seq)
+SELECT DISTINCT ON (vessel_id)
+    vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, seq
+FROM stored
+ORDER BY vessel_id, recorded_at DESC, tracker_id DESC
+ON CONFLICT (vessel_id) DO UPDATE SET
+    (recorded_at, tracker_id, received_at, {_MOTION}, seq) =
+    (excluded.recorded_at, excluded.tracker_id, excluded.received_at, {_of("excluded")}, excluded.seq)
+WHERE (excluded.recorded_at, excluded.tracker_id) > (latest.recorded_at, latest.tracker_id)
+""".encode()  # noqa: S608 - only names of columns are put in, none from a caller
+
+# In order, so that two groups cannot deadlock.
+_LOCK_VESSELS = b"""
+SELECT pg_advisory_xact_lock(%(vessels_lock)s, vessel_id) FROM unnest(%(ids)s::integer[]) AS vessel_id
+"""
+
+# What is known around stretches of fixes, each from its first to its last fix of one vessel: the stored
+# fixes within, the nearest one on each side, and which ones were held. Most fixes are newer than all that is
+# stored of their vessel; then the latest position is all that there is to look at.
+_AROUND = b"""
 SELECT
-    input.ord,
-    stored.seq IS NOT NULL AND input.ord = first_of_key.ord AS stored,
-    (input.vessel_id, input.recorded_at, input.tracker_id)
-        IS NOT DISTINCT FROM
-        (input.vessel_id,
-         coalesce(moved.recorded_at, latest.recorded_at),
-         coalesce(moved.tracker_id, latest.tracker_id)) AS latest,
-    CASE
-        WHEN input.ord <> first_of_key.ord AND earlier.seq IS NULL
-            THEN ({_of("input")}) IS DISTINCT FROM ({_of("first_of_key")})
-        WHEN earlier.seq IS NOT NULL
-            THEN ({_of("input")}) IS DISTINCT FROM ({_of("earlier")})
-    END AS differs
-FROM input
-JOIN first_of_key USING (vessel_id, recorded_at, tracker_id)
-LEFT JOIN stored USING (vessel_id, recorded_at, tracker_id)
-LEFT JOIN positions AS earlier USING (vessel_id, recorded_at, tracker_id)
-LEFT JOIN moved USING (vessel_id)
-LEFT JOIN latest_positions AS latest USING (vessel_id)
-ORDER BY input.ord
-"""  # noqa: S608 - only names of columns are put in, none from a caller
-).bindparams(bindparam("fixes"))
-
-# Vessels are locked before anything is read of them: whoever judges a fix sees all that is stored of its
-# vessel. In order, so that two groups cannot deadlock.
-_LOCK_VESSELS = text(
-    "SELECT pg_advisory_xact_lock(:vessels_lock, vessel_id) FROM unnest(CAST(:ids AS integer[])) AS vessel_id"
-)
-
-# What is known around each fix: whether it is stored or held already, and the nearest stored fix of its
-# vessel on each side, through the one index.
-_AROUND = text("""
-SELECT
-    stored.seq IS NOT NULL AS is_stored,
-    held.reason AS held_for,
-    vessels.max_speed_kn,
-    before.recorded_at AS before_at, before.lat AS before_lat, before.lon AS before_lon,
-    before.accuracy_m AS before_accuracy_m, before.tracker_id AS before_tracker,
-    after.recorded_at AS after_at, after.lat AS after_lat, after.lon AS after_lon,
-    after.accuracy_m AS after_accuracy_m, after.tracker_id AS after_tracker
-FROM json_to_recordset(:keys) AS input
-    (ord integer, vessel_id integer, tracker_id integer, recorded_at timestamptz)
-JOIN vessels ON vessels.id = input.vessel_id
-LEFT JOIN positions AS stored USING (vessel_id, recorded_at, tracker_id)
-LEFT JOIN quarantine AS held USING (vessel_id, recorded_at, tracker_id)
+    stretch.ord, vessels.max_speed_kn, latest.recorded_at, latest.tracker_id,
+    near.reason, near.recorded_at, near.lat, near.lon, near.accuracy_m, near.tracker_id
+FROM json_to_recordset(%(stretches)s) AS stretch (
+    ord integer, vessel_id integer, most integer,
+    first_at timestamptz, first_tracker integer, last_at timestamptz, last_tracker integer)
+JOIN vessels ON vessels.id = stretch.vessel_id
+LEFT JOIN latest_positions AS latest ON latest.vessel_id = stretch.vessel_id
 LEFT JOIN LATERAL (
-    SELECT * FROM positions AS p
-    WHERE p.vessel_id = input.vessel_id
-        AND (p.recorded_at, p.tracker_id) < (input.recorded_at, input.tracker_id)
-    ORDER BY p.recorded_at DESC, p.tracker_id DESC LIMIT 1
-) AS before ON true
-LEFT JOIN LATERAL (
-    SELECT * FROM positions AS p
-    WHERE p.vessel_id = input.vessel_id
-        AND (p.recorded_at, p.tracker_id) > (input.recorded_at, input.tracker_id)
-    ORDER BY p.recorded_at, p.tracker_id LIMIT 1
-) AS after ON true
-ORDER BY input.ord
-""").bindparams(bindparam("keys"))
+    (
+        SELECT NULL AS reason, latest.recorded_at, latest.lat, latest.lon, latest.accuracy_m,
+            latest.tracker_id
+        WHERE (latest.recorded_at, latest.tracker_id) < (first_at, first_tracker)
+    ) UNION ALL (
+        SELECT NULL, p.recorded_at, p.lat, p.lon, p.accuracy_m, p.tracker_id
+        FROM positions AS p
+        WHERE (latest.recorded_at, latest.tracker_id) >= (first_at, first_tracker)
+            AND p.vessel_id = stretch.vessel_id
+            AND (p.recorded_at, p.tracker_id) < (first_at, first_tracker)
+        ORDER BY p.recorded_at DESC, p.tracker_id DESC
+        LIMIT 1
+    ) UNION ALL (
+        SELECT NULL, p.recorded_at, p.lat, p.lon, p.accuracy_m, p.tracker_id
+        FROM positions AS p
+        WHERE (latest.recorded_at, latest.tracker_id) >= (first_at, first_tracker)
+            AND p.vessel_id = stretch.vessel_id
+            AND (p.recorded_at, p.tracker_id) >= (first_at, first_tracker)
+            AND (p.recorded_at, p.tracker_id) <= (last_at, last_tracker)
+        ORDER BY p.recorded_at, p.tracker_id
+        LIMIT most
+    ) UNION ALL (
+        SELECT NULL, p.recorded_at, p.lat, p.lon, p.accuracy_m, p.tracker_id
+        FROM positions AS p
+        WHERE (latest.recorded_at, latest.tracker_id) > (last_at, last_tracker)
+            AND p.vessel_id = stretch.vessel_id
+            AND (p.recorded_at, p.tracker_id) > (last_at, last_tracker)
+        ORDER BY p.recorded_at, p.tracker_id
+        LIMIT 1
+    ) UNION ALL (
+        SELECT q.reason, q.recorded_at, NULL, NULL, NULL, q.tracker_id
+        FROM quarantine AS q
+        WHERE q.vessel_id = stretch.vessel_id
+            AND (q.recorded_at, q.tracker_id) >= (first_at, first_tracker)
+            AND (q.recorded_at, q.tracker_id) <= (last_at, last_tracker)
+        ORDER BY q.recorded_at, q.tracker_id
+        LIMIT most
+    )
+) AS near ON true
+"""
+# A stretch may be answered with so many more fixes than it has.
+_MARGIN = 8
 
-_STORED = {latest: Verdict(verdict="stored", latest=latest) for latest in (True, False)}
+_DIFFER = f"""
+SELECT ({_of("stored")}) IS DISTINCT FROM ({_of("input")})
+FROM ({_INPUT}) AS input
+JOIN positions AS stored USING (vessel_id, recorded_at, tracker_id)
+ORDER BY place
+""".encode()  # noqa: S608 - only names of columns are put in, none from a caller
+
+_vessel = attrgetter("vessel_id")
+_delivery = attrgetter("vessel_id", "tracker_id", "received_at")
 
 
 class Positions:
-    """The fixes of all vessels."""
+    """The fixes of all vessels.
+
+    Fixes are handed over in order of vessel, time and tracker. Whoever adds some holds the locks of their
+    vessels and has asked what is stored around them.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def record(self, arrivals: Sequence[Arrival]) -> list[Verdict]:
-        """Store fixes, move latest positions forward, and return a verdict for each, in order.
+    def around(self, arrivals: Sequence[Arrival]) -> Mapping[int, Surroundings]:
+        """Lock the vessels of some fixes, and return what is known around these, by vessel.
 
-        A fix that its tracker has already sent for the same time is a duplicate: the first one stays.
+        Nobody else adds fixes of these vessels before this transaction ends; the locks come first, so that
+        all that was added is seen.
         """
-        rows = self._connection.execute(_RECORD, {"fixes": fixes_as_json(arrivals)}).all()
-        unseen = any(not stored and differs is None for _, stored, _, differs in rows)
-        again = self.record(arrivals) if unseen else []
-        return [
-            _STORED[latest]
-            if stored
-            else again[place]
-            if differs is None
-            else Verdict(verdict="duplicate", latest=latest, differs=differs)
-            for place, stored, latest, differs in rows
-        ]
+        stretches = [list(run) for _, run in groupby(arrivals, key=_vessel)]
+        ids = [run[0].vessel_id for run in stretches]
+        statements.rows(self._connection, _LOCK_VESSELS, {"vessels_lock": VESSELS_LOCK, "ids": ids})
+        known = {vessel_id: _Known() for vessel_id in ids}
+        while stretches:
+            # Where more is stored than was asked for, halves have less; single fixes never have too much.
+            crowded = self._look(stretches, known)
+            middles = [(run, len(run) // 2) for run in crowded]
+            stretches = [half for run, middle in middles for half in (run[:middle], run[middle:])]
+        return {vessel_id: each.surroundings() for vessel_id, each in known.items()}
 
-    def lock_vessels(self, vessel_ids: Iterable[int]) -> None:
-        """Let nobody else store fixes of these vessels before this transaction ends."""
-        self._connection.execute(
-            _LOCK_VESSELS, {"vessels_lock": VESSELS_LOCK, "ids": sorted(set(vessel_ids))}
-        )
-
-    def around(self, arrivals: Sequence[Arrival]) -> list[Surroundings]:
-        """Return what is known around each fix, in order."""
-        keys = [
+    def _look(self, stretches: list[list[Arrival]], known: Mapping[int, "_Known"]) -> list[list[Arrival]]:
+        """Note what is known around stretches of fixes; return those around which there may be more."""
+        asked = [
             {
-                "ord": i,
-                "vessel_id": arrival.vessel_id,
-                "tracker_id": arrival.tracker_id,
-                "recorded_at": arrival.fix.recorded_at,
+                "ord": place,
+                "vessel_id": run[0].vessel_id,
+                "most": 2 * len(run) + _MARGIN,
+                "first_at": run[0].fix.recorded_at,
+                "first_tracker": run[0].tracker_id,
+                "last_at": run[-1].fix.recorded_at,
+                "last_tracker": run[-1].tracker_id,
             }
-            for i, arrival in enumerate(arrivals)
+            for place, run in enumerate(stretches)
         ]
-        rows = self._connection.execute(_AROUND, {"keys": orjson.dumps(keys).decode()})
-        return [
-            Surroundings(
-                is_stored,
-                held_for,
-                max_speed_kn,
-                None if neighbours[0] is None else Neighbour(*neighbours[:5]),
-                None if neighbours[5] is None else Neighbour(*neighbours[5:]),
-            )
-            for is_stored, held_for, max_speed_kn, *neighbours in rows
-        ]
+        found = statements.rows(self._connection, _AROUND, {"stretches": orjson.dumps(asked).decode()})
+        rows = [0] * len(stretches)
+        for place, *rest in found:
+            known[stretches[place][0].vessel_id].note(*rest)
+            rows[place] += 1
+        return [run for run, many in zip(stretches, rows, strict=True) if many >= 2 * len(run) + _MARGIN]
+
+    def add(self, arrivals: Sequence[Arrival]) -> None:
+        """Store fixes of which none is stored yet, and move latest positions forward."""
+        statements.run(self._connection, _ADD, {"deliveries": _as_json(arrivals)})
+
+    def differ(self, arrivals: Sequence[Arrival]) -> list[bool]:
+        """Tell of fixes that are stored already whether their content differs from what is stored."""
+        found = statements.rows(self._connection, _DIFFER, {"deliveries": _as_json(arrivals, placed=True)})
+        return [differs for (differs,) in found]
 
 
-def fixes_as_json(arrivals: Sequence[Arrival]) -> str:
-    """Return fixes as the JSON that the statements here take, each with its place as ``ord``."""
-    rows = [row_of(arrival) for arrival in arrivals]
-    for place, row in enumerate(rows):
-        row["ord"] = place
-    return orjson.dumps(rows).decode()
+class _Known:
+    """What is found around the fixes of one vessel, row by row."""
+
+    def __init__(self) -> None:
+        self._max_speed_kn: float | None = None
+        self._newest: Key | None = None
+        self._stored: dict[Key, Neighbour] = {}
+        self._held: dict[Key, str] = {}
+
+    def note(
+        self,
+        max_speed_kn: float | None,
+        newest_at: datetime | None,
+        newest_tracker: int | None,
+        reason: str | None,
+        *near: Any,
+    ) -> None:
+        self._max_speed_kn = max_speed_kn
+        if newest_at is not None and newest_tracker is not None:
+            self._newest = newest_at, newest_tracker
+        if reason is not None:
+            self._held[near[0], near[-1]] = reason
+        elif near[0] is not None:
+            one = Neighbour(*near)
+            self._stored[one.key] = one
+
+    def surroundings(self) -> Surroundings:
+        stored = [self._stored[key] for key in sorted(self._stored)]
+        return Surroundings(self._max_speed_kn, self._newest, stored, self._held)
+
+
+def _as_json(arrivals: Iterable[Arrival], *, placed: bool = False) -> str:
+    """Return fixes as ``_INPUT`` takes them, each with its place where that is wanted."""
+    deliveries = []
+    places = count()
+    for (vessel_id, tracker_id, received_at), run in groupby(arrivals, key=_delivery):
+        fixes = [{"recorded_at": each.fix.recorded_at, **measures_of(each.fix.motion)} for each in run]
+        if placed:
+            fixes = [{"place": place, **row} for row, place in zip(fixes, places, strict=False)]
+        deliveries.append(
+            {"vessel_id": vessel_id, "tracker_id": tracker_id, "received_at": received_at, "fixes": fixes}
+        )
+    return orjson.dumps(deliveries).decode()

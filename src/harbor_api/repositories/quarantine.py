@@ -22,10 +22,9 @@ from sqlalchemy import (
 
 from harbor_api.entities import Arrival, Fix, HeldFix, Motion, Neighbour
 from harbor_api.errors import NotFound
-from harbor_api.rows import MOTION, row_of
+from harbor_api.rows import MOTION, measures_of
 from harbor_api.tables import quarantine
 
-_KEYS = ("vessel_id", "recorded_at", "tracker_id", "received_at")
 _HOLD = text("""
 INSERT INTO quarantine (vessel_id, recorded_at, tracker_id, received_at, reason, fix, raw)
 SELECT vessel_id, recorded_at, tracker_id, received_at, reason, fix, raw
@@ -78,12 +77,18 @@ class Quarantine:
 
     def hold(self, held: Iterable[tuple[Arrival, str]]) -> None:
         """Hold fixes back, each with its reason; one that is held already stays as it is."""
-        rows = []
-        for arrival, reason in held:
-            row = row_of(arrival)
-            keys = {key: row.pop(key) for key in _KEYS}
-            fix = {name: value for name, value in row.items() if value is not None}
-            rows.append({**keys, "reason": reason, "fix": fix, "raw": arrival.raw})
+        rows = [
+            {
+                "vessel_id": arrival.vessel_id,
+                "recorded_at": arrival.fix.recorded_at,
+                "tracker_id": arrival.tracker_id,
+                "received_at": arrival.received_at,
+                "reason": reason,
+                "fix": measures_of(arrival.fix.motion),
+                "raw": arrival.raw,
+            }
+            for arrival, reason in held
+        ]
         self._connection.execute(_HOLD, {"held": orjson.dumps(rows).decode()})
 
     def search(

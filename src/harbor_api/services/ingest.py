@@ -1,18 +1,24 @@
 """What becomes of fixes that trackers send: each is stored once, or held back with a reason."""
 
-from collections import defaultdict
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from itertools import groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
-from harbor_api.entities import Arrival, Delivery, Neighbour, Receipt, Surroundings, Verdict
+from harbor_api.entities import Arrival, Delivery, Key, Neighbour, Receipt, Surroundings, Verdict
 from harbor_api.services.judgement import IMPOSSIBLE_JUMP, Thresholds, judge
 
 if TYPE_CHECKING:
     from harbor_api.database import UnitOfWork
 
-Key = tuple[int, Any, int]
+# What may become of a fix, beside the reasons to hold it.
+_NEW, _KNOWN = "new", "known"
+_STORED = {latest: Verdict(verdict="stored", latest=latest) for latest in (False, True)}
+_DUPLICATE = {latest: Verdict(verdict="duplicate", latest=latest) for latest in (False, True)}
+_vessel = attrgetter("vessel_id")
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
 _LAST = datetime(9999, 12, 31, tzinfo=UTC)
 
@@ -53,84 +59,120 @@ def _in_order(arrivals: Sequence[Arrival]) -> list[int]:
     return sorted(range(len(keys)), key=lambda place: (*keys[place], repr(arrivals[place].fix.motion)))
 
 
-def _key(arrival: Arrival) -> Key:
+def _key(arrival: Arrival) -> tuple[int, datetime, int]:
     return arrival.vessel_id, arrival.fix.recorded_at, arrival.tracker_id
 
 
 def _settled(unit_of_work: "UnitOfWork", ranked: Sequence[Arrival], thresholds: Thresholds) -> list[Verdict]:
     """Return the verdicts of fixes that are in order of vessel and time."""
-    unit_of_work.positions.lock_vessels(arrival.vessel_id for arrival in ranked)
-    judging = _Judging(unit_of_work, thresholds)
-    surroundings = unit_of_work.positions.around(ranked)
-    reasons = [judging.reason(*each) for each in zip(ranked, surroundings, strict=True)]
-    believed = [arrival for arrival, reason in zip(ranked, reasons, strict=True) if reason is None]
-    held: dict[Key, tuple[Arrival, str]] = {}
-    for arrival, reason in zip(ranked, reasons, strict=True):
-        if reason is not None:
-            # Of several with one key the first was judged.
-            held.setdefault(_key(arrival), (arrival, reason))
+    around = unit_of_work.positions.around(ranked)
+    added: list[Arrival] = []
+    held: list[tuple[Arrival, str]] = []
+    repeats: list[Arrival] = []
+    verdicts: list[Verdict] = []
+    for vessel_id, run in groupby(ranked, key=_vessel):
+        judging = _Judging(unit_of_work, vessel_id, around[vessel_id], thresholds)
+        outcomes = [(arrival, judging.outcome(arrival)) for arrival in run]
+        for arrival, outcome in outcomes:
+            latest = arrival.key == judging.newest
+            if outcome is _NEW:
+                added.append(arrival)
+                verdicts.append(_STORED[latest])
+            elif outcome is _KNOWN:
+                repeats.append(arrival)
+                verdicts.append(_DUPLICATE[latest])
+            else:
+                verdicts.append(Verdict(verdict="quarantined", reason=outcome))
+        held += judging.held
     if held:
-        unit_of_work.quarantine.hold(held.values())
-    recorded = iter(unit_of_work.positions.record(believed) if believed else ())
-    return [
-        next(recorded) if reason is None else Verdict(verdict="quarantined", reason=reason)
-        for reason in reasons
-    ]
+        unit_of_work.quarantine.hold(held)
+    if added:
+        unit_of_work.positions.add(added)
+    if repeats:
+        differs = iter(unit_of_work.positions.differ(repeats))
+        verdicts = [
+            replace(verdict, differs=next(differs)) if verdict.verdict == "duplicate" else verdict
+            for verdict in verdicts
+        ]
+    return verdicts
 
 
 class _Judging:
-    """The judgement of one group: what it has believed and held so far counts for the fixes that follow."""
+    """The judgement of one vessel's fixes, which come in order of time and tracker.
 
-    def __init__(self, unit_of_work: "UnitOfWork", thresholds: Thresholds) -> None:
+    What was believed and held so far counts for the fixes that follow.
+    """
+
+    def __init__(
+        self, unit_of_work: "UnitOfWork", vessel_id: int, around: Surroundings, thresholds: Thresholds
+    ) -> None:
+        self.newest = around.newest
+        self.held: list[tuple[Arrival, str]] = []
         self._unit_of_work = unit_of_work
+        self._vessel_id = vessel_id
+        self._held_before = around.held
         self._thresholds = thresholds
-        self._known: dict[Key, str | None] = {}
-        # The newest fix of each vessel among those believed, and those held for a jump.
-        self._newest: dict[int, Neighbour] = {}
-        self._jumped: dict[int, list[Neighbour]] = defaultdict(list)
-
-    def reason(self, arrival: Arrival, around: Surroundings) -> str | None:
-        """Return the reason to hold a fix, None for one to store or one that is stored.
-
-        Fixes of one vessel come in order of time.
-        """
-        key = _key(arrival)
-        if key not in self._known:
-            here = Neighbour.of(arrival.fix, arrival.tracker_id)
-            # One that was held and released is stored.
-            reason = None if around.is_stored else around.held_for
-            if not around.is_stored and reason is None:
-                reason = self._judge(arrival, around)
-                if reason == IMPOSSIBLE_JUMP:
-                    self._jumped[arrival.vessel_id].append(here)
-            if reason is None:
-                self._newest[arrival.vessel_id] = here
-            self._known[key] = reason
-        return self._known[key]
-
-    def _judge(self, arrival: Arrival, around: Surroundings) -> str | None:
-        thresholds = self._thresholds
         if around.max_speed_kn is not None:
-            thresholds = replace(thresholds, max_speed_kn=around.max_speed_kn)
-        before, after = around.before, around.after
-        earlier = self._newest.get(arrival.vessel_id)
-        if earlier is not None and (before is None or _moment(earlier) > _moment(before)):
-            before = earlier
-        sides = {"before": [before] if before else [], "after": [after] if after else []}
-        reason = judge(arrival.fix, now=arrival.received_at, thresholds=thresholds, **sides)
-        if reason != IMPOSSIBLE_JUMP:
-            return reason
-        # Rarely: only now is it worth asking whether others that are held say the same.
-        moment, reach = arrival.fix.recorded_at, thresholds.reach
-        held = self._unit_of_work.quarantine.between(
-            arrival.vessel_id, _shifted(moment, -reach), _shifted(moment, reach), reason=IMPOSSIBLE_JUMP
+            self._thresholds = replace(thresholds, max_speed_kn=around.max_speed_kn)
+        self._ahead = deque(around.stored)
+        # The last one that was stored or believed, and the last one that was asked about.
+        self._before: Neighbour | None = None
+        self._last: tuple[Key, str] | None = None
+        self._jumped: list[Neighbour] = []
+
+    def outcome(self, arrival: Arrival) -> str:
+        """Return _NEW for a fix to store, _KNOWN for one that is stored, or the reason to hold it."""
+        key = arrival.key
+        if self._last is not None and self._last[0] == key:
+            # Of several with one key the first was judged.
+            outcome = self._last[1]
+            return _KNOWN if outcome is _NEW else outcome
+        outcome = self._outcome(arrival, key)
+        self._last = key, outcome
+        return outcome
+
+    def _outcome(self, arrival: Arrival, key: Key) -> str:
+        ahead = self._ahead
+        while ahead and ahead[0].key < key:
+            self._before = _later(self._before, ahead.popleft())
+        if ahead and ahead[0].key == key:
+            # One that was held and released is stored.
+            return _KNOWN
+        if key in self._held_before:
+            return self._held_before[key]
+        here = Neighbour.of(arrival.fix, arrival.tracker_id)
+        after = ahead[0] if ahead else None
+        reason = judge(
+            here, now=arrival.received_at, thresholds=self._thresholds, before=self._before, after=after
         )
-        held += self._jumped[arrival.vessel_id]
-        return judge(arrival.fix, now=arrival.received_at, thresholds=thresholds, held=held, **sides)
+        if reason == IMPOSSIBLE_JUMP:
+            # Rarely: only now is it worth asking whether others that are held say the same.
+            reason = judge(
+                here,
+                now=arrival.received_at,
+                thresholds=self._thresholds,
+                before=self._before,
+                after=after,
+                held=[*self._held_around(here), *self._jumped],
+            )
+            if reason is not None:
+                self._jumped.append(here)
+        if reason is not None:
+            self.held.append((arrival, reason))
+            return reason
+        self._before = here
+        if self.newest is None or key > self.newest:
+            self.newest = key
+        return _NEW
+
+    def _held_around(self, here: Neighbour) -> list[Neighbour]:
+        reach = self._thresholds.reach
+        since, until = _shifted(here.recorded_at, -reach), _shifted(here.recorded_at, reach)
+        return self._unit_of_work.quarantine.between(self._vessel_id, since, until, reason=IMPOSSIBLE_JUMP)
 
 
-def _moment(one: Neighbour) -> tuple[datetime, int]:
-    return one.recorded_at, one.tracker_id
+def _later(one: Neighbour | None, other: Neighbour) -> Neighbour:
+    return other if one is None or one.key < other.key else one
 
 
 def _shifted(moment: datetime, by: timedelta) -> datetime:

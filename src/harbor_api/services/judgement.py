@@ -19,12 +19,12 @@ A caller looks for duplicates first, since a fix that is stored or held already 
 
 import bisect
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from harbor_api.entities import Fix, Neighbour
+from harbor_api.entities import Neighbour
 
 NULL_ISLAND = "null_island"
 FUTURE = "future"
@@ -141,34 +141,31 @@ class Thresholds:
 
 
 def judge(
-    fix: Fix,
+    here: Neighbour,
     *,
     now: datetime,
     thresholds: Thresholds,
-    before: Sequence[Neighbour] = (),
-    after: Sequence[Neighbour] = (),
+    before: Neighbour | None = None,
+    after: Neighbour | None = None,
     held: Iterable[Neighbour] = (),
 ) -> str | None:
     """Return the code of the reason to hold a fix in quarantine, None for one that can be believed.
 
-    ``before`` and ``after`` are the stored fixes of the vessel on each side in time, of all her trackers,
-    nearest first; only the nearest one counts, and one of the very same time may stand on either side.
-    ``held`` are her fixes that are held for an impossible jump, in any order; only those between the
-    two count. A rule that needs neighbours is skipped where there are none.
+    ``before`` and ``after`` are the nearest stored fixes of the vessel on each side in time, of all her
+    trackers; one of the very same time may stand on either side. ``held`` are her fixes that are held for
+    an impossible jump, in any order; only those between the two count. A rule that needs neighbours is
+    skipped where there are none.
     """
-    motion = fix.motion
-    if motion.lat == 0 and motion.lon == 0:
+    if here.lat == 0 and here.lon == 0:
         return NULL_ISLAND
-    age = now - fix.recorded_at
+    age = now - here.recorded_at
     if -age > thresholds.future_tolerance:
         return FUTURE
     if age > _LONG_AGO and _has_lost_weeks(age, thresholds):
         return WEEK_ROLLOVER
     if thresholds.retention is not None and age > thresholds.retention:
         return TOO_OLD
-    previous = before[0] if before else None
-    following = after[0] if after else None
-    if _is_jump(Neighbour.of(fix), previous, following, held, thresholds):
+    if _is_jump(here, before, after, held, thresholds):
         return IMPOSSIBLE_JUMP
     return None
 

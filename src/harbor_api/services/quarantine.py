@@ -21,8 +21,11 @@ def release(unit_of_work: "UnitOfWork", held_id: int, *, now: datetime, actor: A
         return before
     if before.state == "rejected":
         raise Conflict("The fix is rejected")
-    unit_of_work.positions.lock_vessels([before.arrival.vessel_id])
-    unit_of_work.positions.record([before.arrival])
+    arrival = before.arrival
+    around = unit_of_work.positions.around([arrival])[arrival.vessel_id]
+    # Another may have come in since with the same time and tracker: the first one stays.
+    if arrival.key not in {each.key for each in around.stored}:
+        unit_of_work.positions.add([arrival])
     after = unit_of_work.quarantine.decide(held_id, "released", at=now)
     audit.note(
         unit_of_work,

@@ -1,8 +1,9 @@
-"""Recording fixes: each once, in committed order, and the latest never moves back."""
+"""Settling fixes: each is stored once, in committed order, and the latest never moves back."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from tests.factories import EPOCH, EVERYTHING, World
 
-from harbor_api.database import Database
-from harbor_api.entities import Arrival, Fix, Motion
+from harbor_api.database import Database, UnitOfWork
+from harbor_api.entities import Arrival, Delivery, Fix, Motion, Verdict
+from harbor_api.services import ingest
+from harbor_api.services.judgement import Thresholds
 
 arrivals = st.lists(
     st.tuples(st.integers(0, 1), st.integers(0, 1), st.integers(0, 12), st.integers(0, 2)),
@@ -37,6 +40,21 @@ def arrive(world: World) -> Callable[[int, int, int, float], Arrival]:
     return make
 
 
+def settle(unit_of_work: UnitOfWork, fixes: Sequence[tuple[int, int, int, int]], arrive) -> list[Verdict]:
+    """Settle fixes of vessels that may jump as they like."""
+    delivery = Delivery(tracker_id=1, arrivals=tuple(arrive(*each) for each in fixes))
+    [receipt] = ingest.settle(unit_of_work, [delivery], thresholds=Thresholds(noise_m=1e9))
+    return list(receipt.verdicts)
+
+
+def _by_key(group: Sequence[tuple[int, int, int, int]]) -> dict[tuple[int, int, int], list[tuple[int, int]]]:
+    """Return the contents of each key, each with its place in the group."""
+    contents: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
+    for place, (vessel, tracker, second, lat) in enumerate(group):
+        contents.setdefault((vessel, tracker, second), []).append((lat, place))
+    return contents
+
+
 @given(groups=st.lists(arrivals, min_size=1, max_size=4))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_order_and_any_repeats_end_alike(database: Database, arrive, groups):
@@ -45,15 +63,16 @@ def test_any_order_and_any_repeats_end_alike(database: Database, arrive, groups)
         unit_of_work._connection.execute(text("TRUNCATE positions, latest_positions"))
     stored: dict[tuple[int, int, int], float] = {}
     for group in groups:
-        with database.statement() as unit_of_work:
-            verdicts = unit_of_work.positions.record([arrive(*each) for each in group])
+        verdicts = database.transact(partial(settle, fixes=group, arrive=arrive))
         newest = {}
+        # Of several contents for one key the first in order is stored, whichever came first.
+        first = {key: min(run) for key, run in _by_key(group).items() if key not in stored}
         expected = []
-        for vessel, tracker, second, lat in group:
+        for place, (vessel, tracker, second, lat) in enumerate(group):
             key = (vessel, tracker, second)
-            known = key in stored
-            expected.append((not known, known and stored[key] != lat))
-            stored.setdefault(key, lat)
+            is_new = first.get(key) == (lat, place)
+            expected.append((is_new, not is_new and stored.get(key, first.get(key, (lat,))[0]) != lat))
+        stored |= {key: lat for key, (lat, _) in first.items()}
         for vessel, tracker, second in stored:
             newest[vessel] = max(newest.get(vessel, (-1, -1)), (second, tracker))
         assert [(v.verdict == "stored", bool(v.differs)) for v in verdicts] == expected
@@ -83,8 +102,8 @@ def test_concurrent_writers_store_once_and_agree(database: Database, arrive):
     def write(mine: list[object]) -> None:
         start.wait()
         for second in range(60):
-            with database.statement() as unit_of_work:
-                mine += unit_of_work.positions.record([arrive(0, 0, second, 1), arrive(1, 0, 60 - second, 1)])
+            fixes = [(0, 0, second, 1), (1, 0, 60 - second, 1)]
+            mine += database.transact(partial(settle, fixes=fixes, arrive=arrive))
 
     threads = [threading.Thread(target=write, args=(mine,)) for mine in verdicts]
     for thread in threads:
@@ -123,9 +142,7 @@ def test_numbers_become_visible_in_their_order(database: Database, arrive):
         for second in range(0, 200, 2):
             try:
                 with database.unit_of_work() as unit_of_work:
-                    unit_of_work.positions.record(
-                        [arrive(0, tracker, second, 1), arrive(1, tracker, second, 1)]
-                    )
+                    settle(unit_of_work, [(0, tracker, second, 1), (1, tracker, second, 1)], arrive)
                     if second % 20 == 0:
                         raise KeyError
             except KeyError:
