@@ -66,7 +66,7 @@ ARROWS = {
     "schemas": {"schemas", "services"},
     "services": {"services"},
     "migrations": {"database"},
-    "database": {"repositories"},
+    "database": {"repositories", "statements"},
     "repositories": {"rows", "statements", "tables"},
     "embedded": {"settings"},
 }

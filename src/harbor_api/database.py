@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from harbor_api import statements
 from harbor_api.entities import Caller
 from harbor_api.errors import Unavailable
 from harbor_api.repositories.api_keys import ApiKeys
@@ -21,6 +22,7 @@ from harbor_api.repositories.positions import Positions
 from harbor_api.repositories.quarantine import Quarantine
 from harbor_api.repositories.trackers import Trackers
 from harbor_api.repositories.vessels import Vessels
+from harbor_api.statements import Statement
 
 Result = TypeVar("Result")
 # Deadlocks and serialization failures: PostgreSQL's way to say "once more".
@@ -35,8 +37,20 @@ class Contended(Unavailable):
 class UnitOfWork:
     """The repositories over one connection. What happens in it is committed whole or not at all."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, last: list[Statement] | None = None) -> None:
+        """Work over a connection; ``last`` takes the statements that may wait for the commit."""
         self._connection = connection
+        self._last = last
+
+    def run_last(self, statement: Statement, *, now: bool = False) -> None:
+        """Run a statement with the commit, so that what it locks is not held while anybody here is busy.
+
+        It runs at once where something that follows needs it ``now``, or where no commit takes it along.
+        """
+        if now or self._last is None:
+            statements.run(self._connection, statement)
+        else:
+            self._last.append(statement)
 
     @cached_property
     def vessels(self) -> Vessels:
@@ -112,11 +126,18 @@ class Database:
             yield UnitOfWork(connection)
 
     def transact(self, work: Callable[[UnitOfWork], Result]) -> Result:
-        """Do work in a transaction, again where PostgreSQL ended it in favour of another, and return it."""
+        """Do work in a transaction, again where PostgreSQL ended it in favour of another, and return it.
+
+        What the work leaves for the last is run together with the commit.
+        """
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                with self.unit_of_work() as unit_of_work:
-                    return work(unit_of_work)
+                with _translated(), self.engine.begin() as connection:
+                    last: list[Statement] = []
+                    result = work(UnitOfWork(connection, last=last))
+                    if last:
+                        statements.commit(connection, last)
+                    return result
             except Contended:
                 if attempt == _ATTEMPTS:
                     raise

@@ -4,22 +4,36 @@ SQLAlchemy takes longer to run a finished text than PostgreSQL takes to do what 
 between. They run in the transaction of the connection that they are given, on either side of Core's.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-Row = tuple[Any, ...]
+
+class Statement(NamedTuple):
+    """A text with psycopg's placeholders, ``%(name)s``, and what they stand for."""
+
+    text: bytes
+    values: Mapping[str, Any]
 
 
-def rows(connection: Connection, query: bytes, values: Mapping[str, Any]) -> list[Row]:
-    """Run a query with psycopg's placeholders, ``%(name)s``, and return its rows."""
-    return list(_psycopg(connection).execute(query, values).fetchall())
+def rows(connection: Connection, statement: Statement) -> list[tuple[Any, ...]]:
+    """Run a statement and return its rows."""
+    return list(_psycopg(connection).execute(*statement).fetchall())
 
 
-def run(connection: Connection, query: bytes, values: Mapping[str, Any]) -> None:
+def run(connection: Connection, statement: Statement) -> None:
     """Run a statement that returns no rows."""
-    _psycopg(connection).execute(query, values)
+    _psycopg(connection).execute(*statement)
+
+
+def commit(connection: Connection, last: Iterable[Statement]) -> None:
+    """Run some last statements and commit, in one round trip: all of it is done, or none."""
+    psycopg = _psycopg(connection)
+    with psycopg.pipeline():
+        for statement in last:
+            psycopg.execute(*statement)
+        psycopg.execute(b"COMMIT")
 
 
 def _psycopg(connection: Connection) -> Any:

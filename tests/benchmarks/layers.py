@@ -36,7 +36,7 @@ _LAYERS = {
     "JSON parse": ("parsing:parse_json",),
     "validation": ("resources.positions:_delivery", "schemas.positions:FixSchema._make_fix"),
     "statements: lock vessels, neighbours": ("repositories.positions:Positions.around",),
-    "statement: store": ("repositories.positions:Positions.add",),
+    "statement: store, with COMMIT": ("statements:commit",),
     "render": ("resources.positions:_answer", "api:OrjsonProvider.response"),
 }  # fmt: skip
 

@@ -3,17 +3,13 @@
 import json
 import re
 import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import psycopg
-from sqlalchemy import Connection
 from tests.benchmarks.fleet import FIRST_HOUR, VESSELS
 
-from harbor_api import statements
 from harbor_api.database import Database
 from harbor_api.entities import Arrival, Fix, Motion
 from harbor_api.tables import FLEET_ORDER_LOCK
@@ -78,10 +74,6 @@ def prepare(program: Path, url: str, *, fixes: int, connections: int, lock: bool
     return Pgbench(program, url, statement % {name: call}, fixes, connections)
 
 
-class _Seen(Exception):
-    """The statement was seen before it was sent."""
-
-
 def _as_sent(url: str, fixes: int) -> tuple[str, str, str]:
     """Return the statement that adds fixes, the name of its parameter and the parameter's value."""
     now = datetime.now(UTC)
@@ -97,23 +89,14 @@ def _as_sent(url: str, fixes: int) -> tuple[str, str, str]:
         )
         for second in range(fixes)
     ]
-
-    def stop(connection: Connection, query: bytes, values: Mapping[str, Any]) -> None:
-        raise _Seen(query.decode(), values)
-
     database = Database(url, pool_size=1)
-    send, statements.run = statements.run, stop
     try:
         with database.statement() as unit_of_work:
-            unit_of_work.positions.add(arrivals)
-    except _Seen as seen:
-        statement, values = seen.args
-        [(name, value)] = values.items()
-        return statement, name, value
+            statement = unit_of_work.positions.addition(arrivals)
     finally:
-        statements.run = send
         database.dispose()
-    raise LookupError("Positions.add no longer sends its statement with statements.run")
+    [(name, value)] = statement.values.items()
+    return statement.text.decode(), name, value
 
 
 def _function(value: str, fixes: int) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from harbor_api import statements
 from harbor_api.entities import Arrival, Key, Neighbour, Surroundings
 from harbor_api.rows import MOTION, measures_of
+from harbor_api.statements import Statement
 from harbor_api.tables import FLEET_ORDER_LOCK, VESSELS_LOCK
 
 _MOTION = ", ".join(MOTION)
@@ -33,17 +34,18 @@ def _of(relation: str) -> str:
 
 
 # One statement stores any number of fixes and moves the latest positions of their vessels forward.
-# - `turn` takes the lock before the first number is drawn, and the lock is held to the commit, so
-#   numbers of `fleet_order` become visible in their own order.
+# - `turn` takes the lock before the first number is drawn, and the lock is held to the commit, so numbers
+#   of `fleet_order` become visible in their own order. All else waits for it, so it comes as late as it can:
+#   once the fixes are parsed.
 # - `latest` moves by the newest stored fix of each vessel only, and its WHERE is evaluated against the
 #   row as it is once its lock is held: no writer can move a vessel back.
 _ADD = f"""
-WITH turn AS MATERIALIZED (
-    SELECT pg_advisory_xact_lock({FLEET_ORDER_LOCK})
+WITH input AS MATERIALIZED ({_INPUT}), turn AS MATERIALIZED (
+    SELECT pg_advisory_xact_lock({FLEET_ORDER_LOCK}) FROM (SELECT count(*) FROM input) AS parsed
 ), stored AS (
     INSERT INTO positions (vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, seq)
     SELECT vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, nextval('fleet_order')
-    FROM turn, ({_INPUT}) AS input
+    FROM turn, input
     RETURNING vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, seq
 )
 INSERT INTO latest_positions AS latest
@@ -148,7 +150,9 @@ class Positions:
         """
         stretches = [list(run) for _, run in groupby(arrivals, key=_vessel)]
         ids = [run[0].vessel_id for run in stretches]
-        statements.rows(self._connection, _LOCK_VESSELS, {"vessels_lock": VESSELS_LOCK, "ids": ids})
+        statements.rows(
+            self._connection, Statement(_LOCK_VESSELS, {"vessels_lock": VESSELS_LOCK, "ids": ids})
+        )
         known = {vessel_id: _Known() for vessel_id in ids}
         while stretches:
             # Where more is stored than was asked for, halves have less; single fixes never have too much.
@@ -171,21 +175,25 @@ class Positions:
             }
             for place, run in enumerate(stretches)
         ]
-        found = statements.rows(self._connection, _AROUND, {"stretches": orjson.dumps(asked).decode()})
+        values = {"stretches": orjson.dumps(asked).decode()}
+        found = statements.rows(self._connection, Statement(_AROUND, values))
         rows = [0] * len(stretches)
         for place, *rest in found:
             known[stretches[place][0].vessel_id].note(*rest)
             rows[place] += 1
         return [run for run, many in zip(stretches, rows, strict=True) if many >= 2 * len(run) + _MARGIN]
 
-    def add(self, arrivals: Sequence[Arrival]) -> None:
-        """Store fixes of which none is stored yet, and move latest positions forward."""
-        statements.run(self._connection, _ADD, {"deliveries": _as_json(arrivals)})
+    def addition(self, arrivals: Sequence[Arrival]) -> Statement:
+        """Return what stores fixes, none of which is stored yet, and moves latest positions forward.
+
+        Whoever runs it holds the lock of the order up to the end of the transaction.
+        """
+        return Statement(_ADD, {"deliveries": _as_json(arrivals)})
 
     def differ(self, arrivals: Sequence[Arrival]) -> list[bool]:
         """Tell of fixes that are stored already whether their content differs from what is stored."""
-        found = statements.rows(self._connection, _DIFFER, {"deliveries": _as_json(arrivals, placed=True)})
-        return [differs for (differs,) in found]
+        values = {"deliveries": _as_json(arrivals, placed=True)}
+        return [differs for (differs,) in statements.rows(self._connection, Statement(_DIFFER, values))]
 
 
 class _Known:
@@ -224,9 +232,13 @@ def _as_json(arrivals: Iterable[Arrival], *, placed: bool = False) -> str:
     deliveries = []
     places = count()
     for (vessel_id, tracker_id, received_at), run in groupby(arrivals, key=_delivery):
-        fixes = [{"recorded_at": each.fix.recorded_at, **measures_of(each.fix.motion)} for each in run]
-        if placed:
-            fixes = [{"place": place, **row} for row, place in zip(fixes, places, strict=False)]
+        fixes = []
+        for each in run:
+            row = measures_of(each.fix.motion)
+            row["recorded_at"] = each.fix.recorded_at
+            if placed:
+                row["place"] = next(places)
+            fixes.append(row)
         deliveries.append(
             {"vessel_id": vessel_id, "tracker_id": tracker_id, "received_at": received_at, "fixes": fixes}
         )

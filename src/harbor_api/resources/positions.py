@@ -91,16 +91,17 @@ class PositionBatch(MethodView):
         The order of the fixes and repeats among them do not matter. Bodies may be compressed with gzip
         or deflate, up to 512 KiB as sent and 1 MiB decompressed; the signature covers the bytes as sent.
         """
-        read = [_read(item, place) for place, item in enumerate(batch["fixes"])]
-        fixes = [(fix, item) for fix, item in zip(read, batch["fixes"], strict=True) if isinstance(fix, Fix)]
+        items = batch["fixes"]
+        read = [load_fix(item) or _read(item, place) for place, item in enumerate(items)]
+        fixes = [(fix, item) for fix, item in zip(read, items, strict=True) if type(fix) is Fix]
         # An invalid fix has arrived, too: it need not be sent again.
         numbers = [
-            fix.number if isinstance(fix, Fix) else item.get("number") if isinstance(item, dict) else None
-            for fix, item in zip(read, batch["fixes"], strict=True)
+            fix.number if type(fix) is Fix else item.get("number") if isinstance(item, dict) else None
+            for fix, item in zip(read, items, strict=True)
         ]
         receipt = ingest().do(_delivery(fixes, numbers), weight=max(1, len(fixes)))
         following = iter(receipt.verdicts)
-        verdicts = [as_members(next(following)) if isinstance(fix, Fix) else fix for fix in read]
+        verdicts = [as_members(next(following)) if type(fix) is Fix else fix for fix in read]
         return _answer({"verdicts": verdicts}, receipt, 200)
 
 
@@ -146,14 +147,7 @@ def _delivery(fixes: list[tuple[Fix, Any]], numbers: list[Any] | None = None) ->
     return Delivery(
         tracker_id=tracker.number,
         arrivals=tuple(
-            Arrival(
-                vessel_id=tracker.vessel_at(fix.recorded_at),
-                tracker_id=tracker.number,
-                received_at=now,
-                fix=fix,
-                raw=raw,
-            )
-            for fix, raw in fixes
+            Arrival(tracker.vessel_at(fix.recorded_at), tracker.number, now, fix, raw) for fix, raw in fixes
         ),
         numbers=_plausible(numbers),
     )
@@ -164,10 +158,7 @@ def _plausible(numbers: Iterable[Any]) -> tuple[int, ...]:
 
 
 def _read(item: Any, place: int) -> Fix | dict[str, Any]:
-    """Return the fix that an item of a batch is, or the verdict of one that is none."""
-    fix = load_fix(item)
-    if fix is not None:
-        return fix
+    """Return the fix that an unusual item of a batch is, or the verdict of one that is none."""
     try:
         loaded: Fix = load(_FIX, item, pointer=f"#/fixes/{place}")
     except (NoFix, ValidationFailed) as error:

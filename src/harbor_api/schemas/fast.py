@@ -37,7 +37,7 @@ this is the source:
                 taken['heading'] = value
             if len(taken) != len(data):
                 return None
-            taken = post_load_0(taken, many=False, partial=None, unknown='raise')
+            taken = post_load_0(taken)
             return taken
         except Exception:
             return None
@@ -47,6 +47,7 @@ which refuses with every message, or takes after all what is only unusual.
 """
 
 from collections.abc import Callable
+from inspect import Parameter, signature
 from math import isfinite
 from textwrap import indent
 from typing import Any
@@ -102,10 +103,16 @@ def _generate(schema: Schema) -> tuple[str, dict[str, Any]]:
     def run(tag: str, variable: str) -> str:
         lines = ""
         for number, (method, pass_collection, options) in enumerate(hooks.get(tag, ())):
-            if pass_collection or options.get("pass_original"):
+            bound = getattr(schema, method)
+            _, *others = signature(bound).parameters.values()
+            if (
+                pass_collection
+                or options.get("pass_original")
+                or any(each.kind is not Parameter.VAR_KEYWORD for each in others)
+            ):
                 raise TypeError(f"{method}: a hook that asks for more than the object is not compiled")
-            names[hook := f"{tag}_{number}"] = getattr(schema, method)
-            lines += f"{variable} = {hook}({variable}, many=False, partial=None, unknown={RAISE!r})\n"
+            names[hook := f"{tag}_{number}"] = bound
+            lines += f"{variable} = {hook}({variable})\n"
         return lines
 
     members = "".join(_member(name, field, names) for name, field in schema.load_fields.items())

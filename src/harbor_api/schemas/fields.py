@@ -71,7 +71,8 @@ class Timestamp(fields.AwareDateTime):
         if not isinstance(value, str) or not _RFC3339.fullmatch(value):
             raise self.make_error("invalid", input=value, obj_type="datetime")
         try:
-            return datetime.fromisoformat(value).astimezone(UTC)
+            moment = datetime.fromisoformat(value)
+            return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
         except (ValueError, OverflowError) as error:
             raise self.make_error("invalid", input=value, obj_type="datetime") from error
 

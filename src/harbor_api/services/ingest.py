@@ -72,9 +72,9 @@ def _settled(unit_of_work: "UnitOfWork", ranked: Sequence[Arrival], thresholds: 
     verdicts: list[Verdict] = []
     for vessel_id, run in groupby(ranked, key=_vessel):
         judging = _Judging(unit_of_work, vessel_id, around[vessel_id], thresholds)
-        outcomes = [(arrival, judging.outcome(arrival)) for arrival in run]
-        for arrival, outcome in outcomes:
-            latest = arrival.key == judging.newest
+        outcomes = [(arrival, arrival.key, judging.outcome(arrival)) for arrival in run]
+        for arrival, key, outcome in outcomes:
+            latest = key == judging.newest
             if outcome is _NEW:
                 added.append(arrival)
                 verdicts.append(_STORED[latest])
@@ -87,7 +87,7 @@ def _settled(unit_of_work: "UnitOfWork", ranked: Sequence[Arrival], thresholds: 
     if held:
         unit_of_work.quarantine.hold(held)
     if added:
-        unit_of_work.positions.add(added)
+        unit_of_work.run_last(unit_of_work.positions.addition(added), now=bool(repeats))
     if repeats:
         differs = iter(unit_of_work.positions.differ(repeats))
         verdicts = [

@@ -25,7 +25,7 @@ def release(unit_of_work: "UnitOfWork", held_id: int, *, now: datetime, actor: A
     around = unit_of_work.positions.around([arrival])[arrival.vessel_id]
     # Another may have come in since with the same time and tracker: the first one stays.
     if arrival.key not in {each.key for each in around.stored}:
-        unit_of_work.positions.add([arrival])
+        unit_of_work.run_last(unit_of_work.positions.addition([arrival]))
     after = unit_of_work.quarantine.decide(held_id, "released", at=now)
     audit.note(
         unit_of_work,
