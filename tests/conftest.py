@@ -156,6 +156,8 @@ def world(database: Database) -> World:
 def client(app: Flask, database: Database) -> CheckedClient:
     """Return a client that holds every response against the OpenAPI document."""
     limiter.counters.reset()
+    # Between tests the numbers of trackers begin anew.
+    app.extensions["harbor_trackers"].forget()
     return CheckedClient(app)
 
 

@@ -10,6 +10,7 @@ EVERYWHERE = {"entities", "errors", "__init__"}
 ARROWS = {
     "app": {
         "grouping",
+        "known_trackers",
         "services",
         "resources",
         "api",
@@ -56,6 +57,7 @@ ARROWS = {
         "database",
         "documentation",
         "grouping",
+        "known_trackers",
         "parsing",
         "services",
         "problems",

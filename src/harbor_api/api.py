@@ -18,9 +18,10 @@ from werkzeug.routing import BaseConverter, ValidationError
 from harbor_api import errors, problems
 from harbor_api.database import Database
 from harbor_api.documentation import View, documented
-from harbor_api.entities import Actor, Delivery, Receipt, Tracker
+from harbor_api.entities import Actor, Delivery, Receipt
 from harbor_api.errors import Fault, HarborError, InvalidParameter
 from harbor_api.grouping import Grouping
+from harbor_api.known_trackers import KnownTrackers
 from harbor_api.parsing import StrictParser
 from harbor_api.schemas.fields import rfc3339
 from harbor_api.schemas.problems import MEDIA_TYPE, ProblemSchema
@@ -347,9 +348,9 @@ def ingest() -> Grouping[Delivery, Receipt]:
     return cast("Grouping[Delivery, Receipt]", current_app.extensions["harbor_ingest"])
 
 
-def tracker_look_up() -> Grouping[int, Tracker | None]:
-    """Return what finds trackers by their numbers for all requests of this process."""
-    return cast("Grouping[int, Tracker | None]", current_app.extensions["harbor_trackers"])
+def known_trackers() -> KnownTrackers:
+    """Return the trackers that this process has met."""
+    return cast("KnownTrackers", current_app.extensions["harbor_trackers"])
 
 
 def thresholds() -> Thresholds:

@@ -13,6 +13,7 @@ from harbor_api import __version__, api, auth, limits, logs, problems
 from harbor_api.database import Database
 from harbor_api.entities import Delivery, Receipt, Tracker
 from harbor_api.grouping import Grouping, Job, Result
+from harbor_api.known_trackers import KnownTrackers
 from harbor_api.resources import (
     api_keys,
     audit,
@@ -74,7 +75,7 @@ def create_app(settings: Settings) -> Flask:
         noise_m=settings.noise_m,
     )
     app.extensions["harbor_ingest"] = _ingest(app)
-    app.extensions["harbor_trackers"] = _tracker_look_up(app)
+    app.extensions["harbor_trackers"] = KnownTrackers(_tracker_look_up(app).do)
     if settings.cors_origins:
         CORS(app, origins=list(settings.cors_origins), expose_headers=[*api.HEADERS])
     logs.install(app)

@@ -5,6 +5,7 @@ looked at before its caller is known. A test proves that no view forgot.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, cast
@@ -13,8 +14,9 @@ from flask import g, request
 
 from harbor_api import api, errors, limits
 from harbor_api.documentation import View, documented
-from harbor_api.entities import Caller
+from harbor_api.entities import Caller, Tracker, tracker_number
 from harbor_api.services import api_keys, trackers
+from harbor_api.services.signatures import SignedMessage
 
 SECURITY_SCHEMES = {
     "api_key": {
@@ -44,6 +46,8 @@ SECURITY_SCHEMES = {
         "tracker's secret (Standard Webhooks). Up to 4, separated by spaces.",
     },
 }
+# How often a request is begun anew whose tracker is changed meanwhile.
+_ATTEMPTS = 3
 _BEARER = 'Bearer realm="harbor"'
 _WEBHOOK = 'StandardWebhooks realm="harbor"'
 
@@ -99,14 +103,30 @@ def requires_signature(*, explain: bool = False, largest_body: int | None = None
     """
 
     def decorator(view: View) -> View:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            api.refuse_unknown_query()
+            return view(*args, **kwargs)
+
         @wraps(view)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             if largest_body is not None:
                 request.max_content_length = largest_body
-            signing = _signing_tracker(explain=explain)
-            g.tracker, g.secret_ends_at = signing.tracker, signing.secret_ends_at
-            api.refuse_unknown_query()
-            return view(*args, **kwargs)
+            if not explain and _is_signed_by_known():
+                try:
+                    return call(*args, **kwargs)
+                except errors.Unavailable:
+                    raise
+                except errors.HarborError:
+                    # By now it may be refused for another reason: whoever has signed is looked up first.
+                    _demand_signature(explain=False)
+                    raise
+                except errors.TrackerChanged:
+                    pass
+            for _ in range(_ATTEMPTS):
+                _demand_signature(explain=explain)
+                with suppress(errors.TrackerChanged):
+                    return call(*args, **kwargs)
+            raise errors.Unavailable("The tracker is being changed")
 
         return documented(
             cast("View", wrapper),
@@ -137,14 +157,42 @@ def _presented_key() -> Caller:
         limits.refuse_failure(error)
 
 
-def _signing_tracker(*, explain: bool) -> trackers.SigningTracker:
-    master_key = api.settings().require_master_key()
-    signed = {name: request.headers.get(f"webhook-{name}", "") for name in ("id", "timestamp", "signature")}
+def _is_signed_by_known() -> bool:
+    """Tell whether a tracker has signed as far as this process knows, which leaves it in ``g.tracker``."""
     try:
-        message = trackers.read_headers(**signed, body=request.get_data(cache=True), now=datetime.now(UTC))
-        return trackers.authenticate(
-            api.tracker_look_up().do, message, master_key=master_key, explain=explain
-        )
+        message = _signed_message()
+        number = tracker_number(message.tracker_id)
+        if number is None or api.known_trackers().recall(number) is None:
+            return False
+        _authenticate(message, api.known_trackers().recall)
+    except (
+        errors.SignatureMissing,
+        errors.TimestampOutOfTolerance,
+        errors.SignatureInvalid,
+        errors.TrackerDisabled,
+    ):
+        return False
+    return True
+
+
+def _demand_signature(*, explain: bool) -> None:
+    """Leave the tracker that has signed in ``g.tracker``, or raise what is wrong."""
+    try:
+        _authenticate(_signed_message(), api.known_trackers().look_up, explain=explain)
     except (errors.SignatureMissing, errors.SignatureInvalid, errors.TimestampOutOfTolerance) as error:
         error.headers["WWW-Authenticate"] = _WEBHOOK
         limits.refuse_failure(error)
+
+
+def _signed_message() -> SignedMessage:
+    signed = {name: request.headers.get(f"webhook-{name}", "") for name in ("id", "timestamp", "signature")}
+    return trackers.read_headers(**signed, body=request.get_data(cache=True), now=datetime.now(UTC))
+
+
+def _authenticate(
+    message: SignedMessage, find: Callable[[int], Tracker | None], *, explain: bool = False
+) -> None:
+    signing = trackers.authenticate(
+        find, message, master_key=api.settings().require_master_key(), explain=explain
+    )
+    g.tracker, g.secret_ends_at = signing.tracker, signing.secret_ends_at

@@ -119,11 +119,16 @@ class Arrival(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """The fixes of one request, and the numbers that its tracker gave those and the invalid ones."""
+    """The fixes of one request, and the numbers that its tracker gave those and the invalid ones.
+
+    ``tracker_version`` is that of the tracker that its signature was checked against, None where there was
+    no signature.
+    """
 
     tracker_id: int
     arrivals: tuple[Arrival, ...]
     numbers: tuple[int, ...] = ()
+    tracker_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

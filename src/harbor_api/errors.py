@@ -216,3 +216,10 @@ class MigrationsPending(Unavailable):
     """The database is reachable, but its schema is not the one that this release needs."""
 
     status, code, title = 503, "migrations_pending", "Migrations pending"
+
+
+class TrackerChanged(Exception):
+    """A tracker is not any more what its signature was checked against; the check has to be made again.
+
+    No caller is told of it.
+    """

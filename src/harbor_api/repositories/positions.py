@@ -60,9 +60,15 @@ ON CONFLICT (vessel_id) DO UPDATE SET
 WHERE (excluded.recorded_at, excluded.tracker_id) > (latest.recorded_at, latest.tracker_id)
 """.encode()  # noqa: S608 - only names of columns are put in, none from a caller
 
-# In order, so that two groups cannot deadlock.
-_LOCK_VESSELS = b"""
-SELECT pg_advisory_xact_lock(%(vessels_lock)s, vessel_id) FROM unnest(%(ids)s::integer[]) AS vessel_id
+# Locks are taken in order, so that two groups cannot deadlock.
+_ADMIT = b"""
+WITH locked AS MATERIALIZED (
+    SELECT pg_advisory_xact_lock(%(vessels_lock)s, vessel_id)
+    FROM unnest(%(vessel_ids)s::integer[]) AS vessel_id
+)
+SELECT done.locks, trackers.id, trackers.version
+FROM (SELECT count(*) AS locks FROM locked) AS done
+LEFT JOIN trackers ON trackers.id = ANY (%(tracker_ids)s::integer[])
 """
 
 # What is known around stretches of fixes, each from its first to its last fix of one vessel: the stored
@@ -142,17 +148,24 @@ class Positions:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def around(self, arrivals: Sequence[Arrival]) -> Mapping[int, Surroundings]:
-        """Lock the vessels of some fixes, and return what is known around these, by vessel.
+    def admit(self, vessel_ids: Iterable[int], tracker_ids: Iterable[int]) -> Mapping[int, int]:
+        """Lock the vessels that fixes are for, and return the versions of the trackers that they are from.
 
-        Nobody else adds fixes of these vessels before this transaction ends; the locks come first, so that
-        all that was added is seen.
+        Nobody else adds fixes of these vessels before this transaction ends. One statement for both, as
+        each group of fixes begins with it.
         """
+        values = {
+            "vessels_lock": VESSELS_LOCK,
+            "vessel_ids": sorted(set(vessel_ids)),
+            "tracker_ids": sorted(set(tracker_ids)),
+        }
+        found = statements.rows(self._connection, Statement(_ADMIT, values))
+        return {tracker_id: version for _, tracker_id, version in found if tracker_id is not None}
+
+    def around(self, arrivals: Sequence[Arrival]) -> Mapping[int, Surroundings]:
+        """Return what is known around some fixes, by vessel."""
         stretches = [list(run) for _, run in groupby(arrivals, key=_vessel)]
         ids = [run[0].vessel_id for run in stretches]
-        statements.rows(
-            self._connection, Statement(_LOCK_VESSELS, {"vessels_lock": VESSELS_LOCK, "ids": ids})
-        )
         known = {vessel_id: _Known() for vessel_id in ids}
         while stretches:
             # Where more is stored than was asked for, halves have less; single fixes never have too much.

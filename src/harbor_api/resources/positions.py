@@ -41,8 +41,8 @@ def _note_refused(view: View) -> View:
             return view(*args, **kwargs)
         except (NoFix, ValidationFailed):
             number = g.json.get("number") if isinstance(g.json, dict) else None
-            if numbers := _plausible([number]):
-                ingest().do(Delivery(tracker_id=g.tracker.number, arrivals=(), numbers=numbers))
+            if _plausible([number]):
+                ingest().do(_delivery([], [number]))
             raise
 
     return cast("View", wrapper)
@@ -150,6 +150,7 @@ def _delivery(fixes: list[tuple[Fix, Any]], numbers: list[Any] | None = None) ->
             Arrival(tracker.vessel_at(fix.recorded_at), tracker.number, now, fix, raw) for fix, raw in fixes
         ),
         numbers=_plausible(numbers),
+        tracker_version=tracker.version,
     )
 
 

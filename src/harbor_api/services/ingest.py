@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from harbor_api.entities import Arrival, Delivery, Key, Neighbour, Receipt, Surroundings, Verdict
+from harbor_api.errors import TrackerChanged
 from harbor_api.services.judgement import IMPOSSIBLE_JUMP, Thresholds, judge
 
 if TYPE_CHECKING:
@@ -31,8 +32,11 @@ def settle(
     The order of the fixes and repeats among them do not matter to the outcome: they are judged in order
     of time, and of two that differ only in content the same one is always the first. Durable once the
     unit of work is committed; until then nobody else stores fixes of the same vessels.
+
+    TrackerChanged where a tracker is not any more what its signature was checked against.
     """
     arrivals = [arrival for delivery in deliveries for arrival in delivery.arrivals]
+    _admit(unit_of_work, deliveries, arrivals)
     places = _in_order(arrivals)
     verdicts: list[Verdict | None] = [None] * len(arrivals)
     if arrivals:
@@ -49,6 +53,17 @@ def settle(
         )
         for each in deliveries
     ]
+
+
+def _admit(unit_of_work: "UnitOfWork", deliveries: Sequence[Delivery], arrivals: Sequence[Arrival]) -> None:
+    signed = {
+        (each.tracker_id, each.tracker_version) for each in deliveries if each.tracker_version is not None
+    }
+    versions = unit_of_work.positions.admit(
+        (arrival.vessel_id for arrival in arrivals), (tracker_id for tracker_id, _ in signed)
+    )
+    if not signed <= versions.items():
+        raise TrackerChanged
 
 
 def _in_order(arrivals: Sequence[Arrival]) -> list[int]:

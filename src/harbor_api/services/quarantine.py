@@ -22,6 +22,7 @@ def release(unit_of_work: "UnitOfWork", held_id: int, *, now: datetime, actor: A
     if before.state == "rejected":
         raise Conflict("The fix is rejected")
     arrival = before.arrival
+    unit_of_work.positions.admit([arrival.vessel_id], [])
     around = unit_of_work.positions.around([arrival])[arrival.vessel_id]
     # Another may have come in since with the same time and tracker: the first one stays.
     if arrival.key not in {each.key for each in around.stored}:
