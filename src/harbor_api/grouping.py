@@ -6,6 +6,7 @@ thread of its own to start, to stop or to lose.
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
@@ -111,6 +112,8 @@ class Grouping(Generic[Job, Result]):
 
     def _lead(self) -> None:
         """Do one group, then pass the lead to the first who waits."""
+        # Those whose requests have arrived already come along.
+        time.sleep(0)
         group = self._take()
         try:
             self._finish(group)
