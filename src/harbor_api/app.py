@@ -42,6 +42,13 @@ Every error is `application/problem+json` (RFC 9457) with a stable `code`, and e
 """
 
 
+class _Application(Flask):
+    """Flask without its question, asked of each hook and view of each request, whether it is a coroutine."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
+
+
 def create_app(settings: Settings) -> Flask:
     """Return the WSGI application.
 
@@ -51,7 +58,7 @@ def create_app(settings: Settings) -> Flask:
     settings.require_master_key()
     if settings.database_url is None:
         raise SettingsError("HARBOR_DATABASE_URL must be set")
-    app = Flask(__name__, static_folder=None)
+    app = _Application(__name__, static_folder=None)
     app.config.update(
         API_TITLE="Harbor API",
         API_VERSION=__version__,

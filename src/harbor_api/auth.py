@@ -185,8 +185,14 @@ def _demand_signature(*, explain: bool) -> None:
 
 
 def _signed_message() -> SignedMessage:
-    signed = {name: request.headers.get(f"webhook-{name}", "") for name in ("id", "timestamp", "signature")}
-    return trackers.read_headers(**signed, body=request.get_data(cache=True), now=datetime.now(UTC))
+    headers = request.headers
+    return trackers.read_headers(
+        id=headers.get("webhook-id", ""),
+        timestamp=headers.get("webhook-timestamp", ""),
+        signature=headers.get("webhook-signature", ""),
+        body=request.get_data(cache=True),
+        now=datetime.now(UTC),
+    )
 
 
 def _authenticate(

@@ -25,8 +25,7 @@ REST, TOTAL = "the rest: Flask, Werkzeug, flask-smorest", "in all"
 # Where each layer begins. One that was moved is reported, so that the table cannot lie by omission.
 _LAYERS = {
     "request id and log": ("logs:_begin", "logs:_end"),
-    "signature": ("services.trackers:read_headers", "services.signatures:derive_secret",
-                  "services.signatures:verify"),
+    "signature": ("services.trackers:read_headers", "services.trackers:authenticate"),
     "connections in and out of the pool": ("database:Engine.connect", "database:Connection.close"),
     "tracker look-up": ("repositories.trackers:Trackers.find_all",),
     "BEGIN, COMMIT and what surrounds them": ("database:Database.transact",),
@@ -35,7 +34,8 @@ _LAYERS = {
     "limiter": ("limits:_count", "limits:_tell"),
     "JSON parse": ("parsing:parse_json",),
     "validation": ("resources.positions:_delivery", "schemas.positions:FixSchema._make_fix"),
-    "statements: lock vessels, neighbours": ("repositories.positions:Positions.around",),
+    "statement: locks and versions": ("repositories.positions:Positions.admit",),
+    "statement: neighbours": ("repositories.positions:Positions.around",),
     "statement: store, with COMMIT": ("statements:commit",),
     "render": ("resources.positions:_answer", "api:OrjsonProvider.response"),
 }  # fmt: skip
