@@ -800,17 +800,22 @@ class TestNothingIsToldByTheWorkThatIsDone:
     def test_an_unknown_tracker_costs_what_a_wrong_signature_costs(
         self, app: Flask, client: CheckedClient, world: World, monkeypatch
     ):
-        known = world.tracker()
-        forged = SigningTracker(known.tracker, signatures.derive_secret(bytes(32), known.tracker.id, 1))
-        unknown = forged.signed(a_fix(), id="trk_9999-1")
-        wrong = forged.signed(a_fix())
+        met, known = world.tracker(), world.tracker()
+        # The application remembers this one.
+        assert client.post(POSITIONS, **met.signed(a_fix())).status_code == 201
+        forged = [
+            SigningTracker(each.tracker, signatures.derive_secret(bytes(32), each.tracker.id, 1))
+            for each in (met, known)
+        ]
+        unknown = forged[0].signed(a_fix(), id="trk_9999-1")
+        wrong = forged[0].signed(a_fix())
 
         work = [
             self._work(app, monkeypatch, partial(client.post, POSITIONS, **signed))
-            for signed in (unknown, wrong)
+            for signed in (unknown, wrong, forged[1].signed(a_fix()))
         ]
 
-        assert work[0] == work[1]
+        assert work[0] == work[1] == work[2]
         assert work[0]["statements"] == 1
         answers = [json.loads(client.post(POSITIONS, **signed).text) for signed in (unknown, wrong)]
         assert answers[0] | {"request_id": ""} == answers[1] | {"request_id": ""}

@@ -1,12 +1,14 @@
 """The engine and the unit of work: the only place that begins, commits and rolls back."""
 
+import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -28,6 +30,23 @@ Result = TypeVar("Result")
 # Deadlocks and serialization failures: PostgreSQL's way to say "once more".
 _CONTENDED = {"40P01", "40001"}
 _ATTEMPTS = 3
+
+
+class _Connection(psycopg.Connection[Any]):
+    """A connection on which nothing is waited for without end."""
+
+    patience_s: float = math.inf
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Wait as psycopg does, and hang up where the server says nothing for too long."""
+        began = time.monotonic()
+        try:
+            return super().wait(gen, interval, self.patience_s if timeout is None else timeout)
+        except psycopg.OperationalError:
+            if time.monotonic() - began >= self.patience_s:
+                # Nobody would read the answer that may still come.
+                self.close()
+            raise
 
 
 class Contended(Unavailable):
@@ -96,8 +115,8 @@ class Database:
         """Prepare for connections to ``url``; none is made before the first unit of work.
 
         ``timeout_ms`` bounds each wait: for a free connection, for a new one, for a lock and for a
-        statement. PostgreSQL itself ends what takes longer, so that nothing a caller does can hold a worker
-        for longer than their sum; only a server that hangs without losing its connections can.
+        statement. PostgreSQL itself ends what takes longer, and one that says nothing for twice as long is
+        given up, so that nothing can hold a worker for longer than their sum.
         """
         self.engine: Engine = create_engine(
             make_url(url).set(drivername="postgresql+psycopg"),
@@ -113,6 +132,13 @@ class Database:
                 f"-c idle_in_transaction_session_timeout={timeout_ms * 2} -c timezone=UTC",
             },
         )
+
+        @event.listens_for(self.engine, "do_connect")
+        def connect(_: Any, __: Any, arguments: list[Any], options: dict[str, Any]) -> _Connection:
+            connection = _Connection.connect(*arguments, **options)
+            connection.patience_s = timeout_ms * 2 / 1000
+            return connection
+
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager

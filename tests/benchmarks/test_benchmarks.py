@@ -35,13 +35,13 @@ def test_pgbench_stores_each_fix_once_with_the_statement_of_the_service():
         assert fleet.stored(url) == sent + sent_unordered > 0
 
 
-def test_ratios_are_of_medians():
+def test_ratios_are_medians_of_rounds():
     runs = [
         Run("single", name, rate, acknowledged=1, stored=1)
         for name, rates in ((SERVICE, (30, 90, 60)), (PEER, (40, 10, 20)), (UNORDERED, (600, 600, 1)))
         for rate in rates
     ]
     assert goals_of(runs, "single") == [
-        "service / peer: 3.00; the goal is 1.6",
-        "service / pgbench, no lock: 0.10; the goal is 0.35",
+        "service / peer: 3.00 (0.75 to 9.00); the goal is 1.6",
+        "service / pgbench, no lock: 0.15 (0.05 to 60.00); the goal is 0.35",
     ]

@@ -307,7 +307,7 @@ def test_the_description_shows_what_is_generated():
         heading = Number(allow_none=True, validate=_heading)
 
         @post_load
-        def _make(self, data, **kwargs):
+        def _make(self, data, **_):
             return data
 
     source, _ = fast._generate(Described())

@@ -47,7 +47,7 @@ which refuses with every message, or takes after all what is only unusual.
 """
 
 from collections.abc import Callable
-from inspect import Parameter, signature
+from inspect import signature
 from math import isfinite
 from textwrap import indent
 from typing import Any
@@ -103,16 +103,13 @@ def _generate(schema: Schema) -> tuple[str, dict[str, Any]]:
     def run(tag: str, variable: str) -> str:
         lines = ""
         for number, (method, pass_collection, options) in enumerate(hooks.get(tag, ())):
-            bound = getattr(schema, method)
-            _, *others = signature(bound).parameters.values()
-            if (
-                pass_collection
-                or options.get("pass_original")
-                or any(each.kind is not Parameter.VAR_KEYWORD for each in others)
-            ):
+            if pass_collection or options.get("pass_original"):
                 raise TypeError(f"{method}: a hook that asks for more than the object is not compiled")
-            names[hook := f"{tag}_{number}"] = bound
-            lines += f"{variable} = {hook}({variable})\n"
+            names[hook := f"{tag}_{number}"] = getattr(schema, method)
+            # One that ends in ``**_`` looks at nothing but the object.
+            ignores = "_" in signature(names[hook]).parameters
+            keywords = "" if ignores else f", many=False, partial=None, unknown={RAISE!r}"
+            lines += f"{variable} = {hook}({variable}{keywords})\n"
         return lines
 
     members = "".join(_member(name, field, names) for name, field in schema.load_fields.items())

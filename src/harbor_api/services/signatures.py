@@ -11,7 +11,7 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import cache
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - it marks secrets and is none
 SIGNATURE_VERSION = "v1"
@@ -31,20 +31,23 @@ class SignedMessage:
     received_at: datetime
 
 
-@lru_cache(maxsize=20_000)
 def derive_secret(master_key: bytes, tracker_id: str, generation: int) -> str:
     """Return the ``whsec_`` secret of one generation of a tracker's key.
 
     HKDF-SHA256 (RFC 5869) with the input key ``master_key``, the salt ``harbor/tracker-hmac/v1`` and
     the info ``<tracker id>:<generation>``, 32 bytes out. Nothing secret has to lie in the database:
-    who has the master key can derive every tracker's secret again. A process remembers those that it
-    derived, which tells nobody more than the master key in its memory does.
+    who has the master key can derive every tracker's secret again.
     """
-    pseudorandom_key = hmac.digest(_HKDF_SALT, master_key, hashlib.sha256)
     # One block of HKDF-Expand is 32 bytes, which is all that is asked for.
     info = f"{tracker_id}:{generation}".encode()
-    key = hmac.digest(pseudorandom_key, info + b"\x01", hashlib.sha256)
+    key = hmac.digest(_pseudorandom_key(master_key), info + b"\x01", hashlib.sha256)
     return SECRET_PREFIX + base64.b64encode(key).decode()
+
+
+@cache
+def _pseudorandom_key(master_key: bytes) -> bytes:
+    """Return what HKDF-Extract makes of the master key: the same for all trackers."""
+    return hmac.digest(_HKDF_SALT, master_key, hashlib.sha256)
 
 
 def secret_key(secret: str) -> bytes:
