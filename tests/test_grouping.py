@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 
 import pytest
 
@@ -38,6 +39,9 @@ class _Gate:
         self.opened = threading.Event()
         self._then = then
 
+    def has_seen(self, groups: int) -> bool:
+        return len(self.groups) == groups
+
     def __call__(self, jobs: Sequence[int]) -> Sequence[int]:
         self.groups.append(list(jobs))
         self.entered.set()
@@ -58,6 +62,10 @@ class _Callers:
         asked = self._pool.submit(self._grouping.do, job, weight=weight)
         _eventually(lambda: asked.done() or len(self._grouping._waiting) == before + 1)
         return asked
+
+    def ask_alone(self, job: int, *, weight: int) -> "Future[int]":
+        """Ask for a job that fills a group by itself."""
+        return self._pool.submit(self._grouping.do, job, weight=weight)
 
     def lead(self, job: int, gate: _Gate) -> "Future[int]":
         """Ask for the job that is the first group, which stops at the gate."""
@@ -100,21 +108,51 @@ def test_a_group_is_bounded_in_weight_and_keeps_the_order():
     grouping = _grouping(gate, most_in_group=10)
     with _Callers(grouping) as callers:
         callers.lead(0, gate)
-        for job, weight in enumerate([4, 6, 1, 9, 1, 10, 1], start=1):
+        for job, weight in enumerate([4, 6, 1, 9, 2, 9, 1], start=1):
             callers.ask(job, weight=weight)
         gate.opened.set()
-    assert gate.groups == [[0], [1, 2], [3, 4], [5], [6], [7]]
+    assert gate.groups == [[0], [1, 2], [3, 4], [5], [6, 7]]
 
 
-def test_a_job_that_is_heavier_than_a_group_may_be_goes_alone():
+def test_jobs_that_fill_a_group_go_alone_and_two_of_them_side_by_side():
     gate = _Gate()
     grouping = _grouping(gate, most_in_group=10)
     with _Callers(grouping) as callers:
-        callers.lead(0, gate)
-        asked = [callers.ask(job, weight=weight) for job, weight in ((1, 1), (2, 50), (3, 1))]
+        asked = [callers.lead(0, gate), callers.ask(1)]
+        for groups, (job, weight) in zip((2, 3, 3), ((2, 10), (3, 50), (4, 10)), strict=True):
+            asked.append(callers.ask_alone(job, weight=weight))
+            _eventually(partial(gate.has_seen, groups))
+        _eventually(lambda: grouping._weight == 1 + 10)
+        # The small one waits for the group before it, and the third large one for a place.
+        assert gate.groups == [[0], [2], [3]]
         gate.opened.set()
-        assert [each.result(_SOON_S) for each in asked] == [2, 4, 6]
-    assert gate.groups == [[0], [1], [2], [3]]
+        assert [each.result(_SOON_S) for each in asked] == [0, 2, 4, 6, 8]
+    assert sorted(gate.groups[3:]) == [[1], [4]]
+    assert _is_idle(grouping)
+
+
+def test_a_job_that_goes_alone_tells_what_went_wrong_and_leaves_its_place():
+    def fail(_: Sequence[int]) -> list[int]:
+        raise ValueError("it cannot be done")
+
+    grouping = _grouping(fail, most_in_group=10)
+    for _ in range(3):
+        with pytest.raises(ValueError, match="cannot be done"):
+            grouping.do(1, weight=10)
+    assert _is_idle(grouping)
+
+
+def test_a_job_that_goes_alone_is_no_more_patient_than_others():
+    gate = _Gate()
+    grouping = _grouping(gate, most_in_group=10, patience_s=0.1)
+    with _Callers(grouping) as callers:
+        asked = [callers.ask_alone(job, weight=10) for job in (1, 2)]
+        _eventually(lambda: len(gate.groups) == 2)
+        with pytest.raises(Unavailable, match="too slow"):
+            grouping.do(3, weight=10)
+        gate.opened.set()
+        assert [each.result(_SOON_S) for each in asked] == [2, 4]
+    assert _is_idle(grouping)
 
 
 def test_the_queue_is_bounded_in_weight_and_refuses_at_once():
@@ -137,13 +175,17 @@ def test_a_job_that_is_heavier_than_the_queue_may_be_gets_its_turn():
     gate = _Gate()
     grouping = _grouping(gate, most_waiting=10)
     with _Callers(grouping) as callers:
-        callers.lead(0, gate)
-        heavy = callers.ask(1, weight=11)
-        with pytest.raises(Unavailable):
-            grouping.do(2)
+        heavy = [callers.ask_alone(job, weight=11) for job in (1, 2)]
+        _eventually(lambda: len(gate.groups) == 2)
+        heavy.append(callers.ask_alone(3, weight=11))
+        _eventually(lambda: grouping._weight == 11)
+        with pytest.raises(Unavailable, match="Too much is waiting"):
+            grouping.do(4)
+        with pytest.raises(Unavailable, match="Too much is waiting"):
+            grouping.do(5, weight=11)
         gate.opened.set()
-        assert heavy.result(_SOON_S) == 2
-        assert grouping.do(3, weight=1_000) == 6
+        assert [each.result(_SOON_S) for each in heavy] == [2, 4, 6]
+        assert grouping.do(6, weight=1_000) == 12
 
 
 def test_a_job_that_fails_spoils_no_other():

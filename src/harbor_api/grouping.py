@@ -13,6 +13,9 @@ from typing import Generic, TypeVar
 
 from harbor_api.errors import Unavailable
 
+# Two keep PostgreSQL busy while one of them is judged; each takes a database connection for its time.
+_ALONE_AT_ONCE = 2
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -35,6 +38,8 @@ class _Ticket(Generic[Job, Result]):
 class Grouping(Generic[Job, Result]):
     """Does jobs in groups, one group at a time.
 
+    A job that fills a group would only hold up the small ones: a few of those are done side by side.
+
     ``work`` takes the jobs of a group and returns a result for each, in order, or raises. A group that
     fails is done again one by one, so that a job that cannot be done spoils no other; where the reason is
     that the database is away, it fails whole.
@@ -54,6 +59,7 @@ class Grouping(Generic[Job, Result]):
         self._most_waiting = most_waiting
         self._patience_s = patience_s
         self._lock = threading.Lock()
+        self._places = threading.Semaphore(_ALONE_AT_ONCE)
         self._waiting: deque[_Ticket[Job, Result]] = deque()
         self._weight = 0
         self._is_led = False
@@ -64,12 +70,12 @@ class Grouping(Generic[Job, Result]):
         Unavailable at once where too much is waiting, and after a while where nothing moves; it is not
         known then whether the job will still be done.
         """
+        if weight >= self._most_in_group:
+            return self._do_alone(job, weight)
         ticket: _Ticket[Job, Result] = _Ticket(job, weight)
         with self._lock:
-            if self._weight + weight > self._most_waiting and self._waiting:
-                raise Unavailable("Too much is waiting for the database")
+            self._wait_with(weight)
             self._waiting.append(ticket)
-            self._weight += weight
             leads = not self._is_led
             self._is_led = True
         if not leads:
@@ -79,6 +85,28 @@ class Grouping(Generic[Job, Result]):
         if ticket.error is not None:
             raise ticket.error
         result: Result = ticket.result  # type: ignore[assignment]  # done without an error
+        return result
+
+    def _wait_with(self, weight: int) -> None:
+        """Let more wait, unless that is too much; one job alone never is."""
+        if self._weight and self._weight + weight > self._most_waiting:
+            raise Unavailable("Too much is waiting for the database")
+        self._weight += weight
+
+    def _do_alone(self, job: Job, weight: int) -> Result:
+        with self._lock:
+            self._wait_with(weight)
+        try:
+            has_place = self._places.acquire(timeout=self._patience_s)
+        finally:
+            with self._lock:
+                self._weight -= weight
+        if not has_place:
+            raise Unavailable("The database is too slow")
+        try:
+            [result] = self._work([job])
+        finally:
+            self._places.release()
         return result
 
     def _await(self, ticket: _Ticket[Job, Result]) -> None:
