@@ -4,8 +4,8 @@ Every view carries exactly one of these decorators, outermost, so that nothing e
 looked at before its caller is known. A test proves that no view forgot.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, cast
@@ -14,7 +14,7 @@ from flask import g, request
 
 from harbor_api import api, errors, limits
 from harbor_api.documentation import View, documented
-from harbor_api.entities import Caller, Tracker
+from harbor_api.entities import Caller, Tracker, tracker_number
 from harbor_api.services import api_keys, trackers
 from harbor_api.services.signatures import SignedMessage
 
@@ -111,19 +111,20 @@ def requires_signature(*, explain: bool = False, largest_body: int | None = None
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             if largest_body is not None:
                 request.max_content_length = largest_body
-            if not explain and _is_signed_by_known():
+            signer = _Signer(explain=explain)
+            if not explain and signer.is_known():
                 try:
                     return call(*args, **kwargs)
                 except errors.Unavailable:
                     raise
                 except errors.HarborError:
-                    # By now it may be refused for another reason: whoever has signed is looked up first.
-                    _demand_signature(explain=False)
+                    # By now it may have to be refused for another reason.
+                    signer.look_up()
                     raise
                 except errors.TrackerChanged:
                     pass
             for _ in range(_ATTEMPTS):
-                _demand_signature(explain=explain)
+                signer.look_up()
                 with suppress(errors.TrackerChanged):
                     return call(*args, **kwargs)
             raise errors.Unavailable("The tracker is being changed")
@@ -157,25 +158,49 @@ def _presented_key() -> Caller:
         limits.refuse_failure(error)
 
 
-def _is_signed_by_known() -> bool:
-    """Tell whether a tracker has signed as far as this process knows, which leaves it in ``g.tracker``.
+class _Signer:
+    """Whoever has signed the present request; the tracker is left in ``g.tracker``.
 
-    One that is not known takes the same work, so that time does not tell which trackers there are.
+    A signature is checked once, be the tracker known, looked up or none at all, so that time does not tell
+    which trackers there are; only one that was changed since it was met takes a second check.
     """
-    try:
-        _authenticate(_signed_message(), api.known_trackers().recall)
-    except errors.HarborError:
-        return False
-    return True
 
+    def __init__(self, *, explain: bool) -> None:
+        self._explain = explain
+        with _challenged():
+            self._message = _signed_message()
+        self._number = tracker_number(self._message.tracker_id)
+        self._known: Tracker | None = None
+        self._wrong: errors.HarborError | None = None
 
-def _demand_signature(*, explain: bool) -> None:
-    """Leave the tracker that has signed in ``g.tracker``, or raise what is wrong."""
-    try:
-        _authenticate(_signed_message(), api.known_trackers().look_up, explain=explain)
-    except (errors.SignatureMissing, errors.SignatureInvalid, errors.TimestampOutOfTolerance) as error:
-        error.headers["WWW-Authenticate"] = _WEBHOOK
-        limits.refuse_failure(error)
+    def is_known(self) -> bool:
+        """Tell whether the tracker has signed as far as this process knows."""
+        self._known = None if self._number is None else api.known_trackers().recall(self._number)
+        if self._known is None:
+            return False
+        try:
+            self._accept(self._known)
+        except errors.HarborError as error:
+            self._wrong = error
+        return self._wrong is None
+
+    def look_up(self) -> None:
+        """Look the tracker up, and raise what is wrong with it or with its signature."""
+        tracker = None if self._number is None else api.known_trackers().look_up(self._number)
+        with _challenged():
+            if tracker is None or tracker != self._known:
+                self._accept(tracker)
+            elif self._wrong is not None:
+                raise self._wrong
+
+    def _accept(self, tracker: Tracker | None) -> None:
+        signing = trackers.authenticate(
+            tracker,
+            self._message,
+            master_key=api.settings().require_master_key(),
+            explain=self._explain,
+        )
+        g.tracker, g.secret_ends_at = signing.tracker, signing.secret_ends_at
 
 
 def _signed_message() -> SignedMessage:
@@ -189,10 +214,11 @@ def _signed_message() -> SignedMessage:
     )
 
 
-def _authenticate(
-    message: SignedMessage, find: Callable[[int], Tracker | None], *, explain: bool = False
-) -> None:
-    signing = trackers.authenticate(
-        find, message, master_key=api.settings().require_master_key(), explain=explain
-    )
-    g.tracker, g.secret_ends_at = signing.tracker, signing.secret_ends_at
+@contextmanager
+def _challenged() -> Iterator[None]:
+    """Tell how to sign where somebody did not, and count it."""
+    try:
+        yield
+    except (errors.SignatureMissing, errors.SignatureInvalid, errors.TimestampOutOfTolerance) as error:
+        error.headers["WWW-Authenticate"] = _WEBHOOK
+        limits.refuse_failure(error)

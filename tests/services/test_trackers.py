@@ -126,7 +126,8 @@ def _authenticate(world: World, tracker: Tracker, generation: int, now: datetime
     signature = signatures.sign(secret, message_id, timestamp, b"{}")
     message = SignedMessage(tracker.id, message_id, str(timestamp), signature, b"{}", now)
     with world.database.statement() as unit_of_work:
-        return trackers.authenticate(unit_of_work.trackers.find, message, master_key=MASTER_KEY)
+        found = unit_of_work.trackers.find(tracker.number)
+    return trackers.authenticate(found, message, master_key=MASTER_KEY)
 
 
 def _rotate(world: World, tracker: Tracker, grace: timedelta, now: datetime) -> Tracker:

@@ -1,12 +1,12 @@
 """Trackers: who signed a request, and what an operator does with a tracker."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from harbor_api.entities import Actor, Tracker, Vessel, tracker_number
+from harbor_api.entities import Actor, Tracker, Vessel
 from harbor_api.errors import (
     Conflict,
     NotFound,
@@ -60,21 +60,18 @@ def read_headers(*, id: str, timestamp: str, signature: str, body: bytes, now: d
 
 
 def authenticate(
-    find: Callable[[int], Tracker | None],
+    tracker: Tracker | None,
     message: SignedMessage,
     *,
     master_key: bytes,
     explain: bool = False,
 ) -> SigningTracker:
-    """Return the tracker that signed the message; SignatureInvalid or TrackerDisabled otherwise.
+    """Return the tracker, which signed the message; SignatureInvalid or TrackerDisabled otherwise.
 
-    ``find`` returns a tracker by its number.
-
-    An unknown tracker gets the answer of a wrong signature, after the same work, so that nobody can
-    find out which numbers exist. With ``explain`` a tracker under test is told what it had to sign.
+    ``tracker`` is the one that the message names, None where there is none. That gets the answer of a wrong
+    signature, after the same work, so that nobody can find out which numbers exist. With ``explain`` a
+    tracker under test is told what it had to sign.
     """
-    number = tracker_number(message.tracker_id)
-    tracker = find(number) if number is not None else None
     generations = _valid_generations(tracker, message.received_at) if tracker else [0]
     secrets = [signatures.derive_secret(master_key, message.tracker_id, each) for each in generations]
     signed = [
