@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -122,11 +123,22 @@ def test_sigterm_does_not_wait_for_idle_connections(live_service: LiveService):
         assert time.monotonic() - began < 10
 
 
+def test_the_head_of_an_answer_comes_with_its_body(live_service: LiveService):
+    """One packet and one wake-up for a client; what has no body comes just as well."""
+    with socket.create_connection(("127.0.0.1", live_service.port), timeout=10) as connection:
+        received = []
+        for method in (b"GET", b"HEAD", b"GET"):
+            connection.sendall(method + b" /health/live HTTP/1.1\r\nHost: harbor\r\n\r\n")
+            received.append(connection.recv(65_536))
+    heads, bodies = zip(*(each.split(b"\r\n\r\n") for each in received), strict=True)
+    assert all(head.startswith(b"HTTP/1.1 200 OK\r\n") for head in heads)
+    assert [bool(body) for body in bodies] == [True, False, True]
+    assert json.loads(bodies[0]) == json.loads(bodies[2])
+
+
 def test_a_slow_or_huge_request_costs_the_others_nothing(live_service: LiveService):
     """Ten clients that never finish their requests, and one body of 5 MB, beside a good tracker."""
     tracker = live_service.world.tracker()
-    import socket
-
     slow = [socket.create_connection(("127.0.0.1", live_service.port)) for _ in range(10)]
     for each in slow:
         each.sendall(b"POST /api/v1/positions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")

@@ -50,6 +50,39 @@ class _IdleWait(gevent.Timeout):
         return super().__exit__(*error)
 
 
+class _HeadWithBody:
+    """A socket that sends the head of an answer together with the first of its body.
+
+    gunicorn sends them one after the other: two system calls here, two packets and two wake-ups there.
+    """
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        self._head: bytes | None = None
+        self._is_begun = False
+
+    def sendall(self, data: bytes) -> None:
+        if not self._is_begun:
+            self._is_begun, self._head = True, data
+            return
+        head, self._head = self._head, None
+        self._sock.sendall(data if head is None else head + data)
+
+    def shutdown(self, how: int) -> None:
+        # An answer that broke is not begun.
+        self._head = None
+        self._sock.shutdown(how)
+
+    def finish(self) -> None:
+        """Send a head that has no body."""
+        head, self._head = self._head, None
+        if head is not None:
+            self._sock.sendall(head)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
 class Worker(GeventWorker):
     """A worker that ends as soon as the requests under way are answered.
 
@@ -62,11 +95,20 @@ class Worker(GeventWorker):
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
+        # Each request asks for some twenty settings, which gunicorn looks up anew by a method; none changes.
+        self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
         # What the application is made of stays for good: the garbage collector need not look at it each
         # time, nor every few requests. A batch makes thousands of objects, none of them in cycles.
         gc.collect()
         gc.freeze()
         gc.set_threshold(_ALLOCATIONS_BETWEEN_COLLECTIONS, 20, 20)
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
+        whole = _HeadWithBody(sock)
+        try:
+            return super().handle_request(listener_name, req, whole, addr)
+        finally:
+            whole.finish()
 
     def timeout_ctx(self) -> Any:
         return _IdleWait(self._waiting, self.cfg.keepalive)
