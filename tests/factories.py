@@ -3,12 +3,13 @@
 import itertools
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from harbor_api.database import Database
+from harbor_api.database import Database, UnitOfWork
 from harbor_api.entities import Actor, ApiKey, Caller, KeyTerms, Tracker, Vessel, VesselDetails
 from harbor_api.services import api_keys, trackers, vessels
 from harbor_api.services.signatures import derive_secret, sign
@@ -97,6 +98,18 @@ class World:
     def bearer(self, *scopes: str, **rest: Any) -> dict[str, str]:
         """Return the headers of a caller with a new key."""
         return {"Authorization": f"Bearer {self.key(*scopes, **rest)[1]}"}
+
+
+class _RolledBack(Exception):
+    """What ends a unit of work that leaves nothing behind."""
+
+
+@contextmanager
+def rolled_back(database: Database) -> Iterator[UnitOfWork]:
+    """Open a unit of work in which everything is run, and which leaves nothing behind."""
+    with suppress(_RolledBack), database.unit_of_work() as unit_of_work:
+        yield unit_of_work
+        raise _RolledBack
 
 
 def a_fix(seconds: float = 0, **members: Any) -> dict[str, Any]:

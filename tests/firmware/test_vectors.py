@@ -109,9 +109,10 @@ class OnlyTrackers:
         self.known = {tracker_number(each): held for each, held in generations.items()}
         self.now = now
 
-    def find(self, number: int) -> Tracker | None:
+    def find(self, tracker_id: str) -> Tracker | None:
+        number = tracker_number(tracker_id)
         held = self.known.get(number)
-        if held is None:
+        if number is None or held is None:
             return None
         return Tracker(
             number=number,
@@ -135,7 +136,7 @@ def test_service_decides_as_the_vector_says(vector: dict[str, Any]) -> None:
             now=now,
         )
         trackers.authenticate(
-            OnlyTrackers(vector["server_generations"], now).find,
+            OnlyTrackers(vector["server_generations"], now).find(message.tracker_id),
             message,
             master_key=bytes.fromhex(vector.get("server_master_key", vector["master_key"])),
         )

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.factories import MASTER_KEY, World
+from tests.factories import MASTER_KEY, World, rolled_back
 from tests.ingest.signed_posts import (
     BATCH,
     SINGLE,
@@ -270,7 +270,8 @@ def test_order_and_repeats_inside_a_batch_do_not_matter(database: Database, worl
         def settled(batch):
             groups = [_deliveries(each, trackers, vessel.id) for each in (earlier, batch)]
             # Nothing stays: each batch meets the same vessel.
-            return database.rehearse(lambda unit_of_work: _outcome(unit_of_work, groups))
+            with rolled_back(database) as unit_of_work:
+                return _outcome(unit_of_work, groups)
 
         verdicts, kept = settled(sent)
         assert settled(shuffled) == (verdicts, kept)
@@ -291,5 +292,6 @@ def test_of_two_contents_for_one_time_the_one_that_was_judged_is_held(database: 
     # The first in order of content is null island, for which both are held.
     sent = [(0, 0, (59.9, 10.7), None), (0, 0, (0.0, 0.0), None)]
     groups = [_deliveries(sent, [tracker], vessel.id)]
-    _, (_, _, held) = database.rehearse(lambda unit_of_work: _outcome(unit_of_work, groups))
+    with rolled_back(database) as unit_of_work:
+        _, (_, _, held) = _outcome(unit_of_work, groups)
     assert [(row.reason, row.fix["lat"], row.raw["lat"]) for row in held] == [("null_island", 0, 0)]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.errors import UniqueViolation
-from tests.factories import EPOCH, World
+from tests.factories import EPOCH, World, rolled_back
 
 from harbor_api.database import Database, UnitOfWork
 from harbor_api.entities import Arrival, Fix, Key, Motion
@@ -39,7 +39,8 @@ def test_the_nearest_on_each_side_are_among_what_is_found(database: Database, wo
                 unit_of_work.quarantine.hold((_arrival(vessel.id, *key), "future") for key in held)
             return unit_of_work.positions.around([_arrival(vessel.id, *key) for key in sorted(asked)])
 
-        around = database.rehearse(look)
+        with rolled_back(database) as unit_of_work:
+            around = look(unit_of_work)
         assert list(around) == [vessel.id]
         known = around[vessel.id]
         found = [each.key for each in known.stored]

@@ -80,6 +80,8 @@ class _HeadWithBody:
             self._sock.sendall(head)
 
     def __getattr__(self, name: str) -> Any:
+        # Whatever else is done with the socket, such as sending a file, comes after the head.
+        self.finish()
         return getattr(self._sock, name)
 
 

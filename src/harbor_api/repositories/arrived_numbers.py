@@ -6,17 +6,19 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, text
 
+from harbor_api import statements
 from harbor_api.entities import Gap
+from harbor_api.statements import Statement
 
 _MOST_GAPS = 20
 _MOST_RANGES = 1_000
 
 # The newest gaps of each tracker that was told of, in one statement. The ranges are PostgreSQL's own.
-_NOTE = text("""
+_NOTE = b"""
 WITH noted AS (
     INSERT INTO arrived_numbers AS known (tracker_id, numbers)
     SELECT tracker_id, range_agg(int8range(number, number, '[]'))
-    FROM json_to_recordset(:arrived) AS arrived (tracker_id integer, number bigint)
+    FROM json_to_recordset(%(arrived)s) AS arrived (tracker_id integer, number bigint)
     GROUP BY tracker_id
     ORDER BY tracker_id
     ON CONFLICT (tracker_id) DO UPDATE SET numbers = known.numbers + excluded.numbers
@@ -28,10 +30,10 @@ SELECT
     (SELECT json_agg(json_build_array(first, last) ORDER BY first) FROM (
         SELECT lower(gap) AS first, upper(gap) - 1 AS last
         FROM unnest(int8multirange(range_merge(numbers)) - numbers) AS gap
-        ORDER BY first DESC LIMIT :most
+        ORDER BY first DESC LIMIT %(most)s
     ) AS newest) AS gaps
 FROM noted
-""")
+"""
 _READ = text("""
 SELECT (SELECT json_agg(json_build_array(first, last) ORDER BY first) FROM (
     SELECT lower(gap) AS first, upper(gap) - 1 AS last
@@ -58,13 +60,12 @@ class ArrivedNumbers:
     def note(self, arrived: Iterable[tuple[int, int]]) -> Mapping[int, tuple[Gap, ...]]:
         """Note (tracker, number) pairs and return the newest gaps of each tracker."""
         pairs = [{"tracker_id": tracker_id, "number": number} for tracker_id, number in arrived]
-        rows = self._connection.execute(
-            _NOTE, {"arrived": orjson.dumps(pairs).decode(), "most": _MOST_GAPS}
-        ).all()
-        for row in rows:
-            if row.ranges > _MOST_RANGES:
-                self._connection.execute(_FORGET, {"tracker_id": row.tracker_id, "kept": _MOST_RANGES // 2})
-        return {row.tracker_id: _gaps(row.gaps) for row in rows}
+        values = {"arrived": orjson.dumps(pairs).decode(), "most": _MOST_GAPS}
+        found = statements.rows(self._connection, Statement(_NOTE, values))
+        for tracker_id, ranges, _ in found:
+            if ranges > _MOST_RANGES:
+                self._connection.execute(_FORGET, {"tracker_id": tracker_id, "kept": _MOST_RANGES // 2})
+        return {tracker_id: _gaps(gaps) for tracker_id, _, gaps in found}
 
     def missing(self, tracker_id: int) -> tuple[Gap, ...]:
         """Return the newest gaps of one tracker."""

@@ -37,14 +37,15 @@ def settle(
     """
     arrivals = [arrival for delivery in deliveries for arrival in delivery.arrivals]
     _admit(unit_of_work, deliveries, arrivals)
+    # Before the lock of the order, which is held to the end.
+    numbers = [(each.tracker_id, number) for each in deliveries for number in each.numbers]
+    missing = unit_of_work.arrived_numbers.note(numbers) if numbers else {}
     places = _in_order(arrivals)
     verdicts: list[Verdict | None] = [None] * len(arrivals)
     if arrivals:
         ranked = [arrivals[place] for place in places]
         for place, verdict in zip(places, _settled(unit_of_work, ranked, thresholds), strict=True):
             verdicts[place] = verdict
-    numbers = [(each.tracker_id, number) for each in deliveries for number in each.numbers]
-    missing = unit_of_work.arrived_numbers.note(numbers) if numbers else {}
     following = iter(verdicts)
     return [
         Receipt(
