@@ -158,6 +158,6 @@ def _tell(response: Response) -> Response:
     counted: _Counted | None = g.get("counted")
     if counted is not None:
         name = counted.policy
-        response.headers["RateLimit-Policy"] = f'"{name}";q={counted.limit};w={counted.window_s}'
-        response.headers["RateLimit"] = f'"{name}";r={counted.remaining};t={counted.free_in_s}'
+        response.headers.add("RateLimit-Policy", f'"{name}";q={counted.limit};w={counted.window_s}')
+        response.headers.add("RateLimit", f'"{name}";r={counted.remaining};t={counted.free_in_s}')
     return response

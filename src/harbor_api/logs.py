@@ -2,13 +2,14 @@
 
 import logging
 import re
+import secrets
 import sys
 import time
-import uuid
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g, has_request_context, request
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 # What a healthy fleet does all day, signed posts and probes: a line for each would cost a third of
@@ -21,7 +22,7 @@ log = structlog.get_logger("harbor_api.requests")
 def configure(level: str) -> None:
     """Send everything, gunicorn's and libraries' lines included, to stderr as JSON."""
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
+        _name_request,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -62,16 +63,21 @@ def install(app: Flask) -> None:
     app.after_request(_end)
 
 
+def _name_request(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Put the request id on each line that is written while a request is handled."""
+    if has_request_context() and "request_id" in g:
+        event.setdefault("request_id", g.request_id)
+    return event
+
+
 def _begin() -> None:
     presented = request.headers.get("X-Request-Id", "")
-    g.request_id = presented if _SANE_REQUEST_ID.fullmatch(presented) else uuid.uuid4().hex
+    g.request_id = presented if _SANE_REQUEST_ID.fullmatch(presented) else secrets.token_hex(16)
     g.began = time.perf_counter()
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=g.request_id)
 
 
 def _end(response: Response) -> Response:
-    response.headers["X-Request-Id"] = g.request_id
+    response.headers.add("X-Request-Id", g.request_id)
     routine = request.blueprint in _ROUTINE and response.status_code < 400
     if routine and not logging.getLogger().isEnabledFor(logging.DEBUG):
         return response

@@ -31,8 +31,8 @@ def install(app: Flask) -> None:
 
 
 def _harden(response: Response) -> Response:
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers.add("X-Content-Type-Options", "nosniff")
+    response.headers.add("Referrer-Policy", "no-referrer")
     # Positions, keys and health are of the moment and of the caller.
     if request.path.startswith(("/api/", "/health")):
         response.headers.setdefault("Cache-Control", "no-store")
