@@ -1,8 +1,6 @@
 """Where requests are counted: in Redis for all workers together, or in this process alone."""
 
 import time
-from collections.abc import Callable
-from typing import TypeVar
 
 import redis
 import structlog
@@ -10,7 +8,6 @@ from limits import RateLimitItem, WindowStats
 from limits.storage import MemoryStorage, StorageTypes
 from limits.strategies import RateLimiter, SlidingWindowCounterRateLimiter
 
-Answer = TypeVar("Answer")
 _LOOK_EVERY_S = 2
 _SWEEP_EVERY_S = 1
 
@@ -32,11 +29,11 @@ class _Memory(MemoryStorage):
             self._MemoryStorage__expire_events()  # type: ignore[attr-defined]  # private to the library
 
 
-class SharedOrAlone(RateLimiter):
+class SharedOrAlone:
     """Counts in Redis while it answers, in this process while it does not."""
 
     def __init__(self, storage: StorageTypes) -> None:
-        super().__init__(storage)
+        self._storage = storage
         self._memory = _Memory()
         self._alone = SlidingWindowCounterRateLimiter(self._memory)
         shared = not isinstance(storage, MemoryStorage)
@@ -44,11 +41,22 @@ class SharedOrAlone(RateLimiter):
         self._looked_at = 0.0
         self.is_degraded = False
 
+    def count(self, item: RateLimitItem, *identifiers: str) -> tuple[bool, WindowStats]:
+        """Count a request; tell whether it is within its limit, when the next is free, how many remain."""
+        if self.is_degraded:
+            self.look()
+        if not self.is_degraded:
+            try:
+                return _count(self._shared, item, identifiers)
+            except redis.RedisError:
+                self._degrade()
+        return _count(self._alone, item, identifiers)
+
     def look(self) -> None:
         """Find out whether Redis answers; asks it at most every two seconds."""
         if time.monotonic() - self._looked_at > _LOOK_EVERY_S:
             self._looked_at = time.monotonic()
-            if self.storage.check():
+            if self._storage.check():
                 self._recover()
             else:
                 self._degrade()
@@ -68,24 +76,8 @@ class SharedOrAlone(RateLimiter):
             self.is_degraded = False
             log.warning("limits_shared", reason="Redis answers again; all workers count together")
 
-    def _ask(self, question: Callable[[RateLimiter], Answer]) -> Answer:
-        if self.is_degraded:
-            self.look()
-        if not self.is_degraded:
-            try:
-                return question(self._shared)
-            except redis.RedisError:
-                self._degrade()
-        return question(self._alone)
 
-    def hit(self, item: RateLimitItem, *identifiers: str, cost: int = 1) -> bool:
-        """Count a request, and tell whether it is within its limit."""
-        return self._ask(lambda limiter: limiter.hit(item, *identifiers, cost=cost))
-
-    def test(self, item: RateLimitItem, *identifiers: str, cost: int = 1) -> bool:
-        """Tell whether a request would be within its limit."""
-        return self._ask(lambda limiter: limiter.test(item, *identifiers, cost=cost))
-
-    def get_window_stats(self, item: RateLimitItem, *identifiers: str) -> WindowStats:
-        """Return when the window is free again, in unix seconds, and how many requests remain."""
-        return self._ask(lambda limiter: limiter.get_window_stats(item, *identifiers))
+def _count(
+    limiter: RateLimiter, item: RateLimitItem, identifiers: tuple[str, ...]
+) -> tuple[bool, WindowStats]:
+    return limiter.hit(item, *identifiers), limiter.get_window_stats(item, *identifiers)

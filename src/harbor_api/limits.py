@@ -40,7 +40,7 @@ class _Limiter(Limiter):
         app.extensions.setdefault("limiter", set()).add(self)
         super().init_app(app)
         # Its own fallback loses requests that are under way when Redis goes.
-        self._limiter = self.counters = SharedOrAlone(self.storage)
+        self.counters = SharedOrAlone(self.storage)
 
 
 # A window that slides, kept as two counters a caller: a fixed one lets twice the limit through at its
@@ -67,8 +67,7 @@ class _Counted(NamedTuple):
 
 def _count(policy: str, requests_per_minute: int, who: str) -> _Counted:
     allowed = _per_minute(requests_per_minute)
-    is_within = limiter.counters.hit(allowed, policy, who)
-    reset_at, remaining = limiter.counters.get_window_stats(allowed, policy, who)
+    is_within, (reset_at, remaining) = limiter.counters.count(allowed, policy, who)
     return _Counted(
         policy, is_within, requests_per_minute, allowed.get_expiry(), remaining, int(reset_at) + 1
     )
