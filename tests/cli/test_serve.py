@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -147,6 +148,29 @@ def test_a_slow_or_huge_request_costs_the_others_nothing(live_service: LiveServi
     assert _post(live_service, tracker, a_fix()).status_code == 201
     for each in slow:
         each.close()
+
+
+def test_a_client_that_never_reads_its_batches_costs_the_others_nothing(live_service: LiveService):
+    """It asks for more than the kernel keeps for it; what it sent is stored, and the others are answered."""
+    silent, neighbour = (live_service.world.tracker() for _ in range(2))
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        connection.connect(("127.0.0.1", live_service.port))
+        connection.settimeout(1)
+        sent = 0
+        with suppress(TimeoutError):
+            for _ in range(200):
+                # The same batch each time: a thousand verdicts come back for it.
+                signed = silent.signed({"fixes": [a_fix(second) for second in range(1_000)]})
+                headers = {"Host": "harbor", "Content-Length": len(signed["data"]), **signed["headers"]}
+                head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+                request = f"POST /api/v1/positions/batch HTTP/1.1\r\n{head}\r\n".encode()
+                connection.sendall(request + signed["data"])
+                sent += 1
+        assert 0 < sent < 200, "it was listened to for ever"
+        for second in range(20):
+            assert _post(live_service, neighbour, a_fix(second)).status_code == 201
+        assert live_service.http.get("/health").status_code == 200
 
 
 def test_logs_are_json_with_request_ids_and_without_secrets(live_service: LiveService):
