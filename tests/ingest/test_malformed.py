@@ -15,7 +15,7 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from flask import Flask
@@ -187,6 +187,14 @@ def _bodies(seed: int):
         yield kind, chance.choice((SINGLE, BATCH, BATCH)), *body
 
 
+def _good_bodies(seed: int):
+    """Yield what the malformed bodies are made of, without end."""
+    chance = random.Random(seed)
+    while True:
+        value = _good(chance)
+        yield "good", BATCH if "fixes" in value else SINGLE, _encoded(value), {}
+
+
 def _assert_answered(where: str, status: int, answer: Any) -> None:
     if status >= 400:
         assert status in {400, 413, 415, 422}, (where, status, answer)
@@ -249,14 +257,15 @@ def _latencies(port: int, ends: Callable[[], bool]) -> list[float]:
 
 
 def test_a_good_trackers_latency_beside_malformed_bodies(live_service: LiveService):
-    """Measured and printed only: how long another takes is a matter of the machine."""
-    register_fleet(live_service.world.database, 2)
-    over = threading.Event()
-    answered: Counter[int] = Counter()
+    """Measured and printed only: how long another takes is a matter of the machine.
 
-    def feed() -> None:
+    It is measured beside good bodies of the same sizes, too: any load on the same cores costs something.
+    """
+    register_fleet(live_service.world.database, 2)
+
+    def feed(bodies: Iterator[Any], over: threading.Event, answered: Counter[int]) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", live_service.port, timeout=30)
-        for _, path, body, headers in _bodies(4):
+        for _, path, body, headers in bodies:
             if over.is_set():
                 break
             try:
@@ -271,22 +280,29 @@ def test_a_good_trackers_latency_beside_malformed_bodies(live_service: LiveServi
                 answered[0] += 1
         connection.close()
 
-    def measured() -> str:
-        ends = time.monotonic() + _LIVE_S
-        found = _latencies(live_service.port, lambda: time.monotonic() > ends)
+    def measured(bodies: Iterator[Any] | None = None) -> tuple[str, Counter[int]]:
+        over = threading.Event()
+        answered: Counter[int] = Counter()
+        feeder = threading.Thread(target=feed, args=(bodies or iter(()), over, answered))
+        feeder.start()
+        try:
+            ends = time.monotonic() + _LIVE_S
+            found = _latencies(live_service.port, lambda: time.monotonic() > ends)
+        finally:
+            over.set()
+            feeder.join(60)
         shares = (percentile(found, 0.5) * 1000, percentile(found, 0.99) * 1000)
-        return "median {:.1f} ms, p99 {:.1f} ms".format(*shares)
+        return "median {:.1f} ms, p99 {:.1f} ms".format(*shares), answered
 
-    alone = measured()
-    feeder = threading.Thread(target=feed)
-    feeder.start()
-    try:
-        beside = measured()
-    finally:
-        over.set()
-        feeder.join(60)
-    print(f"alone: {alone}; beside {sum(answered.values())} malformed bodies {dict(answered)}: {beside}")
+    alone, _ = measured()
+    beside_good, good = measured(_good_bodies(4))
+    beside, answered = measured(_bodies(4))
+    print(
+        f"alone: {alone}; beside {sum(good.values())} good bodies: {beside_good}; "
+        f"beside {sum(answered.values())} malformed ones {dict(answered)}: {beside}"
+    )
     assert sum(answered.values()) > 100
+    assert set(good) <= {200, 201, 202}
     assert set(answered) <= {0, 200, 201, 202, 400, 413, 415, 422}
     with Connection(live_service.port) as connection:
         assert connection.post(SINGLE, 1, a_fix(1_000_000))[0] == 201
