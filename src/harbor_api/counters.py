@@ -5,8 +5,8 @@ import time
 import redis
 import structlog
 from limits import RateLimitItem, WindowStats
-from limits.storage import MemoryStorage, StorageTypes
-from limits.strategies import RateLimiter, SlidingWindowCounterRateLimiter
+from limits.storage import MemoryStorage
+from limits.strategies import RateLimiter
 
 _LOOK_EVERY_S = 2
 _SWEEP_EVERY_S = 1
@@ -32,12 +32,12 @@ class _Memory(MemoryStorage):
 class SharedOrAlone:
     """Counts in Redis while it answers, in this process while it does not."""
 
-    def __init__(self, storage: StorageTypes) -> None:
-        self._storage = storage
+    def __init__(self, shared: RateLimiter) -> None:
+        """Count as ``shared`` does, with it where that is Redis."""
+        self._storage = shared.storage
         self._memory = _Memory()
-        self._alone = SlidingWindowCounterRateLimiter(self._memory)
-        shared = not isinstance(storage, MemoryStorage)
-        self._shared = SlidingWindowCounterRateLimiter(storage) if shared else self._alone
+        self._alone = type(shared)(self._memory)
+        self._shared = self._alone if isinstance(shared.storage, MemoryStorage) else shared
         self._looked_at = 0.0
         self.is_degraded = False
 

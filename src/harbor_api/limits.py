@@ -40,7 +40,7 @@ class _Limiter(Limiter):
         app.extensions.setdefault("limiter", set()).add(self)
         super().init_app(app)
         # Its own fallback loses requests that are under way when Redis goes.
-        self.counters = SharedOrAlone(self.storage)
+        self.counters = SharedOrAlone(self.limiter)
 
 
 # A window that slides, kept as two counters a caller: a fixed one lets twice the limit through at its
