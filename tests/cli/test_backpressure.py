@@ -157,6 +157,7 @@ def test_more_than_may_wait_is_refused_at_once(tmp_path: Path):
             time.sleep(3)
             refused = [each.result() for each in asked if each.done()]
         answers = [each.result(60)[0] for each in asked]
-        assert len(refused) >= _CALLERS - 12
+        # Ten may be under way, those that came along with the leader, while ten more wait.
+        assert len(refused) >= _CALLERS - 20
         assert {status for status, _ in refused} == {503}
         assert Counter(answers) == {503: len(refused), 201: _CALLERS - len(refused)}
