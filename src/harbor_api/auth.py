@@ -6,6 +6,7 @@ looked at before its caller is known. A test proves that no view forgot.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, cast
@@ -137,6 +138,7 @@ def requires_signature(*, explain: bool = False, largest_body: int | None = None
                 errors.SignatureInvalid,
                 errors.TimestampOutOfTolerance,
                 errors.TrackerDisabled,
+                errors.RequestTimeout,
                 errors.Unavailable,
             ),
         )
@@ -205,13 +207,15 @@ class _Signer:
 
 def _signed_message() -> SignedMessage:
     headers = request.headers
-    return trackers.read_headers(
+    message = trackers.read_headers(
         id=headers.get("webhook-id", ""),
         timestamp=headers.get("webhook-timestamp", ""),
         signature=headers.get("webhook-signature", ""),
-        body=request.get_data(cache=True),
+        body=b"",
         now=datetime.now(UTC),
     )
+    # Whoever did not sign is told before his body is read: it would be held for a stranger.
+    return replace(message, body=request.get_data(cache=True))
 
 
 @contextmanager

@@ -127,6 +127,13 @@ class MethodNotAllowed(HarborError):
     status, code, title = 405, "method_not_allowed", "Method not allowed"
 
 
+class RequestTimeout(HarborError):
+    """The request came too slowly: its head takes more than 10 s, or its body more than 30 s and a second
+    for each 1,000 bytes that have come. Nothing was stored; send it again."""
+
+    status, code, title = 408, "request_timeout", "Request timeout"
+
+
 class Conflict(HarborError):
     """The request contradicts itself or what is stored, such as a vessel whose IMO number is taken."""
 

@@ -1,5 +1,6 @@
 """Each operation answers each error that any operation can answer, as its own document says."""
 
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,8 +13,19 @@ from tests.contract.operations import Operation, operations_of
 from tests.factories import SigningTracker, World
 
 from harbor_api.app import create_app
+from harbor_api.errors import RequestTimeout
 
 Document = dict[str, Any]
+
+
+class _Stalled(io.RawIOBase):
+    """A body that is given up, as the server's connections give up what does not come."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, _: Any) -> int:
+        raise RequestTimeout
 
 
 class Caller:
@@ -39,8 +51,13 @@ class Caller:
         body: bytes = b"{}",
         media_type: str = "application/json",
         impatient: bool = False,
+        stalls: bool = False,
     ) -> int:
-        sent = {"data": body, "content_type": media_type} if "requestBody" in operation.described else {}
+        sent: dict[str, Any] = {}
+        if "requestBody" in operation.described:
+            sent = {"data": body, "content_type": media_type}
+        if stalls:
+            sent["environ_overrides"] = {"wsgi.input": _Stalled()}
         schemes = set().union(*operation.security)
         headers = {}
         if "api_key" in schemes:
@@ -83,6 +100,11 @@ def test_4xx_for_a_bad_body(document: Document, caller: Caller, status, body, me
     for operation in _with(document, status):
         if "requestBody" in operation.described:
             assert caller.call(operation, body=body, media_type=media_type) == status, str(operation)
+
+
+def test_408_for_a_body_that_does_not_come(document: Document, caller: Caller):
+    for operation in _with(document, 408):
+        assert caller.call(operation, stalls=True) == 408, str(operation)
 
 
 def test_429_for_a_caller_who_asks_too_often(document: Document, app: Flask, caller: Caller, monkeypatch):

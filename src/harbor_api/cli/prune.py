@@ -6,6 +6,9 @@ import click
 
 from harbor_api.cli.context import open_database
 
+# In a transaction each: one statement for a year's worth would take longer than PostgreSQL may.
+_AT_ONCE = 5_000
+
 
 @click.command(name="prune")
 @click.option(
@@ -17,6 +20,12 @@ from harbor_api.cli.context import open_database
 def command(quarantine_days: int) -> None:
     """Delete what is kept no longer; meant for a daily job."""
     before = datetime.now(UTC) - timedelta(days=quarantine_days)
-    with open_database() as database, database.unit_of_work() as unit_of_work:
-        count = unit_of_work.quarantine.prune(before)
+    count = 0
+    with open_database() as database:
+        while True:
+            with database.unit_of_work() as unit_of_work:
+                deleted = unit_of_work.quarantine.prune(before, most=_AT_ONCE)
+            count += deleted
+            if deleted < _AT_ONCE:
+                break
     click.echo(f"{count} fixes deleted from quarantine")

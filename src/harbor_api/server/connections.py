@@ -1,0 +1,398 @@
+"""The connections of a worker: how long each may keep others waiting, and which go when it gets crowded.
+
+A socket costs a stranger nothing and a worker a place, so nothing that is waited for is waited for without
+end: neither the head of a request, nor its body, nor that a client reads its answer. One greenlet looks at
+all connections a few times a second and cuts those whose time is over; there is no timer for each request.
+
+A new connection is never refused. When an address, or all together, hold more than they may, room is made by
+cutting what loses least: first those that are idle between two requests, then those that have been waited
+for longest. What the application is busy with is never cut.
+
+The bytes that are held for somebody who has not shown yet who he is (unfinished heads and bodies), and those
+of answers that nobody reads, are bounded for the whole worker in the same way.
+"""
+
+import errno
+import math
+import socket
+import struct
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import gevent
+
+from harbor_api import errors
+
+_LOOK_EVERY_S = 0.25
+# How much of an answer is handed to the kernel at once: so much is moved between two looks at a slow reader.
+_PIECE = 256 * 1024
+# How long, and for how much, a client whose body is left unread is listened to, so that it reads why: a
+# socket that is closed with bytes unread takes the answer back.
+_LINGER_S = 2.0
+_LINGER_BYTES = 1 << 20
+_NO_LINGER = struct.pack("ii", 1, 0)
+
+
+class Phase(IntEnum):
+    """What a connection is doing; what comes first is cut first where room is needed."""
+
+    IDLE = 0
+    HEAD = 1
+    BODY = 2
+    ANSWER = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """How long one phase may take: some seconds, and one more for so many bytes that were moved.
+
+    It may stand still for no longer than the first: what the kernel takes of an answer counts as moved.
+    """
+
+    seconds: float
+    bytes_per_second: float = math.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What the connections of a worker may take together and each."""
+
+    idle: Allowance = Allowance(seconds=75)
+    head: Allowance = Allowance(seconds=10)
+    # A tracker at 9.6 kbit/s, the slowest satellite modem in use, moves 1,200 bytes a second.
+    body: Allowance = Allowance(seconds=30, bytes_per_second=1_000)
+    answer: Allowance = Allowance(seconds=30, bytes_per_second=8_000)
+    # Once the worker is told to end: for how long each of the above may still go on.
+    ending_s: float = 5
+    # An idle connection is let go at once then, unless a request is likely to be on its way just now.
+    idle_while_ending_s: float = 0.5
+    # A younger phase is not cut to make room: an honest request is over by then.
+    grace_s: float = 1.0
+    connections: int = 4_000
+    # None where all come from a proxy, which bounds its own callers.
+    connections_per_address: int | None = 256
+    unfinished_bytes: int = 16 << 20
+    unread_bytes: int = 64 << 20
+
+
+class _Budget:
+    """The bytes that connections of some phases hold together, and when to look whether that is too much."""
+
+    def __init__(self, most: int, phases: frozenset[Phase]) -> None:
+        self.most = most
+        self.phases = phases
+        self._held = 0
+        # All connections have to be looked at for it: not again before there is a good deal more.
+        self._look_above = most
+
+    def note(self, many: int) -> bool:
+        """Note bytes that are held now, or with a minus not any more; return whether to look."""
+        self._held += many
+        if self._held <= self.most:
+            self._look_above = self.most
+        if many <= 0 or self._held <= self._look_above:
+            return False
+        self._look_above = self._held + self.most // 16
+        return True
+
+
+class Connections:
+    """All connections of a worker, and what they hold together."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
+        self._ending_since: float | None = None
+        self._all: set[Connection] = set()
+        self._of_address: defaultdict[str, set[Connection]] = defaultdict(set)
+        self._unfinished = _Budget(bounds.unfinished_bytes, frozenset({Phase.HEAD, Phase.BODY}))
+        self._unread = _Budget(bounds.unread_bytes, frozenset({Phase.ANSWER}))
+        self._allowances = {
+            Phase.IDLE: bounds.idle,
+            Phase.HEAD: bounds.head,
+            Phase.BODY: bounds.body,
+            Phase.ANSWER: bounds.answer,
+        }
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def add(self, sock: Any, address: Any) -> "Connection":
+        """Take in an accepted socket, and make room for it where it gets crowded."""
+        # A Unix socket's peer has no address.
+        host = address[0] if isinstance(address, tuple) else ""
+        connection = Connection(self, sock, host)
+        self._all.add(connection)
+        neighbours = self._of_address[host]
+        neighbours.add(connection)
+        most = self.bounds.connections_per_address
+        if most is not None and host and len(neighbours) > most:
+            self._make_room(neighbours, len(neighbours) - most)
+        excess = len(self._all) - self.bounds.connections
+        if excess > 0:
+            # Several at once, as all of them have to be looked at for it.
+            self._make_room(self._all, excess + self.bounds.connections // 16)
+        return connection
+
+    def remove(self, connection: "Connection") -> None:
+        """Forget a connection that is closed."""
+        self._all.discard(connection)
+        neighbours = self._of_address[connection.host]
+        neighbours.discard(connection)
+        if not neighbours:
+            del self._of_address[connection.host]
+
+    def end(self) -> None:
+        """Let go of all that waits, as soon as it may be: the worker is told to end."""
+        self._ending_since = time.monotonic()
+
+    def watch(self) -> None:
+        """Cut what takes too long, for ever; to be run in a greenlet of its own."""
+        while True:
+            gevent.sleep(_LOOK_EVERY_S)
+            self.look()
+
+    def look(self) -> None:
+        """Cut what takes too long."""
+        now = time.monotonic()
+        for connection in list(self._all):
+            if connection.is_waited_for and self._is_over(connection, now):
+                connection.cut()
+
+    def note_held(self, phase: Phase, many: int) -> None:
+        """Note bytes that are held in a phase, and cut the slowest of those where that is too much."""
+        budget = self._unread if phase is Phase.ANSWER else self._unfinished
+        if budget.note(many):
+            self._cut_slowest(budget)
+
+    def _is_over(self, connection: "Connection", now: float) -> bool:
+        age = now - connection.since
+        if self._ending_since is not None:
+            if connection.phase is Phase.IDLE:
+                return age > self.bounds.idle_while_ending_s
+            if now - self._ending_since > self.bounds.ending_s:
+                return True
+        allowed = self._allowances[connection.phase]
+        stands_still = now - connection.moved_at > allowed.seconds
+        return stands_still or age > allowed.seconds + connection.moved / allowed.bytes_per_second
+
+    def _make_room(self, crowd: Iterable["Connection"], many: int) -> None:
+        now = time.monotonic()
+        idle_s = self.bounds.idle_while_ending_s
+        expendable = sorted(
+            (
+                (each.phase is not Phase.IDLE, each.since, each)
+                for each in crowd
+                if each.is_waited_for
+                and now - each.since > (idle_s if each.phase is Phase.IDLE else self.bounds.grace_s)
+            ),
+            key=lambda row: row[:2],
+        )
+        for _, _, each in expendable[:many]:
+            each.cut()
+
+    def _cut_slowest(self, budget: _Budget) -> None:
+        now = time.monotonic()
+        # What the application is busy with holds bytes, too, but not for long and of callers it knows.
+        holding = [
+            each for each in self._all if each.is_waited_for and each.holds and each.phase in budget.phases
+        ]
+        # At the rate of what was moved since the phase began, whoever sent much at once and then fell silent
+        # comes behind a slow but steady line within seconds.
+        holding.sort(key=lambda each: each.moved / max(now - each.since, self.bounds.grace_s))
+        held = sum(each.holds for each in holding)
+        if held <= budget.most:
+            return
+        for each in holding:
+            if held <= budget.most * 7 // 8:
+                return
+            held -= each.holds
+            each.cut()
+
+
+class Connection:
+    """A socket that knows what is waited for on it, and since when.
+
+    It is what gunicorn reads requests from and writes answers to.
+    """
+
+    __slots__ = (
+        "_head",
+        "_is_begun",
+        "_is_cut",
+        "_is_reset",
+        "_sock",
+        "connections",
+        "holds",
+        "host",
+        "is_waited_for",
+        "lingers",
+        "moved",
+        "moved_at",
+        "phase",
+        "since",
+    )
+
+    def __init__(self, connections: Connections, sock: Any, host: str) -> None:
+        self.connections = connections
+        self.host = host
+        self.phase = Phase.IDLE
+        self.since = self.moved_at = time.monotonic()
+        # Bytes that were moved since the phase began, and those that are held because of it.
+        self.moved = 0
+        self.holds = 0
+        self.is_waited_for = False
+        # Whether the client may be sending still when this is closed.
+        self.lingers = False
+        self._sock = sock
+        # Whether what is waited for has been ended, and whether nothing more can be sent.
+        self._is_cut = False
+        self._is_reset = False
+        self._head: bytes | None = None
+        self._is_begun = False
+
+    def begin_request(self) -> None:
+        """A whole head has come: what is received from here on is its body."""
+        self._enter(Phase.BODY)
+        self._is_begun, self._head = False, None
+
+    def end_request(self, *, is_followed: bool) -> None:
+        """The answer is sent: what is received from here on is the next request.
+
+        ``is_followed`` tells that a part of that has come already.
+        """
+        # One that has no body is a head alone.
+        self._send_head()
+        self._enter(Phase.HEAD if is_followed else Phase.IDLE)
+
+    def recv(self, size: int) -> bytes:
+        """Receive up to so many bytes; RequestTimeout where the client takes too long to send them."""
+        data: bytes = self._wait(self._sock.recv, size)
+        if self._is_cut:
+            if self.phase is Phase.IDLE:
+                # Nobody is told: nothing was asked.
+                return b""
+            self._is_cut = False
+            raise errors.RequestTimeout
+        if self.phase is Phase.IDLE and data:
+            self._enter(Phase.HEAD)
+        self._hold(len(data), moved=len(data))
+        return data
+
+    def sendall(self, data: bytes) -> None:
+        """Send all of it, the head of an answer together with the first of its body.
+
+        gunicorn sends them one after the other: two system calls here, two packets and two wake-ups there.
+        """
+        if not self._is_begun:
+            self._is_begun, self._head = True, data
+            return
+        if len(data) > _PIECE:
+            # A large one is not copied for it.
+            self._send_head()
+        head, self._head = self._head, None
+        self._send(data if head is None else head + data)
+
+    def send(self, data: bytes) -> int:
+        """Send what comes before an answer (100 Continue)."""
+        sent: int = self._sock.send(data)
+        return sent
+
+    def refuse(self, answer: bytes) -> None:
+        """Send the whole answer to what was no request, before this is closed."""
+        self._send(answer)
+        self.lingers = True
+
+    def cut(self) -> None:
+        """End what is waited for; whoever waits here is told."""
+        if self._is_cut:
+            return
+        self._is_cut = True
+        # The client may have gone by itself.
+        with suppress(OSError):
+            if self.phase is Phase.ANSWER:
+                # What the kernel still holds for a client that does not read is given up, too.
+                self._is_reset = True
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+                self._sock.shutdown(socket.SHUT_RDWR)
+            else:
+                self._sock.shutdown(socket.SHUT_RD)
+
+    def close(self) -> None:
+        """Close it; a client that may be sending still is listened to for a moment first."""
+        self._release()
+        if self.lingers and not self._is_reset:
+            self._linger()
+        self.connections.remove(self)
+        self._sock.close()
+
+    def shutdown(self, how: int) -> None:
+        # An answer that broke is not begun.
+        self._head = None
+        self._sock.shutdown(how)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def _linger(self) -> None:
+        # Cut like an idle one where room is needed.
+        self._enter(Phase.IDLE)
+        unread = _LINGER_BYTES
+        with suppress(OSError), gevent.Timeout(_LINGER_S, exception=False):
+            self._sock.shutdown(socket.SHUT_WR)
+            while unread > 0 and (received := self._wait(self._sock.recv, 65_536)):
+                unread -= len(received)
+
+    def _send_head(self) -> None:
+        head, self._head = self._head, None
+        if head is not None:
+            self._send(head)
+
+    def _send(self, data: bytes) -> None:
+        if self.phase is not Phase.ANSWER:
+            self._enter(Phase.ANSWER)
+        sent = self._wait(self._sock.send, data)
+        if sent == len(data):
+            self.moved += sent
+            return
+        rest = memoryview(data)[sent:]
+        self._hold(len(rest), moved=sent)
+        while rest:
+            sent = self._wait(self._sock.send, rest[:_PIECE])
+            self._hold(-sent, moved=sent)
+            rest = rest[sent:]
+
+    def _wait(self, call: Callable[[Any], Any], argument: Any) -> Any:
+        self.is_waited_for = True
+        try:
+            return call(argument)
+        except OSError:
+            # gevent says it of whoever waits on a socket that is shut down.
+            if self._is_reset:
+                raise BrokenPipeError(errno.EPIPE, "the client does not read") from None
+            if self._is_cut:
+                return b""
+            raise
+        finally:
+            self.is_waited_for = False
+
+    def _enter(self, phase: Phase) -> None:
+        self._release()
+        self.phase = phase
+        self.since = self.moved_at = time.monotonic()
+        self.moved = 0
+
+    def _hold(self, many: int, *, moved: int) -> None:
+        self.moved += moved
+        self.moved_at = time.monotonic()
+        self.holds += many
+        self.connections.note_held(self.phase, many)
+
+    def _release(self) -> None:
+        if self.holds:
+            held, self.holds = self.holds, 0
+            self.connections.note_held(self.phase, -held)
