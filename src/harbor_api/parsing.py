@@ -24,6 +24,12 @@ from harbor_api.errors import (
 # A double holds 309 digits; longer integers only serve to burn time in the conversion.
 _MOST_DIGITS = 309
 LARGEST_DECOMPRESSED = 1024 * 1024
+# A body of so many more members than its schema has is refused without a look at each of them, and so is a
+# list of more items than any body may hold: to find every fault takes far longer than to send it.
+_MOST_UNKNOWN = 8
+_MOST_ITEMS = 5_000
+# A longer name is not repeated to whoever sent it.
+_LONGEST_NAME = 64
 # What may stand in a URI fragment as it is (RFC 3986).
 _FRAGMENT = "~!$&'()*+,;=:@/?"
 
@@ -37,9 +43,11 @@ class StrictParser(FlaskParser):
         "json": marshmallow.RAISE,
     }
 
-    def load_json(self, req: Request, schema: marshmallow.Schema) -> Any:  # noqa: ARG002 - webargs' signature
-        """Return the body as JSON; errors as with ``read_json``."""
-        return self.read_json(req)
+    def load_json(self, req: Request, schema: marshmallow.Schema) -> Any:
+        """Return the body as JSON; errors as with ``read_json``, ValidationFailed where it holds too much."""
+        value = self.read_json(req)
+        _refuse_crowd(schema, value, "#")
+        return value
 
     @staticmethod
     def read_json(req: Request) -> Any:
@@ -194,10 +202,25 @@ def _refuse_unstorable(value: Any) -> None:
 
 def load(schema: marshmallow.Schema, value: Any, *, pointer: str) -> Any:
     """Return what a schema makes of a part of a body; ValidationFailed with pointers that begin there."""
+    _refuse_crowd(schema, value, pointer)
     try:
         return schema.load(value)
     except marshmallow.ValidationError as error:
         raise ValidationFailed(faults=body_faults(error.normalized_messages(), pointer)) from error
+
+
+def _refuse_crowd(schema: marshmallow.Schema, value: Any, pointer: str) -> None:
+    if not isinstance(value, dict):
+        return
+    known = len(schema.fields)
+    if len(value) > known + _MOST_UNKNOWN:
+        raise ValidationFailed(
+            faults=[Fault(f"Has {len(value)} members, where there are {known}.", pointer=pointer)]
+        )
+    for name, member in value.items():
+        if isinstance(member, list) and len(member) > _MOST_ITEMS:
+            faults = body_faults({name: f"Has {len(member)} items, more than any list may have."}, pointer)
+            raise ValidationFailed(faults=faults)
 
 
 def body_faults(messages: Any, pointer: str = "#") -> list[Fault]:
@@ -207,7 +230,7 @@ def body_faults(messages: Any, pointer: str = "#") -> list[Fault]:
         return [Fault(str(text), pointer=pointer) for text in texts]
     found = []
     for name, inner in messages.items():
-        if name == "_schema":
+        if name == "_schema" or len(str(name)) > _LONGEST_NAME:
             found += body_faults(inner, pointer)
         else:
             token = quote(str(name).replace("~", "~0").replace("/", "~1"), safe=_FRAGMENT)

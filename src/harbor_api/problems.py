@@ -1,6 +1,7 @@
 """How errors reach the caller: whatever is raised becomes application/problem+json (RFC 9457)."""
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -13,6 +14,8 @@ from harbor_api import errors
 from harbor_api.errors import Fault, HarborError
 from harbor_api.schemas.problems import MEDIA_TYPE
 
+# Whoever sends more mistakes than this learns of the first ones: the answer must not outgrow the request.
+MOST_TOLD = 50
 _TYPE = "urn:harbor-api:problem:"
 _FRAMEWORK: dict[int, type[HarborError]] = {
     400: errors.BadRequest,
@@ -55,14 +58,14 @@ def document(error: HarborError, *, instance: str, request_id: str) -> dict[str,
 
 
 def told(faults: Iterable[Fault]) -> list[dict[str, str]]:
-    """Return faults as the members that a caller is told."""
+    """Return faults as the members that a caller is told, the first MOST_TOLD of them."""
     return [
         {
             name: _encodable(value)
             for name in ("pointer", "parameter", "detail")
             if (value := getattr(fault, name)) is not None
         }
-        for fault in faults
+        for fault in islice(faults, MOST_TOLD)
     ]
 
 

@@ -23,6 +23,11 @@ def _heading(value: float) -> None:
         raise ValidationError("Must be from 0 to 360, or 511 for not available.")
 
 
+def is_no_fix(data: Any) -> bool:
+    """Tell whether a JSON value says that the receiver had no fix."""
+    return isinstance(data, dict) and (data.get("lat") == NO_LAT or data.get("lon") == NO_LON)
+
+
 LARGEST_BATCH = 1_000
 
 
@@ -106,7 +111,7 @@ class FixSchema(Schema):
 
     @pre_load
     def _refuse_no_fix(self, data: Any, **_: Any) -> Any:
-        if isinstance(data, dict) and (data.get("lat") == NO_LAT or data.get("lon") == NO_LON):
+        if is_no_fix(data):
             raise NoFix("lat 91 or lon 181 says that the receiver had no fix; there is nothing to keep")
         return data
 
@@ -138,7 +143,7 @@ def _direction(value: float | None, sentinel: float) -> float | None:
 
 
 load_fix: Callable[[Any], Fix | None] = compile_loader(FixSchema())
-"""Return the fix that a JSON value is, None where it takes FixSchema to say what it is."""
+"""Return the fix that a JSON value is, None where FixSchema refuses it and has to say why."""
 
 
 class GapSchema(Schema):
@@ -238,7 +243,11 @@ class BatchVerdictSchema(Schema):
         metadata={"description": "Only of an invalid one: the `code` that it would get when posted alone."},
     )
     errors = List(
-        Nested(FaultSchema), metadata={"description": "Only of an invalid one: each thing that is wrong."}
+        Nested(FaultSchema),
+        metadata={
+            "description": "Only of an invalid one: each thing that is wrong. Of a batch with more than 50 "
+            "faults in all the first 50 are told; each verdict is."
+        },
     )
 
 

@@ -90,7 +90,7 @@ class ProblemSchema(Schema):
             "examples": ["5f2b6f0e4c9d4e21b7a1c06c2a6d8f11"],
         },
     )
-    errors = List(Nested(FaultSchema), metadata={"description": "Each thing that is wrong."})
+    errors = List(Nested(FaultSchema), metadata={"description": "Each thing that is wrong, the first 50."})
     expected = Nested(
         SignedBytesSchema,
         metadata={

@@ -1,0 +1,122 @@
+"""An answer does not outgrow its request: of many mistakes the first ones are told."""
+
+import gzip
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from tests.checked_client import CheckedClient
+from tests.factories import World, a_fix
+
+from harbor_api.problems import MOST_TOLD
+
+MANY = 1_000
+BATCH = "/api/v1/positions/batch"
+
+
+def _post(client: FlaskClient, world: World, path: str, body: Any) -> Any:
+    """Post a body, packed as small as it can be where the operation takes that."""
+    sent = gzip.compress(json.dumps(body).encode())
+    request = world.tracker().signed(sent)
+    return client.post(path, data=sent, headers={**request["headers"], "Content-Encoding": "gzip"})
+
+
+def _unknown(many: int) -> dict[str, int]:
+    return {f"a{number}": 0 for number in range(many)}
+
+
+class TestABatch:
+    def test_of_many_faults_the_first_are_told_and_every_verdict(self, client: CheckedClient, world: World):
+        items = [{**a_fix(number), "lat": "x", "lon": "y"} for number in range(MANY)]
+        answer = _post(client, world, BATCH, {"fixes": items})
+        verdicts = answer.json["verdicts"]
+        assert len(verdicts) == MANY
+        assert {(each["verdict"], each["code"]) for each in verdicts} == {("invalid", "validation_failed")}
+        told = [fault["pointer"] for each in verdicts for fault in each.get("errors", [])]
+        assert len(told) == MOST_TOLD
+        assert told[:2] == ["#/fixes/0/lat", "#/fixes/0/lon"]
+        assert told[-1] == f"#/fixes/{MOST_TOLD // 2 - 1}/lon"
+
+    def test_a_good_fix_behind_many_faults_is_stored(self, client: CheckedClient, world: World):
+        answer = _post(client, world, BATCH, {"fixes": [*[_unknown(100)] * 999, a_fix()]})
+        verdicts = answer.json["verdicts"]
+        assert verdicts[-1]["verdict"] == "stored"
+        assert verdicts[0]["errors"] == [
+            {"pointer": "#/fixes/0", "detail": "Has 100 members, where there are 10."}
+        ]
+
+    @pytest.mark.parametrize(
+        "items",
+        [
+            [_unknown(100)] * MANY,
+            [_unknown(18)] * MANY,
+            [_unknown(60_000)],
+            [{"x" * 900: 0}] * MANY,
+            [{}] * MANY,
+        ],
+        ids=["100 each", "18 each", "60,000 in one", "long names", "empty"],
+    )
+    def test_the_answer_is_small_and_quickly_made(self, client: CheckedClient, world: World, items):
+        answer = _post(client, world, BATCH, {"fixes": items})
+        assert answer.status_code == 200
+        assert len(answer.data) < 100 * len(items) + 10_000
+        # Without the steps of the check against the document.
+        unchecked = FlaskClient(client.application, client.application.response_class)
+        steps = _steps(lambda: _post(unchecked, world, BATCH, {"fixes": items}))
+        assert steps < 40 * len(items) + 20_000
+
+
+class TestAProblem:
+    def test_of_one_fix(self, client: CheckedClient, world: World):
+        answer = _post(client, world, "/api/v1/positions", {**a_fix(), **_unknown(5_000)})
+        assert (answer.status_code, answer.json["code"]) == (422, "validation_failed")
+        assert answer.json["errors"] == [{"pointer": "#", "detail": "Has 5006 members, where there are 10."}]
+
+    def test_a_long_name_is_not_repeated(self, client: CheckedClient, world: World):
+        answer = _post(client, world, "/api/v1/positions", {**a_fix(), "%" * 20_000: 0})
+        assert answer.json["errors"] == [{"pointer": "#", "detail": "Unknown field."}]
+
+    def test_a_list_of_far_too_many_items(self, client: CheckedClient, world: World):
+        body = gzip.compress(
+            json.dumps({"name": "x", "scopes": ["vessels:read"], "vessel_ids": [0] * 300_000}).encode()
+        )
+        headers = {
+            **world.bearer("keys:write"),
+            "Content-Encoding": "gzip",
+            "Content-Type": "application/json",
+        }
+        answer = client.post("/api/v1/api-keys", data=body, headers=headers)
+        assert answer.status_code == 422
+        assert answer.json["errors"] == [
+            {"pointer": "#/vessel_ids", "detail": "Has 300000 items, more than any list may have."}
+        ]
+
+    def test_of_a_list_of_bad_items(self, client: CheckedClient, world: World):
+        body = {"name": "x", "scopes": ["vessels:read"], "vessel_ids": [0] * 5_000}
+        answer = client.post("/api/v1/api-keys", json=body, headers=world.bearer("keys:write"))
+        assert len(answer.json["errors"]) == MOST_TOLD
+
+    def test_of_a_query(self, client: CheckedClient, world: World):
+        query = "&".join(f"a{number}=" for number in range(500))
+        for path in ("/api/v1/me", "/api/v1/vessels"):
+            answer = client.get(f"{path}?{query}", headers=world.bearer())
+            assert len(answer.json["errors"]) == MOST_TOLD
+
+
+def _steps(function: Callable[[], object]) -> int:
+    """Return how many Python and C functions a call enters."""
+    count = 0
+
+    def note(_: object, event: str, __: object) -> None:
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    sys.setprofile(note)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return count
