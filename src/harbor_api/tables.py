@@ -165,6 +165,17 @@ quarantine = Table(
     Index("quarantine_fix_key", "vessel_id", "recorded_at", "tracker_id", unique=True),
     # Serves the removal of those that are kept no longer.
     Index("quarantine_received_at_idx", "received_at"),
+    # Finds the jumps that are held around one, past all else that was held then.
+    Index(
+        "quarantine_jumps_idx",
+        "vessel_id",
+        "recorded_at",
+        "tracker_id",
+        postgresql_where=text("reason = 'impossible_jump' AND state = 'held'"),
+    ),
+    # Serve the pages of what is filtered, each in order of id: by vessel and whatever else, and without one.
+    Index("quarantine_vessel_idx", "vessel_id", "reason", "state", "id"),
+    Index("quarantine_reason_idx", "reason", "state", "id"),
 )
 
 api_keys = Table(

@@ -46,6 +46,23 @@ def _register(world: World, once: Once, name: str = "Once") -> int:
         return vessel.id
 
 
+def _age(world: World, *, hours: int) -> None:
+    with world.database.unit_of_work() as unit_of_work:
+        unit_of_work._connection.exec_driver_sql(
+            f"UPDATE idempotency_keys SET created_at = created_at - interval '{hours} hours'"
+        )
+
+
+def _leave(world: World, caller: int, count: int) -> None:
+    """Leave keys of more than a day ago."""
+    with world.database.unit_of_work() as unit_of_work:
+        unit_of_work._connection.exec_driver_sql(
+            "INSERT INTO idempotency_keys (api_key_id, key, fingerprint, nonce, subject_id, created_at) "
+            f"SELECT {caller}, 'old ' || n, '', '', 1, now() - interval '25 hours' + n * interval '1 second' "
+            f"FROM generate_series(1, {count}) AS n"
+        )
+
+
 def _fail(world: World, once: Once, claimed: threading.Event | None = None) -> None:
     with world.database.unit_of_work() as unit_of_work:
         idempotency.claim(unit_of_work, once)
@@ -107,6 +124,54 @@ def test_who_comes_second_creates_it_where_the_first_one_fails(world: World):
     _, vessel_id = _together(fail, register)
     assert vessel_id
     assert _count(world, "vessels") == 1
+
+
+def test_a_key_of_more_than_a_day_ago_is_as_good_as_new(world: World):
+    key, _ = world.key()
+    first = _register(world, Once(key.id, "same", b"fingerprint"))
+    _age(world, hours=23)
+    assert _register(world, Once(key.id, "same", b"fingerprint")) == first
+    _age(world, hours=2)
+
+    second = _register(world, Once(key.id, "same", b"another"))
+
+    assert second != first
+    assert _register(world, Once(key.id, "same", b"another")) == second
+    assert _count(world, "vessels") == 2
+
+
+def test_two_at_once_with_a_key_of_more_than_a_day_ago_create_one(world: World):
+    key, _ = world.key()
+    _register(world, Once(key.id, "same", b"fingerprint"))
+    _age(world, hours=25)
+    once = Once(key.id, "same", b"another")
+    first, second = _together(*[lambda: _register(world, once)] * 2)
+    assert first == second
+    assert _count(world, "vessels") == 2
+
+
+def test_no_caller_pays_for_all_that_others_have_left(world: World):
+    key, _ = world.key()
+    _leave(world, key.id, 100)
+    counts = []
+    for number in range(5):
+        _register(world, Once(key.id, f"new {number}", b"fingerprint"))
+        counts.append(_count(world, "idempotency_keys"))
+    # Each takes one and forgets 32, up to the last of the old ones.
+    assert counts == [69, 38, 7, 4, 5]
+
+
+def test_who_forgets_is_waited_for_by_nobody_but_for_its_key(world: World):
+    key, _ = world.key()
+    _leave(world, key.id, 40)
+    with world.database.unit_of_work() as unit_of_work:
+        idempotency.claim(unit_of_work, Once(key.id, "one", b"fingerprint"))
+        # A thread, for a statement that waits would wait for this very test.
+        [created] = _together(lambda: _register(world, Once(key.id, "other", b"fingerprint")))
+        assert created
+        # Each has forgotten what the other has not.
+        assert _count(world, "idempotency_keys") == 40 - 8 + 1
+    assert _count(world, "idempotency_keys") == 2
 
 
 def test_over_http_two_at_once_are_told_the_same_secret(client: CheckedClient, app: Flask, world: World):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Row, bindparam, func, insert, select
+from sqlalchemy import BindParameter, Connection, Row, bindparam, func, insert, select, tuple_
 
 from harbor_api.entities import Actor, AuditEntry
 from harbor_api.tables import AUDIT_ORDER_LOCK, audit
@@ -11,13 +11,22 @@ _TAKE_ORDER = select(func.pg_advisory_xact_lock(AUDIT_ORDER_LOCK))
 _ADD = insert(audit)
 _limit: BindParameter[int] = bindparam("limit")
 _after: BindParameter[int] = bindparam("after")
-_SUBJECT = audit.c.subject == bindparam("subject")
-_OLDEST_FIRST = select(audit).where(audit.c.id > _after).order_by(audit.c.id).limit(_limit)
-_NEWEST_FIRST = select(audit).where(audit.c.id < _after).order_by(audit.c.id.desc()).limit(_limit)
+_subject: BindParameter[str] = bindparam("subject")
+_beyond, _within = tuple_(audit.c.subject, audit.c.id), tuple_(_subject, _after)
+# By whether the newest come first, and whether only one subject's do. One subject's are a stretch of the
+# index that is in order of subject and id, and are asked for as that: a plan that was made when there were
+# few may otherwise look for them among all.
 _STATEMENTS = {
-    (newest_first, of_one): statement.where(_SUBJECT) if of_one else statement
-    for newest_first, statement in ((False, _OLDEST_FIRST), (True, _NEWEST_FIRST))
-    for of_one in (False, True)
+    (False, False): select(audit).where(audit.c.id > _after).order_by(audit.c.id).limit(_limit),
+    (True, False): select(audit).where(audit.c.id < _after).order_by(audit.c.id.desc()).limit(_limit),
+    (False, True): select(audit)
+    .where(_beyond > _within, audit.c.subject <= _subject)
+    .order_by(audit.c.subject, audit.c.id)
+    .limit(_limit),
+    (True, True): select(audit)
+    .where(_beyond < _within, audit.c.subject >= _subject)
+    .order_by(audit.c.subject.desc(), audit.c.id.desc())
+    .limit(_limit),
 }
 
 

@@ -15,7 +15,6 @@ from sqlalchemy import (
     Select,
     bindparam,
     cast,
-    exists,
     func,
     select,
     true,
@@ -30,9 +29,12 @@ _COORDINATE_DECIMALS = 6
 _KEY: BindParameter[int] = bindparam("key_id")
 _DECIMALS: BindParameter[int] = bindparam("decimals")
 
-_visible = bindparam("all_vessels") | exists().where(
-    grants.c.api_key_id == _KEY, grants.c.vessel_id == vessels.c.id
-)
+# What a key sees of the vessels, by whether it sees all. Told apart here and not in the condition, so that
+# who may see three vessels does not have all of them read.
+_visible = {
+    True: vessels,
+    False: grants.join(vessels, (grants.c.vessel_id == vessels.c.id) & (grants.c.api_key_id == _KEY)),
+}
 # For a key that sees positions late: the newest one that is old enough, through the one index.
 _delayed = (
     select(positions)
@@ -46,7 +48,7 @@ _delayed = (
 )
 
 
-def _fleet(position: Any, condition: Any) -> Select[Any]:
+def _fleet(visible: Any, position: Any, condition: Any) -> Select[Any]:
     """Return the statement that reads vessels with one position each, as the key may see them."""
     coordinates = [
         cast(func.round(cast(position.c[name], Numeric), _DECIMALS), Double).label(name)
@@ -61,20 +63,24 @@ def _fleet(position: Any, condition: Any) -> Select[Any]:
             *coordinates,
             *(position.c[name] for name in MOTION if name not in {"lat", "lon"}),
         )
-        .select_from(vessels)
-        .outerjoin(position, condition)
-        .where(_visible)
+        .select_from(visible.outerjoin(position, condition))
         .order_by(vessels.c.id)
     )
 
 
 # Statements are built once: building one anew costs more than running it.
-_live = _fleet(latest_positions, latest_positions.c.vessel_id == vessels.c.id)
-_late = _fleet(_delayed, true())
+_fleets = {
+    (all_vessels, late): _fleet(visible, position, condition)
+    for all_vessels, visible in _visible.items()
+    for late, position, condition in (
+        (False, latest_positions, latest_positions.c.vessel_id == vessels.c.id),
+        (True, _delayed, true()),
+    )
+}
 _in_service = vessels.c.retired_at.is_(None) != bindparam("retired")
 _one = vessels.c.id == bindparam("vessel_id")
-_ALL = {False: _live.where(_in_service), True: _late.where(_in_service)}
-_ONE = {False: _live.where(_one), True: _late.where(_one)}
+_ALL = {sight: fleet.where(_in_service) for sight, fleet in _fleets.items()}
+_ONE = {sight: fleet.where(_one) for sight, fleet in _fleets.items()}
 
 
 class Fleet:
@@ -82,25 +88,24 @@ class Fleet:
 
     def __init__(self, connection: Connection, viewer: Caller) -> None:
         self._connection = connection
-        self._late = viewer.delay_s > 0
-        self._sight = {
-            "key_id": viewer.id,
-            "all_vessels": viewer.all_vessels,
+        self._sight = viewer.all_vessels, viewer.delay_s > 0
+        self._values = {
             "decimals": _COORDINATE_DECIMALS
             if viewer.coordinate_decimals is None
             else viewer.coordinate_decimals,
-            **({"delay_s": viewer.delay_s} if self._late else {}),
+            **({} if viewer.all_vessels else {"key_id": viewer.id}),
+            **({"delay_s": viewer.delay_s} if viewer.delay_s > 0 else {}),
         }
 
     def search(self, *, retired: bool = False) -> list[VesselOnMap]:
         """Return the vessels in service, or those that are retired, in order of id."""
-        rows = self._connection.execute(_ALL[self._late], {**self._sight, "retired": retired})
+        rows = self._connection.execute(_ALL[self._sight], {**self._values, "retired": retired})
         return [_on_map(row) for row in rows]
 
     def get(self, vessel_id: int) -> VesselOnMap:
         """Return one vessel, in service or retired; NotFound also where the key may not see it."""
         row = self._connection.execute(
-            _ONE[self._late], {**self._sight, "vessel_id": vessel_id}
+            _ONE[self._sight], {**self._values, "vessel_id": vessel_id}
         ).one_or_none()
         if row is None:
             raise NotFound(f"There is no vessel {vessel_id}")

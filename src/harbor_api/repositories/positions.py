@@ -74,15 +74,22 @@ LEFT JOIN trackers ON trackers.id = ANY (%(tracker_ids)s::integer[])
 # What is known around stretches of fixes, each from its first to its last fix of one vessel: the stored
 # fixes within, the nearest one on each side, and which ones were held. Most fixes are newer than all that is
 # stored of their vessel; then the latest position is all that there is to look at.
+# Here and below LIMIT 1 makes each look-up one probe of a key: a plain join leaves it to the statistics
+# whether all that is stored is read instead, once or even for each row.
 _AROUND = b"""
 SELECT
-    stretch.ord, vessels.max_speed_kn, latest.recorded_at, latest.tracker_id,
+    stretch.ord, vessel.max_speed_kn, latest.recorded_at, latest.tracker_id,
     near.reason, near.recorded_at, near.lat, near.lon, near.accuracy_m, near.tracker_id
 FROM json_to_recordset(%(stretches)s) AS stretch (
     ord integer, vessel_id integer, most integer,
     first_at timestamptz, first_tracker integer, last_at timestamptz, last_tracker integer)
-JOIN vessels ON vessels.id = stretch.vessel_id
-LEFT JOIN latest_positions AS latest ON latest.vessel_id = stretch.vessel_id
+CROSS JOIN LATERAL (
+    SELECT v.max_speed_kn FROM vessels AS v WHERE v.id = stretch.vessel_id LIMIT 1
+) AS vessel
+LEFT JOIN LATERAL (
+    SELECT p.recorded_at, p.lat, p.lon, p.accuracy_m, p.tracker_id
+    FROM latest_positions AS p WHERE p.vessel_id = stretch.vessel_id LIMIT 1
+) AS latest ON true
 LEFT JOIN LATERAL (
     (
         SELECT NULL AS reason, latest.recorded_at, latest.lat, latest.lon, latest.accuracy_m,
@@ -126,11 +133,20 @@ LEFT JOIN LATERAL (
 """
 # A stretch may be answered with so many more fixes than it has.
 _MARGIN = 8
+# A stretch that has more is cut into so many parts. Each round reads as much as the one before, so that a
+# thousand fixes all over a long history take three; those that are dense but for a few take little more.
+_PARTS = 32
 
 _DIFFER = f"""
+WITH input AS MATERIALIZED ({_INPUT})
 SELECT ({_of("stored")}) IS DISTINCT FROM ({_of("input")})
-FROM ({_INPUT}) AS input
-JOIN positions AS stored USING (vessel_id, recorded_at, tracker_id)
+FROM input
+CROSS JOIN LATERAL (
+    SELECT {_MOTION} FROM positions AS p
+    WHERE p.vessel_id = input.vessel_id AND p.recorded_at = input.recorded_at
+        AND p.tracker_id = input.tracker_id
+    LIMIT 1
+) AS stored
 ORDER BY place
 """.encode()  # noqa: S608 - only names of columns are put in, none from a caller
 
@@ -168,10 +184,9 @@ class Positions:
         ids = [run[0].vessel_id for run in stretches]
         known = {vessel_id: _Known() for vessel_id in ids}
         while stretches:
-            # Where more is stored than was asked for, halves have less; single fixes never have too much.
+            # Where more is stored than was asked for, parts have less; single fixes never have too much.
             crowded = self._look(stretches, known)
-            middles = [(run, len(run) // 2) for run in crowded]
-            stretches = [half for run, middle in middles for half in (run[:middle], run[middle:])]
+            stretches = [part for run in crowded for part in _parts(run)]
         return {vessel_id: each.surroundings() for vessel_id, each in known.items()}
 
     def _look(self, stretches: list[list[Arrival]], known: Mapping[int, "_Known"]) -> list[list[Arrival]]:
@@ -238,6 +253,11 @@ class _Known:
     def surroundings(self) -> Surroundings:
         stored = [self._stored[key] for key in sorted(self._stored)]
         return Surroundings(self._max_speed_kn, self._newest, stored, self._held)
+
+
+def _parts(run: list[Arrival]) -> list[list[Arrival]]:
+    size = -(-len(run) // _PARTS)
+    return [run[place : place + size] for place in range(0, len(run), size)]
 
 
 def _as_json(arrivals: Iterable[Arrival], *, placed: bool = False) -> str:

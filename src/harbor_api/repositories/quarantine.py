@@ -1,6 +1,6 @@
 """Fixes that could not be believed: kept with the reason and as they were sent, until somebody decides."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -8,22 +8,24 @@ import orjson
 from sqlalchemy import (
     BigInteger,
     Connection,
-    Integer,
     Row,
     Text,
+    TextClause,
     bindparam,
-    delete,
-    null,
-    or_,
     select,
     text,
     update,
 )
 
+from harbor_api import statements
 from harbor_api.entities import Arrival, Fix, HeldFix, Motion, Neighbour
 from harbor_api.errors import NotFound
 from harbor_api.rows import MOTION, measures_of
+from harbor_api.statements import Statement
 from harbor_api.tables import quarantine
+
+Moment = tuple[datetime | None, datetime, datetime | None]
+"""A moment between the first and the last one to look at around it, None for no bound."""
 
 _HOLD = text("""
 INSERT INTO quarantine (vessel_id, recorded_at, tracker_id, received_at, reason, fix, raw)
@@ -41,32 +43,109 @@ _DECIDE = (
     .values(state=bindparam("new_state"), decided_at=bindparam("at"))
     .returning(quarantine)
 )
-
-
-def _optional(name: str, type_: Any) -> Any:
-    """Return a condition that holds for every row where its parameter is null."""
-    wanted = bindparam(name, type_=type_)
-    return or_(wanted.is_(null()), quarantine.c[name] == wanted)
-
-
 _PAGE = (
     select(quarantine)
-    .where(
-        quarantine.c.id > bindparam("after", type_=BigInteger),
-        _optional("vessel_id", Integer),
-        _optional("reason", Text),
-        _optional("state", Text),
-    )
+    .where(quarantine.c.id > bindparam("after", type_=BigInteger))
     .order_by(quarantine.c.id)
     .limit(bindparam("limit"))
 )
-_JUMPS = select(quarantine.c.recorded_at, quarantine.c.tracker_id, quarantine.c.fix).where(
-    quarantine.c.vessel_id == bindparam("vessel_id"),
-    quarantine.c.recorded_at.between(bindparam("since"), bindparam("until")),
-    quarantine.c.reason == bindparam("reason"),
-    quarantine.c.state == "held",
+
+
+def _filtered(vessel: str) -> TextClause:
+    """Return the statement that reads a page of some reasons and states; ``vessel`` is one more condition."""
+    return text(
+        f"""
+WITH RECURSIVE kind (reason, state) AS (
+    (SELECT reason, state FROM quarantine ORDER BY reason, state LIMIT 1)
+    UNION ALL
+    SELECT following.reason, following.state
+    FROM kind CROSS JOIN LATERAL (
+        SELECT q.reason, q.state
+        FROM quarantine AS q
+        WHERE (q.reason, q.state) > (kind.reason, kind.state)
+        ORDER BY q.reason, q.state
+        LIMIT 1
+    ) AS following
+), page AS MATERIALIZED (
+    SELECT found.id
+    FROM kind CROSS JOIN LATERAL (
+        SELECT q.id
+        FROM quarantine AS q
+        WHERE {vessel} (q.reason, q.state, q.id) > (kind.reason, kind.state, :after)
+            AND (q.reason, q.state) <= (kind.reason, kind.state)
+        ORDER BY q.reason, q.state, q.id
+        LIMIT :limit
+    ) AS found
+    WHERE (:reason IS NULL OR kind.reason = :reason) AND (:state IS NULL OR kind.state = :state)
+    ORDER BY found.id
+    LIMIT :limit
 )
-_PRUNE = delete(quarantine).where(quarantine.c.received_at < bindparam("before"))
+SELECT held.*
+FROM page CROSS JOIN LATERAL (SELECT q.* FROM quarantine AS q WHERE q.id = page.id LIMIT 1) AS held
+ORDER BY held.id
+"""  # noqa: S608 - names of columns are put in, nothing from a caller
+    ).bindparams(bindparam("reason", type_=Text), bindparam("state", type_=Text))
+
+
+# By whether one vessel's are wanted. Of each reason and state that there is, at most fifteen, as many are
+# read as a page holds, along an index that has them in order of id: no more than that, however few match. An
+# index for each choice of filters would be one more to write with every fix that is held. They are asked for
+# as stretches of the index: a plan that was made when there were few may otherwise look for them among all.
+_FILTERED = {False: _filtered(""), True: _filtered("q.vessel_id = :vessel_id AND")}
+# Of each moment the nearest jumps before and after it, in two short walks along `quarantine_jumps_idx`. Most
+# moments have none, which one look tells of all in a stretch. What the index holds is said in the text, as a
+# plan for any values does not know what a parameter will be. Nothing is nested, and so nothing is taken for
+# so much work that PostgreSQL would compile it first.
+_NEAR = b"""
+WITH stretch AS MATERIALIZED (
+    SELECT place
+    FROM json_to_recordset(%(stretches)s)
+        AS asked (place integer, vessel_id integer, since timestamptz, until timestamptz)
+    CROSS JOIN LATERAL (
+        SELECT q.recorded_at
+        FROM quarantine AS q
+        WHERE q.reason = 'impossible_jump' AND q.state = 'held'
+            AND q.vessel_id = asked.vessel_id AND q.recorded_at >= since AND q.recorded_at <= until
+        ORDER BY q.recorded_at, q.tracker_id
+        LIMIT 1
+    ) AS one
+), moment AS MATERIALIZED (
+    SELECT vessel_id, since, at, until
+    FROM json_to_recordset(%(moments)s)
+        AS asked (place integer, vessel_id integer, since timestamptz, at timestamptz, until timestamptz)
+    WHERE place = ANY (ARRAY(SELECT place FROM stretch))
+)
+SELECT DISTINCT ON (vessel_id, near.recorded_at, near.tracker_id)
+    vessel_id, near.recorded_at, (near.fix ->> 'lat')::float8, (near.fix ->> 'lon')::float8,
+    (near.fix ->> 'accuracy_m')::float8, near.tracker_id
+FROM moment
+CROSS JOIN LATERAL (
+    (
+        SELECT q.recorded_at, q.tracker_id, q.fix
+        FROM quarantine AS q
+        WHERE q.reason = 'impossible_jump' AND q.state = 'held'
+            AND q.vessel_id = moment.vessel_id AND q.recorded_at >= since AND q.recorded_at < at
+        ORDER BY q.recorded_at DESC, q.tracker_id DESC
+        LIMIT %(most)s
+    ) UNION ALL (
+        SELECT q.recorded_at, q.tracker_id, q.fix
+        FROM quarantine AS q
+        WHERE q.reason = 'impossible_jump' AND q.state = 'held'
+            AND q.vessel_id = moment.vessel_id AND q.recorded_at >= at AND q.recorded_at <= until
+        ORDER BY q.recorded_at, q.tracker_id
+        LIMIT %(most)s
+    )
+) AS near
+ORDER BY vessel_id, near.recorded_at, near.tracker_id
+"""
+# How many moments of a vessel are a stretch.
+_TOGETHER = 32
+# Who is about to decide on one keeps it for now.
+_PRUNE = text("""
+DELETE FROM quarantine WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM quarantine WHERE received_at < :before ORDER BY received_at LIMIT :most
+    FOR UPDATE SKIP LOCKED))
+""")
 
 
 class Quarantine:
@@ -101,8 +180,13 @@ class Quarantine:
         state: str | None = None,
     ) -> list[HeldFix]:
         """Return held fixes in the order in which they came, those beyond one."""
-        values = {"after": after, "limit": limit, "vessel_id": vessel_id, "reason": reason, "state": state}
-        return [_held(row) for row in self._connection.execute(_PAGE, values)]
+        values: dict[str, Any] = {"after": after, "limit": limit}
+        if vessel_id is None and reason is None and state is None:
+            return [_held(row) for row in self._connection.execute(_PAGE, values)]
+        values |= {"reason": reason, "state": state}
+        if vessel_id is not None:
+            values["vessel_id"] = vessel_id
+        return [_held(row) for row in self._connection.execute(_FILTERED[vessel_id is not None], values)]
 
     def lock(self, held_id: int) -> HeldFix:
         """Return a held fix that nobody else decides on before this transaction ends; NotFound otherwise."""
@@ -117,21 +201,40 @@ class Quarantine:
             self._connection.execute(_DECIDE, {"held_id": held_id, "new_state": state, "at": at}).one()
         )
 
-    def between(self, vessel_id: int, since: datetime, until: datetime, *, reason: str) -> list[Neighbour]:
-        """Return a vessel's fixes of a span that are held for one reason and undecided."""
-        rows = self._connection.execute(
-            _JUMPS, {"vessel_id": vessel_id, "since": since, "until": until, "reason": reason}
-        )
-        return [
-            Neighbour(
-                row.recorded_at, row.fix["lat"], row.fix["lon"], row.fix.get("accuracy_m"), row.tracker_id
-            )
-            for row in rows
-        ]
+    def near(self, moments: Mapping[int, Sequence[Moment]], *, most: int) -> Mapping[int, list[Neighbour]]:
+        """Return the undecided jumps that are nearest to some moments of vessels, by vessel.
 
-    def prune(self, before: datetime) -> int:
-        """Delete what came before a moment, decided or not, and return how many fixes that were."""
-        return self._connection.execute(_PRUNE, {"before": before}).rowcount
+        Moments are in order. The jumps are in order of time and tracker: of each moment up to ``most`` that
+        are earlier, and up to ``most`` that are not. A vessel without any is left out. One statement reads
+        as many for each moment and no more, whatever is held; the one before it reads nothing.
+        """
+        stretches: list[dict[str, Any]] = []
+        asked: list[dict[str, Any]] = []
+        for vessel_id, each in moments.items():
+            for first in range(0, len(each), _TOGETHER):
+                named = {"place": len(stretches), "vessel_id": vessel_id}
+                together = [
+                    {**named, "since": since or "-infinity", "at": at, "until": until or "infinity"}
+                    for since, at, until in each[first : first + _TOGETHER]
+                ]
+                stretches.append({**named, "since": together[0]["since"], "until": together[-1]["until"]})
+                asked += together
+        values = {
+            "stretches": orjson.dumps(stretches).decode(),
+            "moments": orjson.dumps(asked).decode(),
+            "most": most,
+        }
+        found: dict[int, list[Neighbour]] = {}
+        for vessel_id, *near in statements.rows(self._connection, Statement(_NEAR, values)):
+            found.setdefault(vessel_id, []).append(Neighbour(*near))
+        return found
+
+    def prune(self, before: datetime, *, most: int) -> int:
+        """Delete what came before a moment, decided or not, the oldest first, and return how many those were.
+
+        What somebody else is deciding on just now is passed over.
+        """
+        return self._connection.execute(_PRUNE, {"before": before, "most": most}).rowcount
 
 
 def _held(row: Row[Any]) -> HeldFix:

@@ -8,7 +8,7 @@ from sqlalchemy import ARRAY, BigInteger, Connection, Integer, Row, bindparam, f
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from harbor_api.entities import Assignment, Tracker
-from harbor_api.errors import NotFound
+from harbor_api.errors import Conflict, NotFound
 from harbor_api.tables import assignments, positions, trackers
 
 # Earlier than any fix: where the first assignment of a tracker starts.
@@ -24,30 +24,41 @@ _assigned = (
     .where(assignments.c.tracker_id == trackers.c.id)
     .lateral("assigned")
 )
-_TRACKERS = (
+_trackers = (
     select(trackers, _assigned.c.vessel_ids, _assigned.c.starts)
     .select_from(trackers)
     .join(_assigned, _assigned.c.vessel_ids.is_not(None))
 )
-_FIND = _TRACKERS.where(trackers.c.id == bindparam("number"))
-_FIND_ALL = _TRACKERS.where(trackers.c.id == func.any(bindparam("numbers", type_=ARRAY(Integer))))
+_FIND = _trackers.where(trackers.c.id == bindparam("number"))
+_FIND_ALL = _trackers.where(trackers.c.id == func.any(bindparam("numbers", type_=ARRAY(Integer))))
 _LOCK = select(trackers.c.id).where(trackers.c.id == bindparam("number")).with_for_update()
-_OF_VESSEL = _TRACKERS.where(
-    trackers.c.id.in_(
-        select(assignments.c.tracker_id).where(assignments.c.vessel_id == bindparam("vessel_id"))
-    )
-).order_by(trackers.c.id)
+# As an array, each of whose few is a probe of the key: a join may read all trackers.
+_aboard = func.array(
+    select(assignments.c.tracker_id)
+    .where(assignments.c.vessel_id == bindparam("vessel_id"))
+    .scalar_subquery()
+)
+_OF_VESSEL = _trackers.where(trackers.c.id == func.any(_aboard)).order_by(trackers.c.id)
 _PAGE = (
-    _TRACKERS.where(trackers.c.id > bindparam("after", type_=BigInteger))
+    _trackers.where(trackers.c.id > bindparam("after", type_=BigInteger))
     .order_by(trackers.c.id)
     .limit(bindparam("limit"))
 )
 _ADD = insert(trackers).returning(trackers.c.id)
 _ASSIGN = insert(assignments)
 _CHANGE = update(trackers).where(trackers.c.id == bindparam("number")).values(version=trackers.c.version + 1)
-_NEWEST_FIX = select(func.max(positions.c.recorded_at)).where(
-    positions.c.vessel_id == bindparam("vessel_id"), positions.c.tracker_id == bindparam("number")
+# Read backwards along the one index, past the fixes of the vessel's other trackers, but not past all of them.
+_MOST_PASSED = 1_000
+_passed = (
+    select(positions.c.recorded_at, positions.c.tracker_id)
+    .where(positions.c.vessel_id == bindparam("vessel_id"), positions.c.recorded_at >= bindparam("since"))
+    .order_by(positions.c.recorded_at.desc())
+    .limit(_MOST_PASSED)
+    .subquery()
 )
+_NEWEST_FIX = select(
+    func.count(), func.max(_passed.c.recorded_at).filter(_passed.c.tracker_id == bindparam("number"))
+).select_from(_passed)
 
 
 class Trackers:
@@ -104,12 +115,20 @@ class Trackers:
         self._connection.execute(_CHANGE.values(**values), {"number": number})
         return self.get(number)
 
-    def newest_fix(self, tracker: Tracker) -> datetime | None:
-        """Return the time of the newest fix that is stored of a tracker for its present vessel."""
-        newest: datetime | None = self._connection.execute(
-            _NEWEST_FIX, {"vessel_id": tracker.vessel_id, "number": tracker.number}
-        ).scalar_one()
-        return newest
+    def newest_fix(self, tracker: Tracker, *, since: datetime) -> datetime | None:
+        """Return the time of the newest fix, of a moment or later, of a tracker for its present vessel.
+
+        Conflict where so much is stored of the vessel since then that it would take too long to tell.
+        """
+        passed, newest = self._connection.execute(
+            _NEWEST_FIX, {"vessel_id": tracker.vessel_id, "since": since, "number": tracker.number}
+        ).one()
+        if newest is None and passed >= _MOST_PASSED:
+            raise Conflict(
+                f"The vessel has {_MOST_PASSED} fixes or more since {since.isoformat()}; begin later"
+            )
+        found: datetime | None = newest
+        return found
 
 
 def _tracker(row: Row[Any]) -> Tracker:

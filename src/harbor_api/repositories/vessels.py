@@ -25,15 +25,15 @@ _ALL = select(vessels).order_by(vessels.c.id)
 _LOCK = select(vessels).where(vessels.c.id == bindparam("vessel_id")).with_for_update()
 _ADD = insert(vessels).values(seq=fleet_order.next_value()).returning(vessels)
 # Each change of what the fleet shows takes its number from the order of the fixes.
-_CHANGE = (
+_change = (
     update(vessels)
     .where(vessels.c.id == bindparam("vessel_id"))
     .values(version=vessels.c.version + 1, seq=fleet_order.next_value())
     .returning(vessels)
 )
-_REPLACE = _CHANGE.values({name: bindparam(f"new_{name}") for name in DETAILS})
-_RETIRE = _CHANGE.values(retired_at=func.now())
-_RESTORE = _CHANGE.values(retired_at=None)
+_REPLACE = _change.values({name: bindparam(f"new_{name}") for name in DETAILS})
+_RETIRE = _change.values(retired_at=func.now())
+_RESTORE = _change.values(retired_at=None)
 _TAKE_ORDER = select(func.pg_advisory_xact_lock(FLEET_ORDER_LOCK))
 
 

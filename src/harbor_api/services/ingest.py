@@ -1,27 +1,29 @@
 """What becomes of fixes that trackers send: each is stored once, or held back with a reason."""
 
+from bisect import insort
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from itertools import groupby
+from datetime import datetime
+from itertools import groupby, islice
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from harbor_api.entities import Arrival, Delivery, Key, Neighbour, Receipt, Surroundings, Verdict
 from harbor_api.errors import TrackerChanged
-from harbor_api.services.judgement import IMPOSSIBLE_JUMP, Thresholds, judge
+from harbor_api.services.judgement import IMPOSSIBLE_JUMP, NEAREST, Thresholds, judge
 
 if TYPE_CHECKING:
     from harbor_api.database import UnitOfWork
 
 # What may become of a fix, beside the reasons to hold it.
 _NEW, _KNOWN = "new", "known"
+# What becomes of one more with the same key, where it is not the same.
+_AGAIN = {_NEW: _KNOWN}
 _STORED = {latest: Verdict(verdict="stored", latest=latest) for latest in (False, True)}
 _DUPLICATE = {latest: Verdict(verdict="duplicate", latest=latest) for latest in (False, True)}
 _vessel = attrgetter("vessel_id")
-_FIRST = datetime(1, 1, 1, tzinfo=UTC)
-_LAST = datetime(9999, 12, 31, tzinfo=UTC)
+_named = attrgetter("key")
 
 
 def settle(
@@ -81,15 +83,12 @@ def _key(arrival: Arrival) -> tuple[int, datetime, int]:
 
 def _settled(unit_of_work: "UnitOfWork", ranked: Sequence[Arrival], thresholds: Thresholds) -> list[Verdict]:
     """Return the verdicts of fixes that are in order of vessel and time."""
-    around = unit_of_work.positions.around(ranked)
     added: list[Arrival] = []
     held: list[tuple[Arrival, str]] = []
     repeats: list[Arrival] = []
     verdicts: list[Verdict] = []
-    for vessel_id, run in groupby(ranked, key=_vessel):
-        judging = _Judging(unit_of_work, vessel_id, around[vessel_id], thresholds)
-        outcomes = [(arrival, arrival.key, judging.outcome(arrival)) for arrival in run]
-        for arrival, key, outcome in outcomes:
+    for judging in _judged(unit_of_work, ranked, thresholds):
+        for arrival, key, outcome in judging.outcomes:
             latest = key == judging.newest
             if outcome is _NEW:
                 added.append(arrival)
@@ -113,41 +112,87 @@ def _settled(unit_of_work: "UnitOfWork", ranked: Sequence[Arrival], thresholds: 
     return verdicts
 
 
+def _judged(
+    unit_of_work: "UnitOfWork", ranked: Sequence[Arrival], thresholds: Thresholds
+) -> list["_Judging"]:
+    """Return the judgement of the fixes of each vessel. Nothing is written."""
+    around = unit_of_work.positions.around(ranked)
+    judgings = [
+        _Judging(list(run), around[vessel_id], thresholds) for vessel_id, run in groupby(ranked, key=_vessel)
+    ]
+    doubtful = [each for each in judgings if not each.go_on()]
+    if doubtful:
+        # Rarely: only now is it worth asking which jumps are held already, once for all vessels.
+        moments = {each.vessel_id: each.moments() for each in doubtful}
+        jumps = unit_of_work.quarantine.near(moments, most=NEAREST)
+        for each in doubtful:
+            each.go_on(jumps.get(each.vessel_id, []))
+    return judgings
+
+
 class _Judging:
     """The judgement of one vessel's fixes, which come in order of time and tracker.
 
     What was believed and held so far counts for the fixes that follow.
     """
 
-    def __init__(
-        self, unit_of_work: "UnitOfWork", vessel_id: int, around: Surroundings, thresholds: Thresholds
-    ) -> None:
+    def __init__(self, run: Sequence[Arrival], around: Surroundings, thresholds: Thresholds) -> None:
+        self.vessel_id = run[0].vessel_id
         self.newest = around.newest
+        self.outcomes: list[tuple[Arrival, Key, str]] = []
         self.held: list[tuple[Arrival, str]] = []
-        self._unit_of_work = unit_of_work
-        self._vessel_id = vessel_id
+        self._run = run
         self._held_before = around.held
         self._thresholds = thresholds
         if around.max_speed_kn is not None:
             self._thresholds = replace(thresholds, max_speed_kn=around.max_speed_kn)
         self._ahead = deque(around.stored)
-        # The last one that was stored or believed, and the last one that was asked about.
+        # The last one that was stored or believed.
         self._before: Neighbour | None = None
-        self._last: tuple[Key, str] | None = None
-        self._jumped: list[Neighbour] = []
+        # Those that are held before the run and those of it, in order; None until they are known.
+        self._jumps: list[Neighbour] | None = None
 
-    def outcome(self, arrival: Arrival) -> str:
-        """Return _NEW for a fix to store, _KNOWN for one that is stored, or the reason to hold it."""
-        key = arrival.key
-        if self._last is not None and self._last[0] == key:
+    def go_on(self, jumps: list[Neighbour] | None = None) -> bool:
+        """Judge the fixes that are left, each into ``outcomes``; tell whether none is left.
+
+        Where ``jumps`` are not known this ends before the first fix that is one. They are those that are
+        held near the ``moments`` that were left then, and are added to.
+        """
+        self._jumps = jumps
+        last, told = self.outcomes[-1][1:] if self.outcomes else (None, "")
+        for arrival in islice(self._run, len(self.outcomes), None):
+            key = arrival.key
             # Of several with one key the first was judged.
-            outcome = self._last[1]
-            return _KNOWN if outcome is _NEW else outcome
-        outcome = self._outcome(arrival, key)
-        self._last = key, outcome
-        return outcome
+            outcome = _AGAIN.get(told, told) if key == last else self._outcome(arrival, key)
+            if outcome is None:
+                return False
+            self.outcomes.append((arrival, key, outcome))
+            last, told = key, outcome
+        return True
 
-    def _outcome(self, arrival: Arrival, key: Key) -> str:
+    def moments(self) -> list[tuple[datetime | None, datetime, datetime | None]]:
+        """Return the moments of the fixes that are left, each between what comes before and after it.
+
+        Only jumps that are held between two stored fixes count for those between them. Each stretch between
+        two that are left is asked about once, from its ends: so the nearest jumps around each are found, and
+        those that are nearest to many are not found many times.
+        """
+        left = {arrival.fix.recorded_at for arrival in islice(self._run, len(self.outcomes), None)}
+        bounds = {each.recorded_at for each in self._ahead}
+        if self._before is not None:
+            bounds.add(self._before.recorded_at)
+        points = [None, *sorted(left | bounds), None]
+        return [
+            (since, at, until)
+            for since, at, until in zip(points, points[1:], points[2:], strict=False)
+            if at in left
+        ]
+
+    def _outcome(self, arrival: Arrival, key: Key) -> str | None:
+        """Return _NEW for a fix to store, _KNOWN for one that is stored, or the reason to hold it.
+
+        None for a jump where it is not known which others are held; it can be asked again.
+        """
         ahead = self._ahead
         while ahead and ahead[0].key < key:
             self._before = _later(self._before, ahead.popleft())
@@ -157,22 +202,18 @@ class _Judging:
         if key in self._held_before:
             return self._held_before[key]
         here = Neighbour.of(arrival.fix, arrival.tracker_id)
-        after = ahead[0] if ahead else None
         reason = judge(
-            here, now=arrival.received_at, thresholds=self._thresholds, before=self._before, after=after
+            here,
+            now=arrival.received_at,
+            thresholds=self._thresholds,
+            before=self._before,
+            after=ahead[0] if ahead else None,
+            held=self._jumps or (),
         )
         if reason == IMPOSSIBLE_JUMP:
-            # Rarely: only now is it worth asking whether others that are held say the same.
-            reason = judge(
-                here,
-                now=arrival.received_at,
-                thresholds=self._thresholds,
-                before=self._before,
-                after=after,
-                held=[*self._held_around(here), *self._jumped],
-            )
-            if reason is not None:
-                self._jumped.append(here)
+            if self._jumps is None:
+                return None
+            insort(self._jumps, here, key=_named)
         if reason is not None:
             self.held.append((arrival, reason))
             return reason
@@ -181,19 +222,6 @@ class _Judging:
             self.newest = key
         return _NEW
 
-    def _held_around(self, here: Neighbour) -> list[Neighbour]:
-        reach = self._thresholds.reach
-        since, until = _shifted(here.recorded_at, -reach), _shifted(here.recorded_at, reach)
-        return self._unit_of_work.quarantine.between(self._vessel_id, since, until, reason=IMPOSSIBLE_JUMP)
-
 
 def _later(one: Neighbour | None, other: Neighbour) -> Neighbour:
     return other if one is None or one.key < other.key else one
-
-
-def _shifted(moment: datetime, by: timedelta) -> datetime:
-    """Return a moment earlier or later, or the first or the last that there is."""
-    try:
-        return moment + by
-    except OverflowError:
-        return _FIRST if by < timedelta(0) else _LAST

@@ -14,14 +14,21 @@ follows what the order of arrival can do:
   one was wrong or the track has a break there. Nothing is decided anew: the held ones stay in quarantine
   for the operator, and an old one that was wrong stays in the history.
 
+Only the ``NEAREST`` held fixes on each side are asked, so that what a judgement costs does not grow with
+what is held. Wrong ones that lie nearer keep the right ones out only where they leave them fewer than
+``confirmations`` of these places: where there are more than ``NEAREST - confirmations`` of them on each
+side, and they agree with nobody. Of those that agree with each other the next one is believed, and is then
+the stored neighbour at which the search ends.
+
 A caller looks for duplicates first, since a fix that is stored or held already is not judged again.
 """
 
 import bisect
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Literal
 
 from harbor_api.entities import Neighbour
@@ -108,6 +115,12 @@ _EARTH_RADIUS_M = 6_371_008.8
 _METRES_PER_DEGREE = math.radians(_EARTH_RADIUS_M)
 _METRES_PER_SECOND_PER_KNOT = 1852 / 3600
 
+# How many held fixes on each side of a jump may speak for it: five times as many as must agree, which leaves
+# room for wrong ones among the right ones. Each one more is read and measured for every jump.
+NEAREST = 16
+
+_time = attrgetter("recorded_at")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
@@ -147,14 +160,15 @@ def judge(
     thresholds: Thresholds,
     before: Neighbour | None = None,
     after: Neighbour | None = None,
-    held: Iterable[Neighbour] = (),
+    held: Sequence[Neighbour] = (),
 ) -> str | None:
     """Return the code of the reason to hold a fix in quarantine, None for one that can be believed.
 
     ``before`` and ``after`` are the nearest stored fixes of the vessel on each side in time, of all her
     trackers; one of the very same time may stand on either side. ``held`` are her fixes that are held for
-    an impossible jump, in any order; only those between the two count. A rule that needs neighbours is
-    skipped where there are none.
+    an impossible jump, in order of time and tracker: all of them, or at least the ``NEAREST`` ones between
+    the two on each side of this fix, those of its very time among the later ones. The answer is the same,
+    since no others count. A rule that needs neighbours is skipped where there are none.
     """
     if here.lat == 0 and here.lon == 0:
         return NULL_ISLAND
@@ -218,7 +232,7 @@ def _is_jump(
     here: Neighbour,
     previous: Neighbour | None,
     following: Neighbour | None,
-    held: Iterable[Neighbour],
+    held: Sequence[Neighbour],
     thresholds: Thresholds,
 ) -> bool:
     against_previous = previous is not None and contradict(here, previous, thresholds)
@@ -233,42 +247,35 @@ def _is_jump(
     ):
         # What is stored has a break here already, and the fix belongs to one of its sides.
         return False
-    return _company(here, previous, following, held, thresholds) < thresholds.confirmations
+    return not _is_confirmed(here, previous, following, held, thresholds)
 
 
-def _company(
+def _is_confirmed(
     here: Neighbour,
     previous: Neighbour | None,
     following: Neighbour | None,
-    held: Iterable[Neighbour],
+    held: Sequence[Neighbour],
     thresholds: Thresholds,
-) -> int:
-    """Count the held fixes, outwards from this one on both sides, that agree each with the one before.
+) -> bool:
+    """Tell whether enough held fixes, outwards from this one on both sides, agree each with the one before.
 
-    Those between that do not agree are passed over, so that other wrong fixes cannot keep the right ones
-    out for ever.
+    Those between that do not agree are passed over, so that a few other wrong fixes do not keep the right
+    ones out. Those beyond the stored neighbours do not count, nor those beyond the reach, which nothing
+    could contradict.
     """
-    gap = _between(held, previous, following)
-    gap.sort(key=_time)
-    place = bisect.bisect_left(gap, here.recorded_at, key=_time)
+    place = bisect.bisect_left(held, here.recorded_at, key=_time)
+    earlier = reversed(held[max(0, place - NEAREST) : place])
+    later = held[place : place + NEAREST]
     count = 0
-    for side in (reversed(gap[:place]), gap[place:]):
+    for side, stored in ((earlier, previous), (later, following)):
+        span = thresholds.reach
+        if stored is not None:
+            span = min(span, abs(stored.recorded_at - here.recorded_at))
         nearer = here
         for each in side:
+            if count >= thresholds.confirmations or abs(each.recorded_at - here.recorded_at) > span:
+                break
             if not contradict(nearer, each, thresholds):
                 nearer = each
                 count += 1
-    return count
-
-
-def _between(fixes: Iterable[Neighbour], first: Neighbour | None, last: Neighbour | None) -> list[Neighbour]:
-    return [
-        each
-        for each in fixes
-        if (first is None or first.recorded_at <= each.recorded_at)
-        and (last is None or each.recorded_at <= last.recorded_at)
-    ]
-
-
-def _time(one: Neighbour) -> datetime:
-    return one.recorded_at
+    return count >= thresholds.confirmations

@@ -119,14 +119,15 @@ def reassign(
     """Let a tracker's fixes belong to another vessel from a moment on.
 
     What is stored stays where it is, and older fixes that are still to come go to the vessel that they
-    were taken on. Conflict where a fix of that moment or later is stored already, or where another
-    assignment starts then or later; PreconditionFailed and NotFound as with all changes.
+    were taken on. Conflict where a fix of that moment or later is stored already, where another
+    assignment starts then or later, or where the vessel has too many fixes since then to tell;
+    PreconditionFailed and NotFound as with all changes.
     """
     before = unit_of_work.trackers.lock(number)
     demand(before.version, versions)
     _demand_in_service(unit_of_work, vessel_id)
-    newest = unit_of_work.trackers.newest_fix(before)
-    if newest is not None and starts_at <= newest:
+    newest = unit_of_work.trackers.newest_fix(before, since=starts_at)
+    if newest is not None:
         raise Conflict(f"A fix of {newest.isoformat()} is stored already; begin after it")
     if starts_at > now + _FURTHEST_AHEAD:
         raise Conflict(f"A tracker is assigned no more than {_FURTHEST_AHEAD.days} days ahead")

@@ -1,0 +1,452 @@
+"""No statement touches more than its answer takes, however much is stored: counted, never timed.
+
+Each row of the table is a call of a repository, usual or extreme, and the most rows and buffers that it may
+touch, as a formula of what is asked for. A statement or a method without a row fails.
+"""
+
+import hashlib
+import importlib
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, Executable, Update, event
+from sqlalchemy.exc import DBAPIError
+from tests.conftest import NewDatabase
+from tests.factories import ACTOR, EPOCH, EVERYTHING
+from tests.repositories.plans import SIZES, SMALL, STEP_S, MeasuringConnection, Touched, fill
+
+from harbor_api import database as database_module
+from harbor_api import repositories
+from harbor_api.database import Database, UnitOfWork
+from harbor_api.entities import Arrival, Assignment, Caller, Fix, KeyTerms, Motion, Tracker, VesselDetails
+from harbor_api.errors import Conflict
+from harbor_api.statements import Statement
+
+FIXES, VESSELS, TRACKERS, KEYS = (SIZES[each] for each in ("fixes", "vessels", "trackers", "keys"))
+NOW = datetime.now(UTC)
+# So late that half of the history is to be seen.
+LATE_S = int((NOW - EPOCH).total_seconds()) - FIXES // 2 * STEP_S
+# Vessels that have sent nothing, that have nothing in quarantine, and that are about to have.
+SILENT, CLEAN, TROUBLED = VESSELS - 5, 90, 91
+# The most fixes of a request, a page with the one beyond it, and the most jumps on each side.
+N, PAGE, MOST = 1_000, 101, 8
+MIDST = FIXES // 2 + 0.5
+
+
+class AtSize(UnitOfWork):
+    """A unit of work that tells its database, too."""
+
+    def __init__(self, connection: Connection, database: Database) -> None:
+        super().__init__(connection)
+        self.database = database
+
+
+@dataclass(frozen=True)
+class Row:
+    """A call, named by its method and what is asked of it, and the most that it may touch."""
+
+    name: str
+    call: Callable[[AtSize], Any]
+    rows: float
+    buffers: float
+
+    @property
+    def method(self) -> str:
+        return self.name.split()[0]
+
+
+def at(n: float) -> datetime:
+    return EPOCH + timedelta(seconds=n * STEP_S)
+
+
+def fix(vessel: int, n: float) -> Arrival:
+    """Return the n-th fix of a vessel: stored where n is whole, 1 to FIXES, and the vessel sails."""
+    motion = Motion(lat=59.9, lon=10.7, sog=8.4, cog=181.2, heading=180)
+    return Arrival(vessel, vessel, at(n), Fix(at(n), motion), {"lat": 59.9})
+
+
+def fixes(vessel: int, numbers: Iterable[float]) -> list[Arrival]:
+    return [fix(vessel, n) for n in numbers]
+
+
+def one_each(count: int, n: float) -> list[Arrival]:
+    return [fix(vessel, n) for vessel in range(1, count + 1)]
+
+
+NEW = range(FIXES + 1, FIXES + N + 1)
+LAST = range(FIXES - N + 1, FIXES + 1)
+SCATTERED = range(1, FIXES, FIXES // N)
+BETWEEN = [n + 0.5 for n in SCATTERED]
+
+
+def add(u: AtSize, arrivals: Sequence[Arrival]) -> None:
+    u.run_last(u.positions.addition(arrivals))
+
+
+def hold(u: AtSize, arrivals: Iterable[Arrival], reason: str = "future") -> None:
+    u.quarantine.hold((arrival, reason) for arrival in arrivals)
+
+
+def hold_again(u: AtSize) -> None:
+    for _ in range(2):
+        hold(u, fixes(9, NEW))
+
+
+def held(u: AtSize, after: int = 0, limit: int = PAGE, **wanted: Any) -> None:
+    u.quarantine.search(after=after, limit=limit, **wanted)
+
+
+def near(u: AtSize, vessel: int, numbers: Iterable[float]) -> None:
+    u.quarantine.near({vessel: [(None, at(n), None) for n in numbers]}, most=MOST)
+
+
+def newest(u: AtSize, number: int, since: float) -> None:
+    aboard = (Assignment(vessel_id=3, starts_at=EPOCH),)
+    tracker = Tracker(number=number, label="", generation=1, assignments=aboard)
+    with suppress(Conflict):
+        u.trackers.newest_fix(tracker, since=at(since))
+
+
+def digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def terms(vessels: Iterable[int] | None) -> KeyTerms:
+    return KeyTerms(name="partner", vessel_ids=None if vessels is None else frozenset(vessels))
+
+
+def trail(u: AtSize, subject: str | None, *, after: int | None = None, newest_first: bool = True) -> None:
+    u.audit.search(after=after, limit=PAGE, newest_first=newest_first, subject=subject)
+
+
+def viewer(key: int, *, delay_s: int = 0) -> Caller:
+    return replace(EVERYTHING, id=key, all_vessels=key > 1000, delay_s=delay_s)
+
+
+def look(u: AtSize, key: Caller) -> None:
+    u.fleet(key).get(88)
+
+
+def claim(u: AtSize, n: int, key: str | None = None) -> None:
+    u.idempotency_keys.claim(1 + n % KEYS, key or f"key {n}", fingerprint=b"", nonce=b"")
+
+
+# All see all vessels, five, and all by their names.
+ALL, FIVE, NAMED = viewer(2000), viewer(777), viewer(1)
+ALL_LATE, FIVE_LATE, NAMED_LATE = (viewer(key.id, delay_s=LATE_S) for key in (ALL, FIVE, NAMED))
+# The reasons and states of what is held make up so many kinds, at most.
+KINDS = 10
+FEW_ROWS, FEW_BUFFERS = 8 * KINDS, 15 * KINDS
+PAGE_ROWS, PAGE_BUFFERS = KINDS * (PAGE + 8), KINDS * (PAGE + 15)
+
+ROWS = [
+    Row("Positions.admit one", lambda u: u.positions.admit([1], [1]), 10, 10),
+    Row("Positions.admit without trackers", lambda u: u.positions.admit([1], []), 10, 0),
+    Row("Positions.admit many", lambda u: u.positions.admit(range(1, N), range(1, N)), 5 * N, 4 * N),
+    Row("Positions.around a newer one", lambda u: u.positions.around(fixes(3, [FIXES + 1])), 10, 30),
+    Row(
+        "Positions.around a newer one each",
+        lambda u: u.positions.around(one_each(N, FIXES + 1)),
+        4 * N,
+        12 * N,
+    ),
+    Row("Positions.around many newer ones", lambda u: u.positions.around(fixes(3, NEW)), 10, 30),
+    Row("Positions.around one in the midst", lambda u: u.positions.around(fixes(3, [MIDST])), 10, 40),
+    Row(
+        "Positions.around one in the midst each",
+        lambda u: u.positions.around(one_each(100, MIDST)),
+        800,
+        2500,
+    ),
+    Row("Positions.around both ends", lambda u: u.positions.around(fixes(3, [0.5, FIXES + 1])), 60, 150),
+    Row("Positions.around a repeated end", lambda u: u.positions.around(fixes(3, LAST)), 2 * N, 2 * N),
+    Row("Positions.around many all over", lambda u: u.positions.around(fixes(3, BETWEEN)), 15 * N, 40 * N),
+    Row("Positions.around many among held", lambda u: u.positions.around(fixes(1, BETWEEN)), 20 * N, 40 * N),
+    Row("Positions.around a silent vessel", lambda u: u.positions.around(fixes(SILENT, NEW)), 10, 30),
+    Row("Positions.addition one", lambda u: add(u, fixes(4, [FIXES + 1])), 15, 30),
+    Row("Positions.addition many", lambda u: add(u, fixes(4, NEW)), 8 * N, 10 * N),
+    Row("Positions.addition all over", lambda u: add(u, fixes(5, BETWEEN)), 8 * N, 10 * N),
+    Row("Positions.addition one each", lambda u: add(u, one_each(N, FIXES + 9)), 8 * N, 20 * N),
+    Row("Positions.differ one", lambda u: u.positions.differ(fixes(3, [FIXES])), 10, 10),
+    Row("Positions.differ a hundred", lambda u: u.positions.differ(fixes(3, LAST[:100])), 500, 600),
+    Row("Positions.differ at the end", lambda u: u.positions.differ(fixes(3, LAST)), 5 * N, 6 * N),
+    Row("Positions.differ all over", lambda u: u.positions.differ(fixes(3, SCATTERED)), 5 * N, 6 * N),
+    Row("Positions.differ one each", lambda u: u.positions.differ(one_each(100, FIXES)), 500, 600),
+    Row("Positions.differ a silent vessel", lambda u: u.positions.differ(fixes(SILENT, LAST)), 5 * N, 6 * N),
+    Row("Quarantine.search all", held, 2 * PAGE, 2 * PAGE),
+    Row("Quarantine.search all, the last", lambda u: held(u, 99_990), 2 * PAGE, 2 * PAGE),
+    *(
+        Row(f"Quarantine.search {wanted} after {after}", partial(held, after=after, **wanted), *most)
+        for after in (0, 50_000, 99_990)
+        for most, choices in {
+            (PAGE_ROWS, PAGE_BUFFERS): [
+                {"vessel_id": 1},
+                {"vessel_id": 12},
+                {"reason": "future"},
+                {"reason": "week_rollover"},
+                {"state": "held"},
+                {"state": "rejected"},
+                {"vessel_id": 1, "state": "rejected"},
+                {"vessel_id": 1, "reason": "impossible_jump"},
+                {"vessel_id": 1, "reason": "impossible_jump", "state": "held"},
+                {"reason": "null_island", "state": "held"},
+            ],
+            (FEW_ROWS, FEW_BUFFERS): [
+                {"vessel_id": CLEAN},
+                {"reason": "too_old"},
+                {"state": "released"},
+                {"vessel_id": 1, "state": "released"},
+                {"vessel_id": CLEAN, "state": "held"},
+                {"vessel_id": 1, "reason": "too_old"},
+                {"vessel_id": 12, "reason": "week_rollover"},
+                {"vessel_id": 1, "reason": "null_island", "state": "held"},
+                {"reason": "impossible_jump", "state": "released"},
+                {"reason": "null_island", "state": "released"},
+            ],
+        }.items()
+        for wanted in choices
+    ),
+    Row("Quarantine.search many of one", lambda u: held(u, 0, N, vessel_id=1), KINDS * N, KINDS * N),
+    Row("Quarantine.lock", lambda u: u.quarantine.lock(77), 5, 10),
+    Row("Quarantine.decide", lambda u: u.quarantine.decide(77, "rejected", at=NOW), 5, 50),
+    Row("Quarantine.near one", lambda u: near(u, 1, [MIDST]), 6 * MOST, 8 * MOST),
+    Row("Quarantine.near far from any", lambda u: near(u, 1, [FIXES + 500]), 6 * MOST, 8 * MOST),
+    Row("Quarantine.near many", lambda u: near(u, 1, SCATTERED), 6 * MOST * N, 8 * MOST * N),
+    Row("Quarantine.near none", lambda u: near(u, CLEAN, SCATTERED), 5 * N, 10 * N),
+    Row("Quarantine.near none among others", lambda u: near(u, 12, SCATTERED), 5 * N, 10 * N),
+    Row("Quarantine.prune none", lambda u: u.quarantine.prune(EPOCH, most=N), 10, 10),
+    Row("Quarantine.prune some", lambda u: u.quarantine.prune(at(100), most=N), 3_000, 4_000),
+    Row("Quarantine.prune of all", lambda u: u.quarantine.prune(NOW, most=N), 6 * N, 8 * N),
+    Row("Quarantine.hold one", lambda u: hold(u, fixes(TROUBLED, [1])), 10, 60),
+    Row("Quarantine.hold many", lambda u: hold(u, fixes(TROUBLED, NEW)), 4 * N, 30 * N),
+    Row("Quarantine.hold jumps", lambda u: hold(u, fixes(TROUBLED, NEW), "impossible_jump"), 4 * N, 35 * N),
+    Row("Quarantine.hold again", hold_again, 9 * N, 60 * N),
+    Row("ArrivedNumbers.note one", lambda u: u.arrived_numbers.note([(5, 6000)]), 10, 30),
+    Row("ArrivedNumbers.note many", lambda u: u.arrived_numbers.note((5, n) for n in NEW), 2 * N, 40),
+    Row("ArrivedNumbers.note gaps", lambda u: u.arrived_numbers.note((5, 7 * n) for n in NEW), 6 * N, 150),
+    Row("ArrivedNumbers.note beyond", lambda u: u.arrived_numbers.note((1, 7 * n) for n in NEW), 10 * N, 200),
+    Row(
+        "ArrivedNumbers.note one each", lambda u: u.arrived_numbers.note((n, 7) for n in LAST), 8 * N, 15 * N
+    ),
+    Row("ArrivedNumbers.missing", lambda u: u.arrived_numbers.missing(5), 10, 10),
+    Row("ArrivedNumbers.missing most", lambda u: u.arrived_numbers.missing(1), 2 * N, 20),
+    Row("ArrivedNumbers.missing unknown", lambda u: u.arrived_numbers.missing(TRACKERS + 1), 5, 10),
+    Row("Trackers.find", lambda u: u.trackers.find(77), 10, 20),
+    Row("Trackers.find unknown", lambda u: u.trackers.find(TRACKERS + 1), 5, 10),
+    Row("Trackers.find_all one", lambda u: u.trackers.find_all([77]), 10, 20),
+    Row("Trackers.find_all many", lambda u: u.trackers.find_all(range(1, N)), 6 * N, 8 * N),
+    Row("Trackers.get one that moved", lambda u: u.trackers.get(2), 300, 20),
+    Row("Trackers.lock", lambda u: u.trackers.lock(77), 10, 30),
+    Row("Trackers.search a page", lambda u: u.trackers.search(limit=PAGE), 8 * PAGE, 8 * PAGE),
+    Row("Trackers.search the last", lambda u: u.trackers.search(after=TRACKERS - 9, limit=PAGE), 100, 100),
+    Row("Trackers.search without a limit", lambda u: u.trackers.search(after=TRACKERS - N), 8 * N, 8 * N),
+    Row("Trackers.of_vessel", lambda u: u.trackers.of_vessel(30), 100, 150),
+    Row("Trackers.of_vessel several", lambda u: u.trackers.of_vessel(1), 350, 500),
+    Row("Trackers.of_vessel unknown", lambda u: u.trackers.of_vessel(VESSELS + 1), 10, 20),
+    Row("Trackers.add", lambda u: u.trackers.add(vessel_id=30, label="new"), 20, 60),
+    Row("Trackers.assign", lambda u: u.trackers.assign(77, 30, starts_at=NOW), 10, 40),
+    Row("Trackers.change", lambda u: u.trackers.change(77, {"label": "new"}), 20, 50),
+    Row("Trackers.newest_fix", lambda u: newest(u, 3, 0), 1010, 1030),
+    Row("Trackers.newest_fix of none lately", lambda u: newest(u, TRACKERS, FIXES - 100), 110, 110),
+    Row("Trackers.newest_fix of none ever", lambda u: newest(u, TRACKERS, 0), 1010, 1030),
+    Row("ApiKeys.present", lambda u: u.api_keys.present(digest("now 770"), now=NOW), 10, 20),
+    Row("ApiKeys.present previous", lambda u: u.api_keys.present(digest("before 770"), now=NOW), 10, 20),
+    Row("ApiKeys.present unknown", lambda u: u.api_keys.present(digest("none"), now=NOW), 10, 20),
+    Row("ApiKeys.note_use", lambda u: u.api_keys.note_use(777), 10, 40),
+    Row("ApiKeys.get", lambda u: u.api_keys.get(777), 30, 30),
+    Row("ApiKeys.get all vessels", lambda u: u.api_keys.get(1), 3 * VESSELS, 60),
+    Row("ApiKeys.lock", lambda u: u.api_keys.lock(777), 30, 40),
+    Row("ApiKeys.search a page", lambda u: u.api_keys.search(after=1, limit=PAGE), 15 * PAGE, 10 * PAGE),
+    Row("ApiKeys.search the last", lambda u: u.api_keys.search(after=KEYS - 9, limit=PAGE), 50, 60),
+    Row("ApiKeys.search without a limit", lambda u: u.api_keys.search(after=KEYS - N), 4 * N, 6 * N),
+    Row("ApiKeys.add", lambda u: u.api_keys.add(terms(None), prefix="new", sha256=b"new"), 10, 40),
+    Row("ApiKeys.add of five", lambda u: u.api_keys.add(terms(range(1, 6)), prefix="", sha256=b""), 80, 150),
+    Row(
+        "ApiKeys.add of all",
+        lambda u: u.api_keys.add(terms(range(1, VESSELS + 1)), prefix="", sha256=b""),
+        8 * VESSELS,
+        20 * VESSELS,
+    ),
+    Row("ApiKeys.replace", lambda u: u.api_keys.replace(777, terms(range(1, 6))), 120, 250),
+    Row(
+        "ApiKeys.rotate",
+        lambda u: u.api_keys.rotate(777, prefix="", sha256=b"", previous_valid_until=NOW),
+        40,
+        60,
+    ),
+    Row("ApiKeys.revoke", lambda u: u.api_keys.revoke(777), 40, 60),
+    Row("Audit.add", lambda u: u.audit.add(ACTOR, "new", "vessels/1", before=None, after=None), 5, 40),
+    *(
+        Row(
+            f"Audit.search {subject} after {after}, newest first: {first}",
+            partial(trail, subject=subject, after=after, newest_first=first),
+            most,
+            most,
+        )
+        for after in (None, 50_000)
+        for first in (True, False)
+        for subject, most in {None: 2 * PAGE, "vessels/1": 3 * PAGE, "vessels/77": 100}.items()
+    ),
+    *(
+        Row(f"Audit.search {subject}", partial(trail, subject=subject, newest_first=first), 10, 20)
+        for first in (True, False)
+        for subject in ("vessels/first", "vessels/none")
+    ),
+    Row("Fleet.search all", lambda u: u.fleet(ALL).search(), 4 * VESSELS, VESSELS),
+    Row("Fleet.search all, late", lambda u: u.fleet(ALL_LATE).search(), 4 * VESSELS, 6 * VESSELS),
+    Row("Fleet.search five", lambda u: u.fleet(FIVE).search(), 150, 100),
+    Row("Fleet.search five, late", lambda u: u.fleet(FIVE_LATE).search(), 150, 100),
+    Row("Fleet.search all named", lambda u: u.fleet(NAMED).search(), 5 * VESSELS, 8 * VESSELS),
+    Row("Fleet.search all named, late", lambda u: u.fleet(NAMED_LATE).search(), 5 * VESSELS, 10 * VESSELS),
+    Row("Fleet.search retired", lambda u: u.fleet(ALL).search(retired=True), 4 * VESSELS, VESSELS),
+    Row("Fleet.search retired, late", lambda u: u.fleet(ALL_LATE).search(retired=True), 2 * VESSELS, VESSELS),
+    Row("Fleet.search retired of five", lambda u: u.fleet(FIVE).search(retired=True), 150, 100),
+    *(
+        Row(f"Fleet.get as key {key.id}, {key.delay_s} s late", partial(look, key=key), 10, 30)
+        for key in (ALL, ALL_LATE, viewer(777 + 20), viewer(777 + 20, delay_s=LATE_S), NAMED, NAMED_LATE)
+    ),
+    Row("Vessels.find by IMO number", lambda u: u.vessels.find(imo="0000077", mmsi=None), 10, 20),
+    Row("Vessels.find by MMSI", lambda u: u.vessels.find(imo=None, mmsi="000000077"), 10, 20),
+    Row("Vessels.find by both", lambda u: u.vessels.find(imo="0000077", mmsi="000000078"), 10, 20),
+    Row("Vessels.find none", lambda u: u.vessels.find(imo="9000077", mmsi="900000078"), 10, 20),
+    Row("Vessels.search", lambda u: u.vessels.search(), 2 * VESSELS, VESSELS),
+    Row("Vessels.lock", lambda u: u.vessels.lock(77), 5, 10),
+    Row("Vessels.add", lambda u: u.vessels.add(VesselDetails(name="", imo="9999999", mmsi="9" * 9)), 5, 30),
+    Row("Vessels.replace", lambda u: u.vessels.replace(77, VesselDetails(name="new")), 5, 40),
+    Row("Vessels.retire", lambda u: u.vessels.retire(77), 5, 40),
+    Row("Vessels.restore", lambda u: u.vessels.restore(100), 5, 40),
+    Row("IdempotencyKeys.claim new", lambda u: claim(u, 5, "new"), 100, 250),
+    Row("IdempotencyKeys.claim again", lambda u: claim(u, 99_990), 10, 20),
+    Row("IdempotencyKeys.claim of before", lambda u: claim(u, 99_991), 100, 250),
+    Row("IdempotencyKeys.done", lambda u: u.idempotency_keys.done(1 + 99_990 % KEYS, "key 99990", 1), 5, 20),
+    Row("Database.schema_revision", lambda u: u.database.schema_revision(), 5, 10),
+]
+MODULES = [
+    importlib.import_module(f"harbor_api.repositories.{each.name}")
+    for each in pkgutil.iter_modules(repositories.__path__)
+]
+
+
+def test_every_method_of_every_repository_has_its_row():
+    methods = {
+        f"{name}.{method}"
+        for module in MODULES
+        for name, of_module in inspect.getmembers(module, inspect.isclass)
+        if of_module.__module__ == module.__name__ and not name.startswith("_")
+        for method, _ in inspect.getmembers(of_module, inspect.isfunction)
+        if not method.startswith("_")
+    }
+    assert {row.method for row in ROWS} == methods | {"Database.schema_revision"}
+
+
+def test_no_statement_touches_more_than_its_answer_takes(
+    new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
+):
+    """Also not by a plan that was made when there was little and is used until the next ANALYZE."""
+    url = new_database()
+    monkeypatch.setattr(database_module, "_Connection", MeasuringConnection)
+    monkeypatch.setattr(MeasuringConnection, "sent", set())
+    database = Database(url)
+    run: list[Any] = []
+    event.listen(database.engine, "before_execute", lambda _, statement, *rest: run.append(statement))
+    with psycopg.connect(url, autocommit=True) as owner, database.engine.connect() as connection:
+        _prepare(owner)
+        fill(owner, SMALL, {})
+        owner.execute("VACUUM ANALYZE")
+        _plan(connection, "force_generic_plan")
+        for row in ROWS:
+            # Of what there is too little yet some is not found.
+            with suppress(Exception):
+                _touched(connection, database, row)
+        fill(owner, SIZES, SMALL)
+        excesses = list(_excesses(connection, database, "a plan of when there was little"))
+        owner.execute("VACUUM")
+        _plan(connection, "force_custom_plan")
+        excesses += _excesses(connection, database, "a plan by what was known then")
+        owner.execute("VACUUM ANALYZE")
+        excesses += _excesses(connection, database, "a plan for these values")
+        owner.execute("VACUUM")
+        _plan(connection, "force_generic_plan")
+        excesses += _excesses(connection, database, "a plan for any values")
+    database.dispose()
+    assert not excesses, "\n\n".join(excesses)
+    assert _not_run(run) == []
+
+
+def _prepare(owner: "psycopg.Connection[Any]") -> None:
+    """Leave the statistics to the test, and have the large tables filled in half the time."""
+    for (table,) in owner.execute(
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+    ).fetchall():
+        owner.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+    for table in ("positions", "quarantine", "audit", "idempotency_keys"):
+        owner.execute(f"ALTER TABLE {table} SET UNLOGGED")
+
+
+def _plan(connection: Connection, mode: str) -> None:
+    connection.exec_driver_sql(f"SET plan_cache_mode = {mode}")
+    connection.commit()
+
+
+def _excesses(connection: Connection, database: Database, plans: str) -> Iterator[str]:
+    for row in ROWS:
+        touched = _touched(connection, database, row)
+        if touched.rows > row.rows or touched.buffers > row.buffers:
+            most = f"may touch {row.rows:.0f} rows and {row.buffers:.0f} buffers"
+            told = f"{row.name}, with {plans}: {most}, touches {touched.rows} and {touched.buffers}"
+            yield "\n".join((told, *touched.plans))
+
+
+def _touched(connection: Connection, database: Database, row: Row) -> Touched:
+    touched = Touched()
+    with connection.begin() as transaction:
+        MeasuringConnection.touched = touched
+        try:
+            row.call(AtSize(connection, database))
+        except (DBAPIError, psycopg.Error) as error:
+            touched.rows = touched.buffers = sys.maxsize
+            touched.plans.append(str(error))
+        finally:
+            MeasuringConnection.touched = None
+            transaction.rollback()
+    return touched
+
+
+def _not_run(run: Sequence[Any]) -> list[str]:
+    """Return what is a statement of a repository and was not run, or was run and is none."""
+    constants = dict(each for module in MODULES for each in _statements(module))
+    distinct = {id(each): each for each in (*run, *MeasuringConnection.sent)}.values()
+    missing = [name for name, one in constants.items() if not any(_is_of(each, one) for each in distinct)]
+    unknown = [str(each) for each in distinct if not any(_is_of(each, one) for one in constants.values())]
+    return missing + [each for each in unknown if "alembic_version" not in each]
+
+
+def _statements(module: ModuleType) -> Iterator[tuple[str, Any]]:
+    """Yield the statements among the constants of a module, which are in capitals; parts of some are not."""
+    for name, value in vars(module).items():
+        choices = value if isinstance(value, dict) else {None: value}
+        if name.startswith("_") and name[1:].isupper():
+            for choice, each in choices.items():
+                one = each.text if isinstance(each, Statement) else each
+                if isinstance(one, (bytes, Executable)):
+                    yield f"{module.__name__}.{name} {choice or ''}", one
+
+
+def _is_of(run: Any, constant: Any) -> bool:
+    """Tell whether a statement that was run is a constant, or is that with more columns set."""
+    if isinstance(run, bytes) or isinstance(constant, bytes):
+        return bool(run == constant)
+    if isinstance(run, Update) and isinstance(constant, Update):
+        same_rows = run.table is constant.table and run.whereclause is constant.whereclause
+        return same_rows and dict(constant._values or {}).items() <= dict(run._values or {}).items()
+    return run is constant
