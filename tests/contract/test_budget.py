@@ -1,0 +1,444 @@
+"""No caller pays for what others have sent: what a request costs does not grow with what is held."""
+
+import itertools
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from tests.conftest import NewDatabase
+from tests.contract import budget
+from tests.contract.budget import Counts, Plans, Service, at, exceeded
+from tests.contract.operations import Operation, operations_of
+
+from harbor_api.limits import limiter
+from harbor_api.schemas.fields import rfc3339
+from harbor_api.services.api_keys import generate
+
+Document = dict[str, Any]
+Sent = dict[str, Any]
+First = Callable[[Service], None] | None
+FEW, MANY = 2_000, 100_000
+PLANS: tuple[Plans, ...] = ("custom", "generic")
+_ABSENT = 2_000_000_000
+_FORGED = {"webhook-signature": "v1," + "A" * 43 + "="}
+_NEVER_ISSUED = {"Authorization": f"Bearer {generate(bytes(32))}"}
+_ANY_VERSION = {"If-Match": "*"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A request for an operation: what is special about it, and the status that it must get.
+
+    ``send`` makes its next instance. ``verdict`` is that of all fixes in it, of which some are ``jumps``.
+    ``first`` is done aside each time before it is sent.
+    """
+
+    operation: str
+    what: str
+    status: int
+    send: Callable[[Service], Sent]
+    verdict: str | None = None
+    jumps: int = 0
+    first: First = None
+
+    def __str__(self) -> str:
+        return f"{self.operation} ({self.what})" if self.what else self.operation
+
+    def ask(self, service: Service) -> Counts:
+        """Send the next instance and return what it took."""
+        if self.first is not None:
+            self.first(service)
+        method, _, path = self.operation.partition(" ")
+        sent = {"path": path, **self.send(service)}
+        # Once a second whoever comes sweeps out the counters of all callers.
+        limiter.counters._memory._swept_at = time.monotonic()
+        answer, counts = service.meter.count(lambda: service.client.open(method=method, **sent))
+        told = f"{self}: {answer.status_code} {answer.text[:300]}"
+        assert answer.status_code == self.status, told
+        if self.verdict is not None:
+            found = re.findall(r'"(?:verdict|would_be)":"([a-z]+)"', answer.text)
+            assert set(found) == {self.verdict}, told
+        return counts
+
+
+def _run(statement: str) -> First:
+    return lambda service: service.run(statement)
+
+
+# --- what trackers post ---
+
+
+def _fix(seconds: float, place: tuple[float, float] = budget.AT_SEA, **members: Any) -> dict[str, Any]:
+    return {"recorded_at": rfc3339(at(seconds)), "lat": place[0], "lon": place[1], "sog": 8.4, **members}
+
+
+def _new(service: Service, _: int = 0) -> dict[str, Any]:
+    return _fix(service.serial())
+
+
+def _numbered(service: Service) -> dict[str, Any]:
+    serial = service.serial()
+    return _fix(serial, number=300_000 + serial)
+
+
+def _late(service: Service, place: int = 1) -> dict[str, Any]:
+    """Return a new fix between two that are stored, hours before the newest one."""
+    return _fix(-budget.EVERY_S * place + 1 + service.serial() / 1000)
+
+
+def _repeat(_: Service, place: int = 1) -> dict[str, Any]:
+    return _fix(-budget.EVERY_S * place)
+
+
+def _jump(_: Service, place: int = 1, *, since: float = budget.JUMPS_FROM_S) -> dict[str, Any]:
+    """Return a fix that contradicts what is stored, what is held and the other jumps."""
+    lat, lon = budget.JUMPED_TO
+    return _fix(since + budget.EVERY_S * place, (lat, lon + place * 0.4))
+
+
+def _held(_: Service, place: int = 1) -> dict[str, Any]:
+    return _fix(-budget.EVERY_S * place - 15, budget.HELD_AT)
+
+
+_late_jump = partial(_jump, since=-budget.HISTORY_S - 31)
+_JUMPS_GONE = _run("DELETE FROM quarantine WHERE id > 1000000")
+_NUMBERS_FULL = _run(
+    f"""
+    INSERT INTO arrived_numbers
+    SELECT {budget.FORGETFUL}, range_agg(int8range(2 * number, 2 * number + 1))
+    FROM generate_series(1, 1000) AS number
+    ON CONFLICT (tracker_id) DO UPDATE SET numbers = excluded.numbers
+    """
+)
+
+
+def _signed(
+    operation: str,
+    what: str,
+    status: int,
+    body: Callable[[Service], Any],
+    verdict: str | None = None,
+    *,
+    tracker: int = budget.BUSY,
+    headers: Mapping[str, str] | None = None,
+    **rest: Any,
+) -> Asked:
+    def send(service: Service) -> Sent:
+        data = body(service)
+        sent = service.tracker(tracker).signed(data if isinstance(data, bytes) else json.dumps(data).encode())
+        return {**sent, "headers": {**sent["headers"], **(headers or {})}}
+
+    return Asked(operation=operation, what=what, status=status, send=send, verdict=verdict, **rest)
+
+
+def _posts(operation: str, *, stored: int, held: int) -> Iterator[Asked]:
+    post = partial(_signed, operation)
+    yield post("new", stored, _new, "stored")
+    yield post("late", stored, _late, "stored")
+    yield post("stored before", 200, _repeat, "duplicate")
+    yield post("stored otherwise before", 200, lambda _: _fix(-budget.EVERY_S, sog=9), "duplicate")
+    yield post("held before", held, _held, "quarantined")
+    yield post("null island", held, lambda service: _fix(service.serial() + 0.5, (0, 0)), "quarantined")
+    yield post("a jump", held, _jump, "quarantined", first=_JUMPS_GONE, jumps=1)
+    yield post("a late jump", held, _late_jump, "quarantined", first=_JUMPS_GONE, jumps=1)
+    yield post("numbered", stored, _numbered, "stored", tracker=budget.COUNTING)
+    yield post(
+        "beyond the gaps that are kept",
+        stored,
+        _numbered,
+        "stored",
+        tracker=budget.FORGETFUL,
+        first=_NUMBERS_FULL,
+    )
+    yield post("of a tracker not met before", stored, _new, "stored", first=Service.forget_trackers)
+    yield post("no fix", 422, lambda _: _fix(0, (91, 181), number=1))
+    yield post("malformed", 400, lambda _: b"{")
+    yield post("badly signed", 401, _new, headers=_FORGED)
+    yield post("badly signed under test", 401, _new, tracker=budget.UNDER_TEST, headers=_FORGED)
+    yield post("of a tracker that is not there", 401, _new, tracker=_ABSENT)
+    yield post("of a disabled tracker", 403, _new, tracker=budget.DISABLED)
+
+
+def _batches() -> Iterator[Asked]:
+    operation = "POST /api/v1/positions/batch"
+
+    def batch(what: str, fix: Callable[[Service, int], Any], verdict: str, **rest: Any) -> Asked:
+        def body(service: Service) -> dict[str, Any]:
+            return {"fixes": [fix(service, place) for place in range(100)]}
+
+        return _signed(operation, f"100 {what}", 200, body, verdict, **rest)
+
+    yield batch("new", _new, "stored")
+    yield batch("late", _late, "stored")
+    yield batch("stored before", _repeat, "duplicate")
+    yield batch(
+        "stored before, one after the other",
+        lambda _, place: _fix(-budget.HISTORY_S - 60 * place, sog=place / 20),
+        "duplicate",
+    )
+    yield batch("held before", lambda service, place: _held(service, place + 1), "quarantined")
+    yield batch("jumps", _jump, "quarantined", first=_JUMPS_GONE, jumps=100)
+    yield batch("late jumps", _late_jump, "quarantined", first=_JUMPS_GONE, jumps=100)
+    yield batch("that are none", lambda _, place: _fix(place, (91, 181)), "invalid")
+    yield _signed(operation, "badly signed", 401, lambda service: {"fixes": [_new(service)]}, headers=_FORGED)
+
+
+def _signed_requests() -> Iterator[Asked]:
+    check = "POST /api/v1/positions/check"
+    yield from _posts("POST /api/v1/positions", stored=201, held=202)
+    yield from _posts(check, stored=200, held=200)
+    confirmed = _fix(budget.JUMPS_FROM_S + budget.EVERY_S, budget.HELD_AT)
+    yield _signed(check, "a jump that others confirm", 200, lambda _: confirmed, "stored", jumps=1)
+    yield from _batches()
+
+
+# --- what keys ask ---
+
+
+def _keyed(
+    operation: str,
+    what: str = "",
+    status: int = 200,
+    *,
+    members: Any = None,
+    key: int = budget.ADMIN,
+    headers: Mapping[str, str] | None = None,
+    query: str = "",
+    first: First = None,
+    **of: int,
+) -> Asked:
+    """Return a request with a key; ``{serial}`` in the members and the headers is new each time."""
+
+    def send(service: Service) -> Sent:
+        serial = str(service.serial())
+        presented = {**service.bearer(key), **(headers or {})}
+        sent: Sent = {
+            "path": operation.partition(" ")[2].format(**of) + query,
+            "headers": {name: value.replace("{serial}", serial) for name, value in presented.items()},
+        }
+        if members is not None:
+            sent |= {
+                "data": json.dumps(members).replace("{serial}", serial),
+                "content_type": "application/json",
+            }
+        return sent
+
+    return Asked(operation=operation, what=what, status=status, send=send, first=first)
+
+
+# What the filters of lists are tried with that the document does not enumerate: what most of the rows have,
+# what only the last one has, what only the first one has and what none has.
+_VALUES: Mapping[tuple[str, str], Sequence[str]] = {
+    ("listQuarantine", "vessel_id"): ("1", "3", "4"),
+    ("listAudit", "subject"): ("vessels/1", "vessels/999", "vessels/2", "vessels/998"),
+}
+
+
+def _lists(document: Document) -> Iterator[Asked]:
+    """Yield each list with each of its filters, and with all combinations of them."""
+    for operation in operations_of(document):
+        tried = {
+            each["name"]: _tried(operation, each) for each in operation.parameters if each["in"] == "query"
+        }
+        for values in itertools.product(*tried.values()) if tried else ():
+            asked = {name: value for name, value in zip(tried, values, strict=True) if value}
+            # Each combination is tried from the beginning, and from a cursor with no more than one filter.
+            if "cursor" not in asked or len(asked) <= 3:
+                yield _keyed(str(operation), urlencode(asked), query=f"?{urlencode(asked)}")
+
+
+def _tried(operation: Operation, parameter: Mapping[str, Any]) -> list[str]:
+    """Return values of a parameter of a list, "" for one that is left out."""
+    name, schema = parameter["name"], parameter["schema"]
+    if name == "limit":
+        return ["1"]
+    if name == "cursor":
+        return ["", "after-500"]
+    if schema.get("type") == "boolean":
+        return ["", "false", "true"]
+    found = schema.get("enum") or _VALUES.get((operation.described["operationId"], name))
+    assert found, f"{operation}: nothing says what to try {name} with"
+    return ["", *found]
+
+
+def _created(operation: str, members: Any, status: int = 201, **ids: int) -> Iterator[Asked]:
+    """Yield the ways to create: without an Idempotency-Key, with a new one and with one that was used."""
+    yield _keyed(operation, "", status, members=members, **ids)
+    old = _run(budget.OLD_IDEMPOTENCY_KEYS)
+    once, repeated = {"Idempotency-Key": "{serial}"}, {"Idempotency-Key": f"repeated-{operation.split()[1]}"}
+    yield _keyed(operation, "once", status, members=members, headers=once, first=old, **ids)
+    again = json.loads(json.dumps(members).replace("{serial}", "999999"))
+    yield _keyed(operation, "repeated", status, members=again, headers=repeated, first=old, **ids)
+
+
+def _vessels() -> Iterator[Asked]:
+    vessels, one = "/api/v1/vessels", "/api/v1/vessels/{vessel_id}"
+    for what, key in (("with grants", budget.PARTNER), ("late and coarsely", budget.LATE)):
+        yield _keyed(f"GET {vessels}", what, key=key)
+        yield _keyed(f"GET {one}", what, key=key, vessel_id=1)
+    unused = _run(f"UPDATE api_keys SET last_used_at = NULL WHERE id = {budget.SELDOM}")
+    yield _keyed(f"GET {vessels}", "with a key not used for a minute", key=budget.SELDOM, first=unused)
+    yield _keyed(f"GET {one}", vessel_id=1)
+    yield _keyed(f"GET {one}", "not granted", 404, key=budget.PARTNER, vessel_id=5)
+    yield from _created(f"POST {vessels}", {"name": "New {serial}", "call_sign": "N{serial}"})
+    taken = {"name": "New", "mmsi": "257000001"}
+    yield _keyed(f"POST {vessels}", "with a number that is taken", 409, members=taken)
+    renamed = {"name": "Renamed {serial}"}
+    yield _keyed(f"PATCH {one}", members=renamed, headers=_ANY_VERSION, vessel_id=1)
+    yield _keyed(
+        f"PATCH {one}", "of another version", 412, members=renamed, headers={"If-Match": '"999"'}, vessel_id=1
+    )
+    for since, change in (("NULL", "retire"), ("now()", "restore")):
+        before = _run(f"UPDATE vessels SET retired_at = {since} WHERE id = 1")
+        yield _keyed(f"POST {one}/{change}", first=before, vessel_id=1)
+
+
+def _trackers() -> Iterator[Asked]:
+    trackers, one = "/api/v1/trackers", "/api/v1/trackers/{number}"
+    mine = {"number": budget.ADMINISTERED}
+    yield _keyed(f"GET {one}", number=budget.BUSY)
+    yield _keyed(f"GET {one}", "with gaps", number=budget.COUNTING)
+    yield _keyed(f"GET {one}", "not there", 404, number=_ABSENT)
+    yield from _created(f"POST {trackers}", {"vessel_id": 1, "label": "bridge"})
+    yield from _created(f"POST {one}/rotate", {"grace_s": 0}, 200, **mine)
+    yield _keyed(f"PATCH {one}", members={"label": "mast {serial}"}, headers=_ANY_VERSION, **mine)
+    for what, number, more in (
+        ("of many fixes", budget.BUSY, {}),
+        ("of an old fix", budget.BEFORE, {}),
+        ("of no fix", budget.SILENT, {}),
+        ("of no fix, long ago", budget.SILENT, {"starts_at": "2000-01-01T00:00:00Z"}),
+    ):
+        # So much is stored of the vessel since then that it would take too long to tell.
+        status = 409 if "starts_at" in more else 200
+        undone = _run(f"DELETE FROM assignments WHERE tracker_id = {number} AND starts_at > '0002-01-01'")
+        moved = {"members": {"vessel_id": 2, **more}, "headers": _ANY_VERSION}
+        yield _keyed(f"POST {one}/reassign", what, status, first=undone, number=number, **moved)
+    for since, change in (("NULL", "disable"), ("now()", "enable")):
+        before = _run(f"UPDATE trackers SET disabled_at = {since} WHERE id = {budget.ADMINISTERED}")
+        yield _keyed(f"POST {one}/{change}", first=before, **mine)
+
+
+def _keys() -> Iterator[Asked]:
+    keys, one, me = "/api/v1/api-keys", "/api/v1/api-keys/{key_id}", "GET /api/v1/me"
+    terms = {"name": "New {serial}", "scopes": ["vessels:read"], "vessel_ids": [1, 2]}
+    yield _keyed(f"GET {one}", key_id=budget.PARTNER)
+    yield from _created(f"POST {keys}", terms)
+    yield from _created(f"POST {one}/rotate", {"grace_s": 0}, 200, key_id=budget.ROTATED)
+    yield _keyed(f"PATCH {one}", members=terms, headers=_ANY_VERSION, key_id=budget.CHANGED)
+    undone = _run(f"UPDATE api_keys SET revoked_at = NULL WHERE id = {budget.REVOCABLE}")
+    yield _keyed(f"POST {one}/revoke", first=undone, key_id=budget.REVOCABLE)
+    yield _keyed(me)
+    yield _keyed(me, "of some vessels", key=budget.PARTNER)
+    yield _keyed(me, "with a revoked key", 401, key=budget.REVOKED)
+    yield _keyed(me, "with a key that was never issued", 401, headers=_NEVER_ISSUED)
+    yield _keyed(me, "with nonsense", 401, headers={"Authorization": "Bearer nonsense"})
+    yield _keyed("GET /api/v1/audit", "without the scope", 403, key=budget.WITHOUT_SCOPE)
+
+
+def _decisions() -> Iterator[Asked]:
+    one = "/api/v1/quarantine/{held_id}"
+    undone = _run(
+        """
+        DELETE FROM positions USING quarantine AS q WHERE q.id = 800010 AND positions.vessel_id = q.vessel_id
+            AND positions.recorded_at = q.recorded_at AND positions.tracker_id = q.tracker_id;
+        UPDATE quarantine SET state = 'held' WHERE id = 800010
+        """
+    )
+    for change in ("release", "reject"):
+        yield _keyed(f"POST {one}/{change}", first=undone, held_id=800_010)
+        yield _keyed(f"POST {one}/{change}", "not there", 404, held_id=_ABSENT)
+    yield _keyed(f"POST {one}/reject", "that is released", 409, held_id=900_001)
+
+
+def _requests(document: Document) -> Iterator[Asked]:
+    yield from _signed_requests()
+    yield from _lists(document)
+    for some in (_vessels, _trackers, _keys, _decisions):
+        yield from some()
+    yield from (_keyed(f"GET /health{which}") for which in ("", "/live", "/ready"))
+
+
+@pytest.fixture(scope="module")
+def few(new_database: NewDatabase) -> Iterator[Service]:
+    """Return a service that holds few rows of everything."""
+    service = Service(new_database(), FEW)
+    yield service
+    service.close()
+
+
+@pytest.fixture(scope="module")
+def many(new_database: NewDatabase) -> Iterator[Service]:
+    """Return a service that differs from the other one only in how many rows of everything it holds."""
+    service = Service(new_database(), MANY)
+    yield service
+    service.close()
+
+
+def test_each_operation_is_asked(document: Document):
+    operations = {str(each) for each in operations_of(document)}
+    assert {asked.operation for asked in _requests(document)} == operations
+
+
+def test_what_a_request_costs_does_not_grow_with_what_is_held(
+    document: Document, few: Service, many: Service
+):
+    grown, lines = [], [f"{'':<107}" + "".join(f" {name:>15}" for name in budget.ALLOWED)]
+    for asked in _requests(document):
+        for service in (few, many):
+            # Modules are imported and caches are filled once.
+            asked.ask(service)
+        for plans in PLANS:
+            for service in (few, many):
+                service.meter.plan(plans)
+            small, large = asked.ask(few), asked.ask(many)
+            cells = (f"{getattr(small, name)}/{getattr(large, name)}" for name in budget.ALLOWED)
+            lines.append(f"{asked!s:<99.99} {plans:<7}" + "".join(f" {cell:>15}" for cell in cells))
+            if beyond := exceeded(small, large, jumps=asked.jumps):
+                grown.append(f"{asked}, {plans} plans: {'; '.join(beyond)}")
+    print("\n" + "\n".join(lines))
+    assert not grown, "\n".join([f"{len(grown)} grow from {FEW:,} to {MANY:,} rows:", *grown])
+
+
+# --- the meter itself ---
+
+
+def _query(statement: str) -> Callable[[Service, int], None]:
+    def work(service: Service, size: int) -> None:
+        with service.database.statement() as unit_of_work:
+            unit_of_work._connection.exec_driver_sql(statement.replace("SIZE", str(size))).all()
+
+    return work
+
+
+def _queries(service: Service, size: int) -> None:
+    for _ in range(size):
+        _query("SELECT 1")(service, size)
+
+
+@pytest.mark.parametrize(
+    ("measure", "work"),
+    [
+        ("statements", _queries),
+        ("rows_returned", _query("SELECT generate_series(1, SIZE)")),
+        ("rows_read", _query("SELECT count(*) FROM (SELECT FROM positions LIMIT SIZE) AS part")),
+        # Looks into an index that find nothing.
+        (
+            "pages",
+            _query(
+                "SELECT count((SELECT max(id) FROM audit WHERE id > 2000000 + number)) "
+                "FROM generate_series(1, SIZE) AS number"
+            ),
+        ),
+        ("steps", lambda _, size: [len("") for _ in range(size)]),
+    ],
+)
+def test_the_meter_notices_what_grows(few: Service, measure: str, work: Callable[[Service, int], None]):
+    _, small = few.meter.count(lambda: work(few, 1))
+    _, large = few.meter.count(lambda: work(few, 1_000))
+    assert any(each.startswith(measure) for each in exceeded(small, large)), (small, large)
