@@ -13,6 +13,9 @@ lint: $(VENV)/made
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+neighbours: $(VENV)/made
+	$(BIN)/python -m tests.neighbours --seconds 30
+
 audit: $(VENV)/made
 	$(BIN)/pip-audit -r requirements.txt --require-hashes --no-deps --disable-pip
 
@@ -29,4 +32,4 @@ $(VENV)/made: requirements-dev.txt pyproject.toml
 	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
 	touch $@
 
-.PHONY: demo test lint audit openapi lock
+.PHONY: demo test lint neighbours audit openapi lock

@@ -84,7 +84,10 @@ class Worker(GeventWorker):
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:  # noqa: ARG002 - gunicorn's signature
         """Answer a request that never reached the application with a problem document."""
         request_id = uuid.uuid4().hex
-        if isinstance(exc, parsing.ParseException | errors.RequestTimeout):
+        if isinstance(exc, errors.RequestTimeout):
+            # All that are cut are told of in one line now and then.
+            self.log.debug("a request came too slowly, request_id %s", request_id)
+        elif isinstance(exc, parsing.ParseException):
             # Only the kind: the message may hold a key that was sent in a line without its colon.
             kind = type(exc).__name__
             self.log.warning("refused before the application: %s, request_id %s", kind, request_id)

@@ -25,6 +25,7 @@ from enum import IntEnum
 from typing import Any
 
 import gevent
+import structlog
 
 from harbor_api import errors
 
@@ -36,6 +37,9 @@ _PIECE = 256 * 1024
 _LINGER_S = 2.0
 _LINGER_BYTES = 1 << 20
 _NO_LINGER = struct.pack("ii", 1, 0)
+_TELL_EVERY_S = 10
+
+log = structlog.get_logger(__name__)
 
 
 class Phase(IntEnum):
@@ -107,6 +111,8 @@ class Connections:
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
         self._ending_since: float | None = None
+        self._many_cut = 0
+        self._told_at = -math.inf
         self._all: set[Connection] = set()
         self._of_address: defaultdict[str, set[Connection]] = defaultdict(set)
         self._unfinished = _Budget(bounds.unfinished_bytes, frozenset({Phase.HEAD, Phase.BODY}))
@@ -161,13 +167,22 @@ class Connections:
         now = time.monotonic()
         for connection in list(self._all):
             if connection.is_waited_for and self._is_over(connection, now):
-                connection.cut()
+                self._cut(connection)
+        if self._many_cut and now - self._told_at > _TELL_EVERY_S:
+            # One line for all: an attack must not fill the log.
+            log.warning("connections_cut", many=self._many_cut, open=len(self._all))
+            self._many_cut, self._told_at = 0, now
 
     def note_held(self, phase: Phase, many: int) -> None:
         """Note bytes that are held in a phase, and cut the slowest of those where that is too much."""
         budget = self._unread if phase is Phase.ANSWER else self._unfinished
         if budget.note(many):
             self._cut_slowest(budget)
+
+    def _cut(self, connection: "Connection") -> None:
+        is_idle = connection.phase is Phase.IDLE
+        if connection.cut() and not is_idle:
+            self._many_cut += 1
 
     def _is_over(self, connection: "Connection", now: float) -> bool:
         age = now - connection.since
@@ -183,17 +198,16 @@ class Connections:
     def _make_room(self, crowd: Iterable["Connection"], many: int) -> None:
         now = time.monotonic()
         idle_s = self.bounds.idle_while_ending_s
-        expendable = sorted(
-            (
-                (each.phase is not Phase.IDLE, each.since, each)
-                for each in crowd
-                if each.is_waited_for
-                and now - each.since > (idle_s if each.phase is Phase.IDLE else self.bounds.grace_s)
-            ),
-            key=lambda row: row[:2],
-        )
-        for _, _, each in expendable[:many]:
-            each.cut()
+        # What stands still goes before what is slow but moves.
+        expendable = [
+            each
+            for each in crowd
+            if each.is_waited_for
+            and now - each.moved_at > (idle_s if each.phase is Phase.IDLE else self.bounds.grace_s)
+        ]
+        expendable.sort(key=lambda each: (each.phase is not Phase.IDLE, each.moved_at))
+        for each in expendable[:many]:
+            self._cut(each)
 
     def _cut_slowest(self, budget: _Budget) -> None:
         now = time.monotonic()
@@ -201,9 +215,10 @@ class Connections:
         holding = [
             each for each in self._all if each.is_waited_for and each.holds and each.phase in budget.phases
         ]
-        # At the rate of what was moved since the phase began, whoever sent much at once and then fell silent
-        # comes behind a slow but steady line within seconds.
-        holding.sort(key=lambda each: each.moved / max(now - each.since, self.bounds.grace_s))
+        # Who has had much held for long goes first: a large body that fell silent or drips, before a small one
+        # on a slow line that moves, and of two that move the one that holds more.
+        grace_s = self.bounds.grace_s
+        holding.sort(key=lambda each: each.holds * (now - each.moved_at + grace_s), reverse=True)
         held = sum(each.holds for each in holding)
         if held <= budget.most:
             return
@@ -211,7 +226,7 @@ class Connections:
             if held <= budget.most * 7 // 8:
                 return
             held -= each.holds
-            each.cut()
+            self._cut(each)
 
 
 class Connection:
@@ -307,10 +322,10 @@ class Connection:
         self._send(answer)
         self.lingers = True
 
-    def cut(self) -> None:
-        """End what is waited for; whoever waits here is told."""
+    def cut(self) -> bool:
+        """End what is waited for, and return whether that had to be done; whoever waits here is told."""
         if self._is_cut:
-            return
+            return False
         self._is_cut = True
         # The client may have gone by itself.
         with suppress(OSError):
@@ -321,6 +336,7 @@ class Connection:
                 self._sock.shutdown(socket.SHUT_RDWR)
             else:
                 self._sock.shutdown(socket.SHUT_RD)
+        return True
 
     def close(self) -> None:
         """Close it; a client that may be sending still is listened to for a moment first."""
