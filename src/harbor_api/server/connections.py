@@ -215,7 +215,7 @@ class Connections:
         holding = [
             each for each in self._all if each.is_waited_for and each.holds and each.phase in budget.phases
         ]
-        # Who has had much held for long goes first: a large body that fell silent or drips, before a small one
+        # Who has had much held for long goes first: a large body that fell silent or drips before a small one
         # on a slow line that moves, and of two that move the one that holds more.
         grace_s = self.bounds.grace_s
         holding.sort(key=lambda each: each.holds * (now - each.moved_at + grace_s), reverse=True)
