@@ -24,7 +24,7 @@ ARROWS = {
     "cli": {
         "app",
         "cli",
-        "clients",
+        "simulation",
         "database",
         "embedded",
         "logs",
@@ -35,7 +35,7 @@ ARROWS = {
         "services",
         "settings",
     },
-    "clients": {"clients", "services"},
+    "simulation": {"simulation", "services"},
     "resources": {
         "api",
         "auth",

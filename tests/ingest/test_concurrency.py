@@ -32,13 +32,13 @@ from tests.ingest.signed_posts import (
 from tests.live_service import LiveService
 
 from harbor_api.app import create_app
-from harbor_api.clients import ais
-from harbor_api.clients.replay import fix_of
 from harbor_api.database import Database, UnitOfWork
 from harbor_api.entities import Arrival, Delivery, Fix, Motion, Receipt
 from harbor_api.services import ingest
 from harbor_api.services.judgement import Thresholds
 from harbor_api.settings import Settings
+from harbor_api.simulation import ais
+from harbor_api.simulation.replay import fix_of
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 FILES = ("ais-denmark-2026-04-26.csv", "ais-us-2014-01-01.csv")

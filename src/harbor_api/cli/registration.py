@@ -1,11 +1,11 @@
 """How demo and replay make sure that a ship has a vessel and a tracker."""
 
 from harbor_api.cli.actor import actor
-from harbor_api.clients.tracker import Credentials
 from harbor_api.database import Database
 from harbor_api.entities import VesselDetails
 from harbor_api.services import trackers, vessels
 from harbor_api.services.signatures import derive_secret
+from harbor_api.simulation.tracker import Credentials
 
 
 def ensure_tracker(

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.clients.service import Answer, running, secret_of
+from tests.simulation.service import Answer, running, secret_of
 
-from harbor_api.clients.routes import FLEET
-from harbor_api.clients.simulator import simulate
-from harbor_api.clients.tracker import Credentials
-from harbor_api.clients.voyage import Voyage
 from harbor_api.services.identifiers import is_imo_number, is_mmsi
+from harbor_api.simulation.routes import FLEET
+from harbor_api.simulation.simulator import simulate
+from harbor_api.simulation.tracker import Credentials
+from harbor_api.simulation.voyage import Voyage
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 moments = st.integers(0, 30 * 86_400).map(lambda seconds: NOW + timedelta(seconds=seconds))

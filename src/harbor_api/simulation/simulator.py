@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 
 import httpx
 
-from harbor_api.clients import tracker
-from harbor_api.clients.routes import FleetShip
-from harbor_api.clients.tracker import Credentials, Verdict
-from harbor_api.clients.voyage import Motion, Voyage
+from harbor_api.simulation import tracker
+from harbor_api.simulation.routes import FleetShip
+from harbor_api.simulation.tracker import Credentials, Verdict
+from harbor_api.simulation.voyage import Motion, Voyage
 
 _DEFAULT_SEED = 1
 _SENDERS = 4

@@ -5,9 +5,9 @@ from email.utils import format_datetime
 
 import httpx
 import pytest
-from tests.clients.service import Answer, Service, problem, running, secret_of
+from tests.simulation.service import Answer, Service, problem, running, secret_of
 
-from harbor_api.clients.tracker import (
+from harbor_api.simulation.tracker import (
     Credentials,
     GaveUpError,
     StoppedError,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from harbor_api.clients.routes import FleetShip
+from harbor_api.simulation.routes import FleetShip
 
 # The mean radius of the Earth (IUGG), for the sphere on which the fleet sails.
 EARTH_RADIUS_M = 6_371_008.8

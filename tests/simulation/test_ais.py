@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harbor_api.clients import ais
-from harbor_api.clients.ais import AisRow, Skipped, UnknownLayoutError
+from harbor_api.simulation import ais
+from harbor_api.simulation.ais import AisRow, Skipped, UnknownLayoutError
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 DANISH = (

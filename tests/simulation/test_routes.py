@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from harbor_api.clients import ais
-from harbor_api.clients.routes import FLEET, FleetShip
-from harbor_api.clients.voyage import EARTH_RADIUS_M, Voyage
 from harbor_api.services.identifiers import is_imo_number
+from harbor_api.simulation import ais
+from harbor_api.simulation.routes import FLEET, FleetShip
+from harbor_api.simulation.voyage import EARTH_RADIUS_M, Voyage
 
 # Countries' maritime identification digits, as the ITU lists them.
 MIDS = {

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import httpx
 
-from harbor_api.clients import ais, tracker
-from harbor_api.clients.tracker import Credentials
+from harbor_api.simulation import ais, tracker
+from harbor_api.simulation.tracker import Credentials
 
 __all__ = ["Credentials", "Report", "Ship", "fix_of", "gather_ships", "replay"]
 

@@ -7,12 +7,12 @@ from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.clients.service import Answer, problem, running, secret_of
-from tests.clients.test_ais import DANISH, danish, data
+from tests.simulation.service import Answer, problem, running, secret_of
+from tests.simulation.test_ais import DANISH, danish, data
 
-from harbor_api.clients import ais
-from harbor_api.clients.ais import AisRow, Skipped
-from harbor_api.clients.replay import Credentials, Report, Ship, fix_of, gather_ships, replay
+from harbor_api.simulation import ais
+from harbor_api.simulation.ais import AisRow, Skipped
+from harbor_api.simulation.replay import Credentials, Report, Ship, fix_of, gather_ships, replay
 
 MIDNIGHT = datetime(2026, 4, 26, tzinfo=UTC)
 
