@@ -35,6 +35,7 @@ ARROWS = {
         "services",
         "settings",
     },
+    "server": {"problems", "schemas", "server"},
     "simulation": {"simulation", "services"},
     "resources": {
         "api",

@@ -38,13 +38,13 @@ class Service(BaseApplication):
         options: dict[str, Any] = {
             "bind": settings.bind,
             "workers": settings.workers,
-            "worker_class": "harbor_api.cli.gunicorn_worker.Worker",
+            "worker_class": "harbor_api.server.worker.Worker",
             "proc_name": "harbor-api",
             "loglevel": settings.log_level,
             # The application logs requests itself, with their ids; a second line would cost twice.
             "accesslog": None,
             "errorlog": "-",
-            "logger_class": "harbor_api.cli.gunicorn_logging.StructuredLogger",
+            "logger_class": "harbor_api.server.logger.StructuredLogger",
             # A slow client is gevent's to wait for, not a reason to kill the worker.
             "timeout": 60,
             "graceful_timeout": 20,
