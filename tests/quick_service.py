@@ -2,10 +2,10 @@
 
 import os
 
-from harbor_api import logs
 from harbor_api.cli.serve import Service
 from harbor_api.server.connections import Allowance, Bounds
 from harbor_api.settings import Settings
+from harbor_api.telemetry import logs
 
 BOUNDS = Bounds(
     idle=Allowance(seconds=4),

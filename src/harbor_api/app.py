@@ -9,7 +9,7 @@ from flask import Flask
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from harbor_api import __version__, api, auth, limits, logs, problems
+from harbor_api import __version__, api, auth, limits, problems
 from harbor_api.database import Database
 from harbor_api.entities import Delivery, Receipt, Tracker
 from harbor_api.grouping import Grouping, Job, Result
@@ -28,6 +28,7 @@ from harbor_api.resources import (
 from harbor_api.services import ingest
 from harbor_api.services.judgement import Thresholds
 from harbor_api.settings import Settings, SettingsError
+from harbor_api.telemetry import logs
 
 _LARGEST_BODY = 64 * 1024
 # The order's lock is held for as long as a group is written: longer groups would make others wait.

@@ -17,14 +17,14 @@ from typing import Any
 from tests.benchmarks import fleet
 from tests.factories import MASTER_KEY
 
-from harbor_api import logs
 from harbor_api.app import create_app
 from harbor_api.settings import Settings
+from harbor_api.telemetry import logs
 
 REST, TOTAL = "the rest: Flask, Werkzeug, flask-smorest", "in all"
 # Where each layer begins. One that was moved is reported, so that the table cannot lie by omission.
 _LAYERS = {
-    "request id and log": ("logs:_begin", "logs:_end"),
+    "request id and log": ("telemetry.logs:_begin", "telemetry.logs:_end"),
     "signature": ("services.trackers:read_headers", "services.trackers:authenticate"),
     "connections in and out of the pool": ("database:Engine.connect", "database:Connection.close"),
     "tracker look-up": ("repositories.trackers:Trackers.find_all",),

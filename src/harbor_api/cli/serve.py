@@ -13,9 +13,10 @@ import click
 import structlog
 from gunicorn.app.base import BaseApplication
 
-from harbor_api import embedded, logs
+from harbor_api import embedded
 from harbor_api.server.connections import Bounds
 from harbor_api.settings import Settings
+from harbor_api.telemetry import logs
 
 # Beside connections a worker opens its log, those to PostgreSQL and Redis, and files of the docs page.
 _OTHER_FILES = 256
