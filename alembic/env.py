@@ -8,7 +8,7 @@ import os
 from alembic import context
 from sqlalchemy import Connection, create_engine, make_url, text
 
-from harbor_api import tables
+from harbor_api.postgres import tables
 from harbor_api.settings import Settings
 
 # Two migrations at once must not interleave; this number only has to differ from other locks.

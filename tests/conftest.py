@@ -19,10 +19,10 @@ from tests.factories import MASTER_KEY, World
 from tests.live_service import LiveService
 from tests.openapi_check import SEEN
 
-from harbor_api import migrations
 from harbor_api.app import create_app
 from harbor_api.database import Database
 from harbor_api.limits import limiter
+from harbor_api.postgres import migrations
 from harbor_api.settings import Settings
 
 with warnings.catch_warnings():

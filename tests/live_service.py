@@ -21,8 +21,8 @@ import psutil
 from tests.factories import MASTER_KEY, World
 from tests.openapi_check import Contract
 
-from harbor_api import migrations
 from harbor_api.database import Database
+from harbor_api.postgres import migrations
 
 with warnings.catch_warnings():
     # It warns where XDG_RUNTIME_DIR is unset, and falls back by itself.

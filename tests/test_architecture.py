@@ -26,9 +26,8 @@ ARROWS = {
         "cli",
         "simulation",
         "database",
-        "embedded",
+        "postgres",
         "telemetry",
-        "migrations",
         "problems",
         "schemas",
         "server",
@@ -43,7 +42,7 @@ ARROWS = {
         "database",
         "documentation",
         "limits",
-        "migrations",
+        "postgres",
         "paging",
         "parsing",
         "problems",
@@ -69,10 +68,9 @@ ARROWS = {
     "problems": {"schemas"},
     "schemas": {"schemas", "services"},
     "services": {"services"},
-    "migrations": {"database"},
-    "database": {"repositories", "statements"},
-    "repositories": {"rows", "statements", "tables"},
-    "embedded": {"settings"},
+    "database": {"postgres", "repositories"},
+    "repositories": {"postgres"},
+    "postgres": {"database", "postgres", "settings"},
 }
 HOMES = {
     "flask": {
@@ -88,8 +86,8 @@ HOMES = {
         "writes",
     },
     "marshmallow": {"api", "parsing", "schemas"},
-    "sqlalchemy": {"database", "repositories", "rows", "statements", "tables"},
-    "alembic": {"migrations"},
+    "sqlalchemy": {"database", "postgres", "repositories"},
+    "alembic": {"postgres"},
 }
 MODULES = sorted(SOURCE.rglob("*.py"))
 

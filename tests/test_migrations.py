@@ -3,9 +3,9 @@
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from harbor_api import migrations
 from harbor_api.database import Database
-from harbor_api.tables import metadata
+from harbor_api.postgres import migrations
+from harbor_api.postgres.tables import metadata
 
 
 def test_migrations_and_tables_agree(database: Database):

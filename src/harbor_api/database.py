@@ -12,9 +12,10 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from harbor_api import statements
 from harbor_api.entities import Caller
 from harbor_api.errors import Unavailable
+from harbor_api.postgres import statements
+from harbor_api.postgres.statements import Statement
 from harbor_api.repositories.api_keys import ApiKeys
 from harbor_api.repositories.arrived_numbers import ArrivedNumbers
 from harbor_api.repositories.audit import Audit
@@ -24,7 +25,6 @@ from harbor_api.repositories.positions import Positions
 from harbor_api.repositories.quarantine import Quarantine
 from harbor_api.repositories.trackers import Trackers
 from harbor_api.repositories.vessels import Vessels
-from harbor_api.statements import Statement
 
 Result = TypeVar("Result")
 # Deadlocks and serialization failures: PostgreSQL's way to say "once more".

@@ -19,8 +19,8 @@ import psycopg
 from tests.factories import EPOCH, SigningTracker, World, a_fix
 from tests.live_service import OwnPostgres
 
-from harbor_api import migrations
 from harbor_api.database import Database
+from harbor_api.postgres import migrations
 
 VESSELS = 1_000
 BATCH = 1_000

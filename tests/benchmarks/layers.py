@@ -36,7 +36,7 @@ _LAYERS = {
     "validation": ("resources.positions:_delivery", "schemas.positions:FixSchema._make_fix"),
     "statement: locks and versions": ("repositories.positions:Positions.admit",),
     "statement: neighbours": ("repositories.positions:Positions.around",),
-    "statement: store, with COMMIT": ("statements:commit",),
+    "statement: store, with COMMIT": ("postgres.statements:commit",),
     "render": ("resources.positions:_answer", "api:OrjsonProvider.response"),
 }  # fmt: skip
 

@@ -12,7 +12,7 @@ from tests.benchmarks.fleet import FIRST_HOUR, VESSELS
 
 from harbor_api.database import Database
 from harbor_api.entities import Arrival, Fix, Motion
-from harbor_api.tables import FLEET_ORDER_LOCK
+from harbor_api.postgres.tables import FLEET_ORDER_LOCK
 
 # A number and an hour that stand for others in what the service sends.
 _NUMBER, _HOUR = 1_999_999_991, datetime(1999, 9, 9, 9, tzinfo=UTC)

@@ -17,7 +17,7 @@ import pytest
 from tests.factories import a_fix
 from tests.live_service import LiveService, OwnPostgres
 
-from harbor_api.tables import FLEET_ORDER_LOCK
+from harbor_api.postgres.tables import FLEET_ORDER_LOCK
 
 _TIMEOUT_MS = 1_000
 _CALLERS = 40

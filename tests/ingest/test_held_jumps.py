@@ -20,13 +20,13 @@ from sqlalchemy import text
 from tests.factories import EPOCH, rolled_back
 from tests.ingest.signed_posts import register_fleet
 
-from harbor_api import statements
 from harbor_api.database import Database, UnitOfWork
 from harbor_api.entities import Arrival, Delivery, Fix, Key, Motion, Neighbour
+from harbor_api.postgres import statements
+from harbor_api.postgres.statements import Statement
 from harbor_api.repositories import quarantine
 from harbor_api.services import ingest, judgement
 from harbor_api.services.judgement import NEAREST, Thresholds, contradict, judge
-from harbor_api.statements import Statement
 
 JUMP = "impossible_jump"
 THRESHOLDS = Thresholds()

@@ -30,7 +30,7 @@ from harbor_api import repositories
 from harbor_api.database import Database, UnitOfWork
 from harbor_api.entities import Arrival, Assignment, Caller, Fix, KeyTerms, Motion, Tracker, VesselDetails
 from harbor_api.errors import Conflict
-from harbor_api.statements import Statement
+from harbor_api.postgres.statements import Statement
 
 FIXES, VESSELS, TRACKERS, KEYS = (SIZES[each] for each in ("fixes", "vessels", "trackers", "keys"))
 NOW = datetime.now(UTC)

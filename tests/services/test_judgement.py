@@ -14,7 +14,6 @@ from harbor_api.errors import NoFix
 from harbor_api.schemas.positions import FixSchema
 from harbor_api.services import judgement
 from harbor_api.services.judgement import Neighbour, Thresholds, contradict, distance_m
-from harbor_api.simulation import ais
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ERA = timedelta(weeks=1024)

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from harbor_api import embedded
 from harbor_api.database import Database
+from harbor_api.postgres import embedded
 from harbor_api.settings import Settings
 
 

@@ -2,8 +2,8 @@
 
 import click
 
-from harbor_api import migrations
 from harbor_api.cli.context import open_database
+from harbor_api.postgres import migrations
 
 
 @click.command(name="migrate")

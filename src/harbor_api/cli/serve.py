@@ -13,7 +13,7 @@ import click
 import structlog
 from gunicorn.app.base import BaseApplication
 
-from harbor_api import embedded
+from harbor_api.postgres import embedded
 from harbor_api.server.connections import Bounds
 from harbor_api.settings import Settings
 from harbor_api.telemetry import logs

@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, Connection, Row, bindparam, delete, func, ins
 
 from harbor_api.entities import ApiKey, Caller, KeyTerms
 from harbor_api.errors import Conflict, NotFound
-from harbor_api.tables import api_keys, grants, vessels
+from harbor_api.postgres.tables import api_keys, grants, vessels
 
 _PLAIN = ("name", "owner", "delay_s", "coordinate_decimals", "requests_per_minute", "expires_at")
 

@@ -6,9 +6,9 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, text
 
-from harbor_api import statements
 from harbor_api.entities import Gap
-from harbor_api.statements import Statement
+from harbor_api.postgres import statements
+from harbor_api.postgres.statements import Statement
 
 _MOST_GAPS = 20
 _MOST_RANGES = 1_000

@@ -22,8 +22,8 @@ from sqlalchemy import (
 
 from harbor_api.entities import Caller, LatestPosition, Motion, VesselOnMap
 from harbor_api.errors import NotFound
-from harbor_api.rows import MOTION, vessel_of
-from harbor_api.tables import grants, latest_positions, positions, vessels
+from harbor_api.postgres.rows import MOTION, vessel_of
+from harbor_api.postgres.tables import grants, latest_positions, positions, vessels
 
 _COORDINATE_DECIMALS = 6
 _KEY: BindParameter[int] = bindparam("key_id")

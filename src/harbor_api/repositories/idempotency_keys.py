@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from harbor_api.tables import idempotency_keys
+from harbor_api.postgres.tables import idempotency_keys
 
 # So many of those that nobody needs any more go with each claim: more than one, so that they become fewer.
 _MOST_FORGOTTEN = 32

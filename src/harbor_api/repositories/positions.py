@@ -9,11 +9,11 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
-from harbor_api import statements
 from harbor_api.entities import Arrival, Key, Neighbour, Surroundings
-from harbor_api.rows import MOTION, measures_of
-from harbor_api.statements import Statement
-from harbor_api.tables import FLEET_ORDER_LOCK, VESSELS_LOCK
+from harbor_api.postgres import statements
+from harbor_api.postgres.rows import MOTION, measures_of
+from harbor_api.postgres.statements import Statement
+from harbor_api.postgres.tables import FLEET_ORDER_LOCK, VESSELS_LOCK
 
 _MOTION = ", ".join(MOTION)
 

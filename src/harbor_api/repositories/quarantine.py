@@ -17,12 +17,12 @@ from sqlalchemy import (
     update,
 )
 
-from harbor_api import statements
 from harbor_api.entities import Arrival, Fix, HeldFix, Motion, Neighbour
 from harbor_api.errors import NotFound
-from harbor_api.rows import MOTION, measures_of
-from harbor_api.statements import Statement
-from harbor_api.tables import quarantine
+from harbor_api.postgres import statements
+from harbor_api.postgres.rows import MOTION, measures_of
+from harbor_api.postgres.statements import Statement
+from harbor_api.postgres.tables import quarantine
 
 Moment = tuple[datetime | None, datetime, datetime | None]
 """A moment between the first and the last one to look at around it, None for no bound."""

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from harbor_api.entities import Assignment, Tracker
 from harbor_api.errors import Conflict, NotFound
-from harbor_api.tables import assignments, positions, trackers
+from harbor_api.postgres.tables import assignments, positions, trackers
 
 # Earlier than any fix: where the first assignment of a tracker starts.
 BEGINNING = datetime(1, 1, 1, tzinfo=UTC)

@@ -9,8 +9,8 @@ from sqlalchemy.exc import IntegrityError
 
 from harbor_api.entities import Vessel, VesselDetails
 from harbor_api.errors import Conflict, NotFound
-from harbor_api.rows import DETAILS, vessel_of
-from harbor_api.tables import FLEET_ORDER_LOCK, fleet_order, vessels
+from harbor_api.postgres.rows import DETAILS, vessel_of
+from harbor_api.postgres.tables import FLEET_ORDER_LOCK, fleet_order, vessels
 
 # Statements are built once: building one anew costs more than running it.
 _BY_NUMBERS = (

@@ -29,7 +29,7 @@ def head() -> str:
 
 def _config() -> Config:
     # An installed wheel carries the scripts inside the package; a checkout has them at its top.
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     packaged = package / "migrations"
     scripts = packaged if packaged.is_dir() else package.parents[1] / "alembic"
     config = Config()
