@@ -8,9 +8,9 @@ from flask import Blueprint, Response, abort, current_app, render_template, send
 blueprint = Blueprint(
     "docs",
     __name__,
-    static_folder="../static",
+    static_folder="static",
     static_url_path="/docs/static",
-    template_folder="../templates",
+    template_folder="templates",
 )
 _ASSETS = Path(flask_swagger_ui.__file__).parent / "dist"
 _SERVED = {"swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"}
