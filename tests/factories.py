@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from harbor_api.database import Database, UnitOfWork
-from harbor_api.entities import Actor, ApiKey, Caller, KeyTerms, Tracker, Vessel, VesselDetails
+from harbor_api.domain.entities import Actor, ApiKey, Caller, KeyTerms, Tracker, Vessel, VesselDetails
+from harbor_api.domain.signatures import derive_secret, sign
 from harbor_api.services import api_keys, trackers, vessels
-from harbor_api.services.signatures import derive_secret, sign
 
 MASTER_KEY = bytes(range(32))
 EPOCH = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

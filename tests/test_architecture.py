@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "harbor_api"
-EVERYWHERE = {"entities", "errors", "__init__"}
+EVERYWHERE = {"domain", "__init__"}
 ARROWS = {
     "app": {
         "grouping",
@@ -36,7 +36,7 @@ ARROWS = {
         "settings",
     },
     "server": {"problems", "schemas", "server"},
-    "simulation": {"simulation", "services"},
+    "simulation": {"simulation"},
     "resources": {
         "api",
         "auth",

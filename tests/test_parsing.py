@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harbor_api import parsing
-from harbor_api.errors import MalformedJSON
+from harbor_api.domain.errors import MalformedJSON
 from harbor_api.parsing import parse_json
 
 _texts = st.text(max_size=8)

@@ -29,8 +29,9 @@ from tests.live_service import LiveService
 
 import harbor_api
 from harbor_api.app import create_app
+from harbor_api.domain import signatures
 from harbor_api.repositories import api_keys as key_rows
-from harbor_api.services import api_keys, signatures
+from harbor_api.services import api_keys
 from harbor_api.services.api_keys import SCOPES
 from harbor_api.settings import Settings
 

@@ -11,13 +11,13 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from harbor_api import __version__, api, auth, limits, problems
 from harbor_api.database import Database
-from harbor_api.entities import Delivery, Receipt, Tracker
+from harbor_api.domain.entities import Delivery, Receipt, Tracker
+from harbor_api.domain.judgement import Thresholds
 from harbor_api.grouping import Grouping, Job, Result
 from harbor_api.known_trackers import KnownTrackers
 from harbor_api.pages import docs
 from harbor_api.resources import api_keys, audit, health, positions, quarantine, security, trackers, vessels
 from harbor_api.services import ingest
-from harbor_api.services.judgement import Thresholds
 from harbor_api.settings import Settings, SettingsError
 from harbor_api.telemetry import logs
 

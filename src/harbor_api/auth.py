@@ -13,11 +13,12 @@ from typing import Any, cast
 
 from flask import g, request
 
-from harbor_api import api, errors, limits
+from harbor_api import api, limits
 from harbor_api.documentation import View, documented
-from harbor_api.entities import Caller, Tracker, tracker_number
+from harbor_api.domain import errors
+from harbor_api.domain.entities import Caller, Tracker, tracker_number
+from harbor_api.domain.signatures import SignedMessage
 from harbor_api.services import api_keys, trackers
-from harbor_api.services.signatures import SignedMessage
 
 SECURITY_SCHEMES = {
     "api_key": {

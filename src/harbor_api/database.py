@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from harbor_api.entities import Caller
-from harbor_api.errors import Unavailable
+from harbor_api.domain.entities import Caller
+from harbor_api.domain.errors import Unavailable
 from harbor_api.postgres import statements
 from harbor_api.postgres.statements import Statement
 from harbor_api.repositories.api_keys import ApiKeys

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, TypeVar
 
-from harbor_api.errors import HarborError
+from harbor_api.domain.errors import HarborError
 
 View = TypeVar("View", bound=Callable[..., Any])
 

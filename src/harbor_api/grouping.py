@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from harbor_api.errors import Unavailable
+from harbor_api.domain.errors import Unavailable
 
 # Two keep PostgreSQL busy while one of them is judged; each takes a database connection for its time.
 _ALONE_AT_ONCE = 2

@@ -7,7 +7,7 @@ looked up first. So a change holds from the very next request on, in all workers
 
 from collections.abc import Callable
 
-from harbor_api.entities import Tracker
+from harbor_api.domain.entities import Tracker
 
 _MOST = 20_000
 

@@ -14,7 +14,7 @@ from redis.retry import Retry
 from harbor_api import api
 from harbor_api.counters import SharedOrAlone
 from harbor_api.documentation import View, documented
-from harbor_api.errors import HarborError, RateLimited
+from harbor_api.domain.errors import HarborError, RateLimited
 from harbor_api.settings import Settings
 
 _HEADERS = ("RateLimit", "RateLimit-Policy")

@@ -11,7 +11,7 @@ import orjson
 from flask import Request, g
 from webargs.flaskparser import FlaskParser
 
-from harbor_api.errors import (
+from harbor_api.domain.errors import (
     BadRequest,
     BodyTooLarge,
     Fault,

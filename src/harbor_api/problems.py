@@ -10,8 +10,8 @@ from flask import Response, g, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
-from harbor_api import errors
-from harbor_api.errors import Fault, HarborError
+from harbor_api.domain import errors
+from harbor_api.domain.errors import Fault, HarborError
 from harbor_api.schemas.problems import MEDIA_TYPE
 
 # Whoever sends more mistakes than this learns of the first ones: the answer must not outgrow the request.

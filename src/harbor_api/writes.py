@@ -8,9 +8,9 @@ from typing import Any, cast
 
 from flask import g, request
 
-from harbor_api import errors
 from harbor_api.documentation import View, documented
-from harbor_api.errors import Fault
+from harbor_api.domain import errors
+from harbor_api.domain.errors import Fault
 from harbor_api.services.idempotency import Once
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)

@@ -32,7 +32,7 @@ from pydantic import (
     model_validator,
 )
 
-from harbor_api.services import signatures
+from harbor_api.domain import signatures
 
 _MOTION = ("lat", "lon", "sog", "cog", "heading", "nav_status", "accuracy_m", "battery_v")
 _NAMES = ("vessel_id", "recorded_at", "tracker_id", "received_at", *_MOTION)

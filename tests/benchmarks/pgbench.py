@@ -11,7 +11,7 @@ import psycopg
 from tests.benchmarks.fleet import FIRST_HOUR, VESSELS
 
 from harbor_api.database import Database
-from harbor_api.entities import Arrival, Fix, Motion
+from harbor_api.domain.entities import Arrival, Fix, Motion
 from harbor_api.postgres.tables import FLEET_ORDER_LOCK
 
 # A number and an hour that stand for others in what the service sends.

@@ -19,9 +19,9 @@ from tests.factories import MASTER_KEY, SigningTracker, World
 
 from harbor_api.app import create_app
 from harbor_api.database import Database
-from harbor_api.entities import Tracker
+from harbor_api.domain.entities import Tracker
+from harbor_api.domain.signatures import derive_secret
 from harbor_api.services.api_keys import SCOPES
-from harbor_api.services.signatures import derive_secret
 from harbor_api.settings import Settings
 
 Result = TypeVar("Result")

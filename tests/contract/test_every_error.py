@@ -13,7 +13,7 @@ from tests.contract.operations import Operation, operations_of
 from tests.factories import SigningTracker, World
 
 from harbor_api.app import create_app
-from harbor_api.errors import RequestTimeout
+from harbor_api.domain.errors import RequestTimeout
 
 Document = dict[str, Any]
 

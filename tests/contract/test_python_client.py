@@ -19,7 +19,7 @@ from tests.contract.operations import operations_of
 from tests.factories import SigningTracker
 from tests.live_service import LiveService
 
-from harbor_api.services.signatures import sign
+from harbor_api.domain.signatures import sign
 
 Document = dict[str, Any]
 Generated = Callable[[str], Any]

@@ -23,7 +23,7 @@ from tests.factories import World
 from tests.live_service import LiveService
 from tests.openapi_check import Contract
 
-from harbor_api.services.signatures import sign
+from harbor_api.domain.signatures import sign
 
 with warnings.catch_warnings():
     # It and what it imports use names that newer releases of their libraries have deprecated.

@@ -16,7 +16,7 @@ from tests.checked_client import CheckedClient
 from tests.contract.operations import Operation, operations_of
 from tests.factories import SigningTracker, World
 
-from harbor_api.entities import Vessel
+from harbor_api.domain.entities import Vessel
 from harbor_api.schemas.fields import rfc3339
 
 Document = dict[str, Any]

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from tests.live_service import LiveService
 
-from harbor_api.services import signatures
+from harbor_api.domain import signatures
 
 FIRMWARE = Path(__file__).resolve().parents[2] / "openapi" / "firmware"
 PATH = "/api/v1/positions"

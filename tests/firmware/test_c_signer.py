@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harbor_api.services import signatures
+from harbor_api.domain import signatures
 
 FIRMWARE = Path(__file__).resolve().parents[2] / "openapi" / "firmware"
 MASTER = bytes(range(32))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harbor_api.services import signatures
+from harbor_api.domain import signatures
 
 FIRMWARE = Path(__file__).resolve().parents[2] / "openapi" / "firmware"
 SECRET = signatures.derive_secret(bytes(range(32)), "trk_0001", 1)

@@ -10,8 +10,8 @@ from types import ModuleType
 
 import pytest
 
-from harbor_api import errors
-from harbor_api.services import signatures, trackers
+from harbor_api.domain import errors, signatures
+from harbor_api.services import trackers
 
 FIRMWARE = Path(__file__).resolve().parents[2] / "openapi" / "firmware"
 PAGE = (FIRMWARE / "README.md").read_text(encoding="utf-8")

@@ -13,9 +13,10 @@ import pytest
 import standardwebhooks.webhooks
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from harbor_api.entities import Assignment, Tracker, tracker_number
-from harbor_api.errors import HarborError
-from harbor_api.services import signatures, trackers
+from harbor_api.domain import signatures
+from harbor_api.domain.entities import Assignment, Tracker, tracker_number
+from harbor_api.domain.errors import HarborError
+from harbor_api.services import trackers
 
 MAKER = runpy.run_path(str(Path(__file__).with_name("make_vectors.py")))
 DOCUMENT = json.loads(MAKER["VECTORS_FILE"].read_text(encoding="utf-8"))

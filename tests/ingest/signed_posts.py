@@ -11,8 +11,8 @@ from sqlalchemy import text
 from tests.factories import MASTER_KEY
 
 from harbor_api.database import Database
-from harbor_api.entities import tracker_id
-from harbor_api.services.signatures import derive_secret, sign
+from harbor_api.domain.entities import tracker_id
+from harbor_api.domain.signatures import derive_secret, sign
 
 BATCH = "/api/v1/positions/batch"
 SINGLE = "/api/v1/positions"

@@ -33,9 +33,9 @@ from tests.live_service import LiveService
 
 from harbor_api.app import create_app
 from harbor_api.database import Database, UnitOfWork
-from harbor_api.entities import Arrival, Delivery, Fix, Motion, Receipt
+from harbor_api.domain.entities import Arrival, Delivery, Fix, Motion, Receipt
+from harbor_api.domain.judgement import Thresholds
 from harbor_api.services import ingest
-from harbor_api.services.judgement import Thresholds
 from harbor_api.settings import Settings
 from harbor_api.simulation import ais
 from harbor_api.simulation.replay import fix_of

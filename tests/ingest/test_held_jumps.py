@@ -21,12 +21,13 @@ from tests.factories import EPOCH, rolled_back
 from tests.ingest.signed_posts import register_fleet
 
 from harbor_api.database import Database, UnitOfWork
-from harbor_api.entities import Arrival, Delivery, Fix, Key, Motion, Neighbour
+from harbor_api.domain import judgement
+from harbor_api.domain.entities import Arrival, Delivery, Fix, Key, Motion, Neighbour
+from harbor_api.domain.judgement import NEAREST, Thresholds, contradict, judge
 from harbor_api.postgres import statements
 from harbor_api.postgres.statements import Statement
 from harbor_api.repositories import quarantine
-from harbor_api.services import ingest, judgement
-from harbor_api.services.judgement import NEAREST, Thresholds, contradict, judge
+from harbor_api.services import ingest
 
 JUMP = "impossible_jump"
 THRESHOLDS = Thresholds()

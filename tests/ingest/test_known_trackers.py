@@ -15,11 +15,11 @@ from tests.factories import ACTOR, EPOCH, MASTER_KEY, SigningTracker, World, a_f
 
 from harbor_api import known_trackers
 from harbor_api.database import Database
-from harbor_api.entities import Tracker
+from harbor_api.domain.entities import Tracker
+from harbor_api.domain.signatures import derive_secret
 from harbor_api.known_trackers import KnownTrackers
 from harbor_api.postgres.tables import VESSELS_LOCK
 from harbor_api.services import trackers
-from harbor_api.services.signatures import derive_secret
 
 POSITIONS, BATCH = "/api/v1/positions", "/api/v1/positions/batch"
 

@@ -12,9 +12,9 @@ from sqlalchemy import text
 from tests.factories import EPOCH, EVERYTHING, World
 
 from harbor_api.database import Database, UnitOfWork
-from harbor_api.entities import Arrival, Delivery, Fix, Motion, Verdict
+from harbor_api.domain.entities import Arrival, Delivery, Fix, Motion, Verdict
+from harbor_api.domain.judgement import Thresholds
 from harbor_api.services import ingest
-from harbor_api.services.judgement import Thresholds
 
 arrivals = st.lists(
     st.tuples(st.integers(0, 1), st.integers(0, 1), st.integers(0, 12), st.integers(0, 2)),

@@ -10,7 +10,7 @@ from psycopg.errors import UniqueViolation
 from tests.factories import EPOCH, World, rolled_back
 
 from harbor_api.database import Database, UnitOfWork
-from harbor_api.entities import Arrival, Fix, Key, Motion
+from harbor_api.domain.entities import Arrival, Fix, Key, Motion
 
 _keys = st.tuples(st.integers(0, 90), st.integers(1, 2))
 

@@ -7,7 +7,7 @@ import pytest
 from tests.factories import EPOCH, World, rolled_back
 
 from harbor_api.database import Database
-from harbor_api.entities import Arrival, Fix, Key, Motion
+from harbor_api.domain.entities import Arrival, Fix, Key, Motion
 
 
 def _arrival(vessel_id: int, second: int) -> Arrival:

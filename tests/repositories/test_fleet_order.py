@@ -15,9 +15,9 @@ from sqlalchemy import text
 from tests.factories import ACTOR, EPOCH, World
 
 from harbor_api.database import Database, UnitOfWork
-from harbor_api.entities import Arrival, Delivery, Fix, Motion, VesselDetails
+from harbor_api.domain.entities import Arrival, Delivery, Fix, Motion, VesselDetails
+from harbor_api.domain.judgement import Thresholds
 from harbor_api.services import ingest, quarantine, vessels
-from harbor_api.services.judgement import Thresholds
 
 # What a reader asks who has seen all up to a number: one statement, for one view of both tables.
 _NEWS = """

@@ -28,8 +28,17 @@ from tests.repositories.plans import SIZES, SMALL, STEP_S, MeasuringConnection, 
 from harbor_api import database as database_module
 from harbor_api import repositories
 from harbor_api.database import Database, UnitOfWork
-from harbor_api.entities import Arrival, Assignment, Caller, Fix, KeyTerms, Motion, Tracker, VesselDetails
-from harbor_api.errors import Conflict
+from harbor_api.domain.entities import (
+    Arrival,
+    Assignment,
+    Caller,
+    Fix,
+    KeyTerms,
+    Motion,
+    Tracker,
+    VesselDetails,
+)
+from harbor_api.domain.errors import Conflict
 from harbor_api.postgres.statements import Statement
 
 FIXES, VESSELS, TRACKERS, KEYS = (SIZES[each] for each in ("fixes", "vessels", "trackers", "keys"))

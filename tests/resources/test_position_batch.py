@@ -20,13 +20,13 @@ from tests.checked_client import CheckedClient
 from tests.factories import ACTOR, EPOCH, MASTER_KEY, SigningTracker, World, a_fix
 
 from harbor_api.app import create_app
-from harbor_api.entities import Verdict, Vessel
-from harbor_api.errors import BodyTooLarge
+from harbor_api.domain.entities import Verdict, Vessel
+from harbor_api.domain.errors import BodyTooLarge
+from harbor_api.domain.judgement import REASONS
+from harbor_api.domain.signatures import derive_secret
 from harbor_api.parsing import LARGEST_DECOMPRESSED, decompress
 from harbor_api.schemas.positions import BatchVerdictSchema, as_members
 from harbor_api.services import trackers
-from harbor_api.services.judgement import REASONS
-from harbor_api.services.signatures import derive_secret
 
 URL, ALONE, VESSELS, TRACKERS = (
     "/api/v1/positions/batch",

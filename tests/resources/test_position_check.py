@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.checked_client import CheckedClient
 from tests.factories import SigningTracker, World, a_fix
 
-from harbor_api.services.signatures import secret_key
+from harbor_api.domain.signatures import secret_key
 
 CHECK, POST = "/api/v1/positions/check", "/api/v1/positions"
 

@@ -16,7 +16,7 @@ from tests.checked_client import CheckedClient
 from tests.factories import SigningTracker, World, a_fix
 
 from harbor_api.database import Database
-from harbor_api.services.judgement import REASONS
+from harbor_api.domain.judgement import REASONS
 
 URL, POSITIONS, VESSELS, AUDIT = (
     "/api/v1/quarantine",

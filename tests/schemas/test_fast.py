@@ -12,7 +12,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, post_load, pre_load, v
 from marshmallow.fields import Integer, List, String
 from marshmallow.validate import And, Equal, Length, OneOf, Range
 
-from harbor_api.entities import Fix, Motion
+from harbor_api.domain.entities import Fix, Motion
 from harbor_api.schemas import fast
 from harbor_api.schemas.fields import Number, Timestamp, Whole
 from harbor_api.schemas.positions import FixSchema, _heading

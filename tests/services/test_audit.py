@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from tests.factories import ACTOR, EPOCH, World
 
-from harbor_api.entities import AuditEntry
-from harbor_api.errors import Conflict
+from harbor_api.domain.entities import AuditEntry
+from harbor_api.domain.errors import Conflict
 from harbor_api.services import audit, trackers, vessels
 
 

@@ -10,8 +10,8 @@ from flask import Flask
 from tests.checked_client import CheckedClient
 from tests.factories import ACTOR, World
 
-from harbor_api.entities import Actor, VesselDetails
-from harbor_api.errors import IdempotencyKeyReused, PreconditionFailed
+from harbor_api.domain.entities import Actor, VesselDetails
+from harbor_api.domain.errors import IdempotencyKeyReused, PreconditionFailed
 from harbor_api.services import idempotency, vessels
 from harbor_api.services.idempotency import Once
 

@@ -15,9 +15,9 @@ from sqlalchemy import text
 from tests.checked_client import CheckedClient
 from tests.factories import ACTOR, EPOCH, SigningTracker, World, a_fix
 
-from harbor_api.entities import Arrival, Delivery, Fix, Gap, Motion, Receipt, Verdict
+from harbor_api.domain.entities import Arrival, Delivery, Fix, Gap, Motion, Receipt, Verdict
+from harbor_api.domain.judgement import Thresholds
 from harbor_api.services import ingest, vessels
-from harbor_api.services.judgement import Thresholds
 
 CHECK, POST = "/api/v1/positions/check", "/api/v1/positions"
 HERE, THERE, ELSEWHERE = 59.9, 50.0, 20.0

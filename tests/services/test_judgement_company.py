@@ -9,9 +9,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tests.services.test_judgement import BY_TIME, START, THRESHOLDS, at, judge
 
-from harbor_api.entities import Neighbour
-from harbor_api.services import judgement
-from harbor_api.services.judgement import NEAREST, Thresholds, contradict
+from harbor_api.domain import judgement
+from harbor_api.domain.entities import Neighbour
+from harbor_api.domain.judgement import NEAREST, Thresholds, contradict
 
 # She is some minutes from one of these to the next, and days from the others.
 ROW = [(0.5 + n / 20, 0.5) for n in range(4)]

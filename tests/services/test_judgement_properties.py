@@ -18,7 +18,7 @@ from tests.services.test_judgement import (
     track_of,
 )
 
-from harbor_api.services.judgement import Neighbour, contradict
+from harbor_api.domain.judgement import Neighbour, contradict
 
 repeatable = settings(derandomize=True, database=None, deadline=None)
 places = st.tuples(

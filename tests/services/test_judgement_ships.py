@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.services.test_judgement import moved, track_of
 
-from harbor_api.services.judgement import Neighbour, Thresholds, contradict
+from harbor_api.domain.judgement import Neighbour, Thresholds, contradict
 from harbor_api.simulation import ais
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"

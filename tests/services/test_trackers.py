@@ -7,11 +7,12 @@ import pytest
 from tests.checked_client import CheckedClient
 from tests.factories import ACTOR, EPOCH, MASTER_KEY, SigningTracker, World
 
-from harbor_api.entities import Tracker
-from harbor_api.errors import Conflict, NotFound, PreconditionFailed, SignatureInvalid, TrackerDisabled
+from harbor_api.domain import signatures
+from harbor_api.domain.entities import Tracker
+from harbor_api.domain.errors import Conflict, NotFound, PreconditionFailed, SignatureInvalid, TrackerDisabled
+from harbor_api.domain.signatures import SignedMessage, derive_secret
 from harbor_api.schemas.fields import rfc3339
-from harbor_api.services import signatures, trackers, vessels
-from harbor_api.services.signatures import SignedMessage, derive_secret
+from harbor_api.services import trackers, vessels
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from harbor_api.services import signatures
+from harbor_api.domain import signatures
 
 MASTER_KEY = bytes(range(32))
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from harbor_api.services.identifiers import is_imo_number
+from harbor_api.domain.identifiers import is_imo_number
 from harbor_api.simulation import ais
 from harbor_api.simulation.routes import FLEET, FleetShip
 from harbor_api.simulation.voyage import EARTH_RADIUS_M, Voyage

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.simulation.service import Answer, running, secret_of
 
-from harbor_api.services.identifiers import is_imo_number, is_mmsi
+from harbor_api.domain.identifiers import is_imo_number, is_mmsi
 from harbor_api.simulation.routes import FLEET
 from harbor_api.simulation.simulator import simulate
 from harbor_api.simulation.tracker import Credentials

@@ -7,7 +7,7 @@ import sys
 import click
 
 from harbor_api import __version__
-from harbor_api.errors import HarborError
+from harbor_api.domain.errors import HarborError
 from harbor_api.settings import SettingsError
 
 _COMMANDS = {

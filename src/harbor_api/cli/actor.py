@@ -2,7 +2,7 @@
 
 import getpass
 
-from harbor_api.entities import Actor
+from harbor_api.domain.entities import Actor
 
 
 def actor() -> Actor:

@@ -22,7 +22,7 @@ from harbor_api.cli.actor import actor
 from harbor_api.cli.context import open_database, read_settings
 from harbor_api.cli.registration import ensure_tracker
 from harbor_api.database import Database
-from harbor_api.entities import KeyTerms, VesselDetails
+from harbor_api.domain.entities import KeyTerms, VesselDetails
 from harbor_api.postgres import migrations
 from harbor_api.services import api_keys
 from harbor_api.settings import MASTER_KEY_BYTES, Settings, SettingsError

@@ -7,7 +7,7 @@ import click
 from harbor_api.cli.actor import actor
 from harbor_api.cli.context import open_database
 from harbor_api.cli.tables import print_table
-from harbor_api.entities import KeyTerms
+from harbor_api.domain.entities import KeyTerms
 from harbor_api.services import api_keys
 
 _KEY_ID = click.argument("key_id", type=click.IntRange(1, 2**31 - 1))

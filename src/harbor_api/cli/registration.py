@@ -2,9 +2,9 @@
 
 from harbor_api.cli.actor import actor
 from harbor_api.database import Database
-from harbor_api.entities import VesselDetails
+from harbor_api.domain.entities import VesselDetails
+from harbor_api.domain.signatures import derive_secret
 from harbor_api.services import trackers, vessels
-from harbor_api.services.signatures import derive_secret
 from harbor_api.simulation.tracker import Credentials
 
 

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from harbor_api.cli.context import open_database, read_settings
 from harbor_api.cli.registration import ensure_tracker
 from harbor_api.cli.tables import print_table
-from harbor_api.entities import VesselDetails
+from harbor_api.domain.entities import VesselDetails
 from harbor_api.simulation import ais
 from harbor_api.simulation.replay import Report, Ship, replay
 from harbor_api.simulation.tracker import Credentials

@@ -8,9 +8,9 @@ import click
 from harbor_api.cli.actor import actor
 from harbor_api.cli.context import open_database, read_settings
 from harbor_api.cli.tables import print_table
-from harbor_api.entities import Tracker, tracker_number
+from harbor_api.domain.entities import Tracker, tracker_number
+from harbor_api.domain.signatures import derive_secret
 from harbor_api.services import trackers
-from harbor_api.services.signatures import derive_secret
 from harbor_api.services.versions import ANY
 
 

@@ -7,7 +7,7 @@ import click
 from harbor_api.cli.actor import actor
 from harbor_api.cli.context import open_database
 from harbor_api.cli.tables import print_table
-from harbor_api.entities import VesselDetails
+from harbor_api.domain.entities import VesselDetails
 from harbor_api.services import vessels
 from harbor_api.services.versions import ANY
 

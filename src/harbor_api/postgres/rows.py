@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from harbor_api.entities import Motion, Vessel, VesselDetails
+from harbor_api.domain.entities import Motion, Vessel, VesselDetails
 
 DETAILS = (
     "name",

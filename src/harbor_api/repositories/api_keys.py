@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Row, bindparam, delete, func, insert, select, update
 
-from harbor_api.entities import ApiKey, Caller, KeyTerms
-from harbor_api.errors import Conflict, NotFound
+from harbor_api.domain.entities import ApiKey, Caller, KeyTerms
+from harbor_api.domain.errors import Conflict, NotFound
 from harbor_api.postgres.tables import api_keys, grants, vessels
 
 _PLAIN = ("name", "owner", "delay_s", "coordinate_decimals", "requests_per_minute", "expires_at")

@@ -20,8 +20,8 @@ from sqlalchemy import (
     true,
 )
 
-from harbor_api.entities import Caller, LatestPosition, Motion, VesselOnMap
-from harbor_api.errors import NotFound
+from harbor_api.domain.entities import Caller, LatestPosition, Motion, VesselOnMap
+from harbor_api.domain.errors import NotFound
 from harbor_api.postgres.rows import MOTION, vessel_of
 from harbor_api.postgres.tables import grants, latest_positions, positions, vessels
 

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
-from harbor_api.entities import Arrival, Key, Neighbour, Surroundings
+from harbor_api.domain.entities import Arrival, Key, Neighbour, Surroundings
 from harbor_api.postgres import statements
 from harbor_api.postgres.rows import MOTION, measures_of
 from harbor_api.postgres.statements import Statement

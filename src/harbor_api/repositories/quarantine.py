@@ -17,8 +17,8 @@ from sqlalchemy import (
     update,
 )
 
-from harbor_api.entities import Arrival, Fix, HeldFix, Motion, Neighbour
-from harbor_api.errors import NotFound
+from harbor_api.domain.entities import Arrival, Fix, HeldFix, Motion, Neighbour
+from harbor_api.domain.errors import NotFound
 from harbor_api.postgres import statements
 from harbor_api.postgres.rows import MOTION, measures_of
 from harbor_api.postgres.statements import Statement

@@ -8,9 +8,10 @@ from typing import Any
 from flask import g
 from flask.views import MethodView
 
-from harbor_api import auth, errors, limits, paging, writes
+from harbor_api import auth, limits, paging, writes
 from harbor_api.api import Blueprint, actor, database, settings
-from harbor_api.entities import ApiKey, KeyTerms
+from harbor_api.domain import errors
+from harbor_api.domain.entities import ApiKey, KeyTerms
 from harbor_api.schemas.api_keys import (
     KeyPageSchema,
     KeySchema,

@@ -8,7 +8,7 @@ from flask.views import MethodView
 
 from harbor_api import auth, limits, paging
 from harbor_api.api import Blueprint, database
-from harbor_api.entities import AuditEntry
+from harbor_api.domain.entities import AuditEntry
 from harbor_api.schemas.audit import AuditPageSchema, AuditQuerySchema
 
 blueprint = Blueprint("audit", __name__, description="Who changed what.", url_prefix="/api/v1/audit")

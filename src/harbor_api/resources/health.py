@@ -2,8 +2,9 @@
 
 from flask.views import MethodView
 
-from harbor_api import __version__, auth, errors, limits
+from harbor_api import __version__, auth, limits
 from harbor_api.api import Blueprint, database
+from harbor_api.domain import errors
 from harbor_api.postgres import migrations
 from harbor_api.schemas.health import HealthSchema, ServiceHealthSchema
 

@@ -11,8 +11,8 @@ from flask.views import MethodView
 from harbor_api import auth, limits
 from harbor_api.api import Blueprint, database, ingest, thresholds
 from harbor_api.documentation import View
-from harbor_api.entities import Arrival, Delivery, Fix, Receipt
-from harbor_api.errors import NoFix, ValidationFailed
+from harbor_api.domain.entities import Arrival, Delivery, Fix, Receipt
+from harbor_api.domain.errors import NoFix, ValidationFailed
 from harbor_api.parsing import load
 from harbor_api.problems import MOST_TOLD, told
 from harbor_api.schemas.positions import (

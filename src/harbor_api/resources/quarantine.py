@@ -6,9 +6,10 @@ from typing import Any
 
 from flask.views import MethodView
 
-from harbor_api import auth, errors, limits, paging
+from harbor_api import auth, limits, paging
 from harbor_api.api import Blueprint, actor, database
-from harbor_api.entities import HeldFix, tracker_id
+from harbor_api.domain import errors
+from harbor_api.domain.entities import HeldFix, tracker_id
 from harbor_api.schemas.quarantine import HeldFixPageSchema, HeldFixSchema, QuarantineQuerySchema
 from harbor_api.services import quarantine
 

@@ -8,9 +8,11 @@ from typing import Any
 from flask import g
 from flask.views import MethodView
 
-from harbor_api import auth, errors, limits, paging, writes
+from harbor_api import auth, limits, paging, writes
 from harbor_api.api import Blueprint, actor, database, settings
-from harbor_api.entities import Tracker
+from harbor_api.domain import errors
+from harbor_api.domain.entities import Tracker
+from harbor_api.domain.signatures import derive_secret
 from harbor_api.schemas.paging import PageQuerySchema
 from harbor_api.schemas.trackers import (
     ReassignmentSchema,
@@ -23,7 +25,6 @@ from harbor_api.schemas.trackers import (
     TrackerUpdateSchema,
 )
 from harbor_api.services import idempotency, trackers
-from harbor_api.services.signatures import derive_secret
 
 blueprint = Blueprint(
     "trackers",

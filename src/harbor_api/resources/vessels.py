@@ -7,10 +7,11 @@ from typing import Any
 from flask import g
 from flask.views import MethodView
 
-from harbor_api import auth, errors, limits, writes
+from harbor_api import auth, limits, writes
 from harbor_api.api import Blueprint, actor, database, settings
 from harbor_api.database import UnitOfWork
-from harbor_api.entities import VesselDetails
+from harbor_api.domain import errors
+from harbor_api.domain.entities import VesselDetails
 from harbor_api.schemas.geojson import MEDIA_TYPE
 from harbor_api.schemas.vessels import (
     FleetQuerySchema,

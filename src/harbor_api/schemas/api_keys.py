@@ -4,10 +4,10 @@ from marshmallow import Schema
 from marshmallow.fields import List, Nested, String
 from marshmallow.validate import Length, OneOf, Range, Regexp
 
+from harbor_api.domain.identifiers import NAME
 from harbor_api.schemas.fields import Timestamp, Whole, distinct
 from harbor_api.schemas.paging import LinksSchema
 from harbor_api.services.api_keys import SCOPES
-from harbor_api.services.identifiers import NAME
 
 _NAME = {"description": "Who or what uses it.", "pattern": f"^{NAME}$", "examples": ["Nordic Logistics"]}
 _name = (Length(1, 100), Regexp(rf"\A{NAME}\Z"))

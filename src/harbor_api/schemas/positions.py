@@ -7,12 +7,12 @@ from marshmallow import Schema, ValidationError, post_dump, post_load, pre_load
 from marshmallow.fields import Boolean, List, Nested, String
 from marshmallow.validate import Length, OneOf, Range
 
-from harbor_api.entities import Fix, Motion, Verdict
-from harbor_api.errors import NoFix
+from harbor_api.domain.entities import Fix, Motion, Verdict
+from harbor_api.domain.errors import NoFix
+from harbor_api.domain.judgement import REASONS
 from harbor_api.schemas.fast import compile_loader
 from harbor_api.schemas.fields import Number, Timestamp, Whole
 from harbor_api.schemas.problems import FaultSchema
-from harbor_api.services.judgement import REASONS
 
 # AIS has its own values for "not available" (ITU-R M.1371); a tracker may forward them as they are.
 NO_LAT, NO_LON, NO_SOG, NO_COG, NO_HEADING, NO_STATUS = 91, 181, 102.3, 360, 511, 15

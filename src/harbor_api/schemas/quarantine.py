@@ -4,9 +4,9 @@ from marshmallow import Schema
 from marshmallow.fields import List, Nested, Raw, String
 from marshmallow.validate import OneOf, Range
 
+from harbor_api.domain.judgement import REASONS
 from harbor_api.schemas.fields import Number, QueryWhole, Timestamp, Whole
 from harbor_api.schemas.paging import LinksSchema, PageQuerySchema
-from harbor_api.services.judgement import REASONS
 
 _STATES = ["held", "released", "rejected"]
 _REASON = {

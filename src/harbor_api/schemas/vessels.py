@@ -4,9 +4,9 @@ from marshmallow import Schema
 from marshmallow.fields import Boolean, List, Nested, String
 from marshmallow.validate import Length, OneOf, Range, Regexp
 
+from harbor_api.domain.identifiers import NAME
 from harbor_api.schemas.fields import Number, QueryBoolean, Timestamp, Whole
 from harbor_api.schemas.geojson import PointSchema
-from harbor_api.services.identifiers import NAME
 
 _MAX_SPEED = {
     "description": "What she cannot exceed, in knots: a fix that asks for more is held in quarantine. Null "

@@ -27,7 +27,7 @@ from typing import Any
 import gevent
 import structlog
 
-from harbor_api import errors
+from harbor_api.domain import errors
 
 _LOOK_EVERY_S = 0.25
 # How much of an answer is handed to the kernel at once: so much is moved between two looks at a slow reader.

@@ -16,7 +16,7 @@ from gunicorn.http import errors as parsing
 from gunicorn.http.body import LengthReader
 from gunicorn.workers.ggevent import GeventWorker
 
-from harbor_api import errors
+from harbor_api.domain import errors
 from harbor_api.server.connections import Connections
 
 _ALLOCATIONS_BETWEEN_COLLECTIONS = 50_000

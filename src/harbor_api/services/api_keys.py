@@ -9,10 +9,10 @@ from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from harbor_api.entities import Actor, ApiKey, Caller, KeyTerms
-from harbor_api.errors import Conflict, Fault, KeyInvalid, KeyRevoked, ScopeMissing, ValidationFailed
+from harbor_api.domain.entities import Actor, ApiKey, Caller, KeyTerms
+from harbor_api.domain.errors import Conflict, Fault, KeyInvalid, KeyRevoked, ScopeMissing, ValidationFailed
+from harbor_api.domain.identifiers import is_name
 from harbor_api.services import audit
-from harbor_api.services.identifiers import is_name
 from harbor_api.services.rotation import demand_rotatable
 from harbor_api.services.versions import demand
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from harbor_api.entities import Actor
+from harbor_api.domain.entities import Actor
 
 if TYPE_CHECKING:
     from harbor_api.database import UnitOfWork

@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harbor_api.errors import IdempotencyKeyReused
+from harbor_api.domain.errors import IdempotencyKeyReused
 
 if TYPE_CHECKING:
     from harbor_api.database import UnitOfWork

@@ -9,9 +9,9 @@ from itertools import groupby, islice
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from harbor_api.entities import Arrival, Delivery, Key, Neighbour, Receipt, Surroundings, Verdict
-from harbor_api.errors import TrackerChanged
-from harbor_api.services.judgement import IMPOSSIBLE_JUMP, NEAREST, Thresholds, judge
+from harbor_api.domain.entities import Arrival, Delivery, Key, Neighbour, Receipt, Surroundings, Verdict
+from harbor_api.domain.errors import TrackerChanged
+from harbor_api.domain.judgement import IMPOSSIBLE_JUMP, NEAREST, Thresholds, judge
 
 if TYPE_CHECKING:
     from harbor_api.database import UnitOfWork

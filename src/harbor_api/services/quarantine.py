@@ -3,8 +3,8 @@
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from harbor_api.entities import Actor, HeldFix
-from harbor_api.errors import Conflict
+from harbor_api.domain.entities import Actor, HeldFix
+from harbor_api.domain.errors import Conflict
 from harbor_api.services import audit
 
 if TYPE_CHECKING:

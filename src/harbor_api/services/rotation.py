@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from harbor_api.errors import Conflict
+from harbor_api.domain.errors import Conflict
 
 
 def demand_rotatable(previous_valid_until: datetime | None, *, grace: timedelta, now: datetime) -> None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from harbor_api.entities import Actor, Tracker, Vessel
-from harbor_api.errors import (
+from harbor_api.domain import diagnosis, signatures
+from harbor_api.domain.entities import Actor, Tracker, Vessel
+from harbor_api.domain.errors import (
     Conflict,
     NotFound,
     SignatureInvalid,
@@ -15,9 +16,9 @@ from harbor_api.errors import (
     TimestampOutOfTolerance,
     TrackerDisabled,
 )
-from harbor_api.services import audit, diagnosis, signatures
+from harbor_api.domain.signatures import SignedMessage
+from harbor_api.services import audit
 from harbor_api.services.rotation import demand_rotatable
-from harbor_api.services.signatures import SignedMessage
 from harbor_api.services.versions import demand
 
 if TYPE_CHECKING:

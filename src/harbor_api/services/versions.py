@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from harbor_api.errors import PreconditionFailed
+from harbor_api.domain.errors import PreconditionFailed
 
 # Any version will do: ``If-Match: *``, or a person at the command line.
 ANY: Collection[int] | None = None

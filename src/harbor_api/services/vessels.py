@@ -5,10 +5,10 @@ from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from harbor_api.entities import Actor, Vessel, VesselDetails, VesselOnMap
-from harbor_api.errors import Fault, ValidationFailed
+from harbor_api.domain.entities import Actor, Vessel, VesselDetails, VesselOnMap
+from harbor_api.domain.errors import Fault, ValidationFailed
+from harbor_api.domain.identifiers import is_imo_number, is_mmsi, is_name
 from harbor_api.services import audit
-from harbor_api.services.identifiers import is_imo_number, is_mmsi, is_name
 from harbor_api.services.positions import is_stale
 from harbor_api.services.versions import demand
 

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from harbor_api.services.identifiers import is_imo_number
+from harbor_api.domain.identifiers import is_imo_number
 
 KINDS = frozenset(
     {

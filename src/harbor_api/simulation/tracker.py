@@ -1,7 +1,7 @@
 """What a good tracker does: sign every attempt, retry what may succeed, stop at what cannot.
 
 Signatures are Standard Webhooks v1 (https://www.standardwebhooks.com), made with
-``harbor_api.services.signatures``, which the service checks them with.
+``harbor_api.domain.signatures``, which the service checks them with.
 """
 
 import email.utils
@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import httpx
 
-from harbor_api.services import signatures
+from harbor_api.domain import signatures
 
 POSITIONS_PATH = "/api/v1/positions"
 DEADLINE_S = 60.0

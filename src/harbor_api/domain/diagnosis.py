@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from harbor_api.services.signatures import SECRET_PREFIX, SignedMessage, secret_key, signed_bytes
+from harbor_api.domain.signatures import SECRET_PREFIX, SignedMessage, secret_key, signed_bytes
 
 _MOST_SHOWN_BYTES = 4096
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harbor_api.services.identifiers import is_imo_number, is_mmsi
+from harbor_api.domain.identifiers import is_imo_number, is_mmsi
 
 
 @pytest.mark.parametrize("number", ["9074729", "9176187", "1234567"])

@@ -9,11 +9,11 @@ from operator import itemgetter
 
 import pytest
 
-from harbor_api.entities import Motion
-from harbor_api.errors import NoFix
+from harbor_api.domain import judgement
+from harbor_api.domain.entities import Motion
+from harbor_api.domain.errors import NoFix
+from harbor_api.domain.judgement import Neighbour, Thresholds, contradict, distance_m
 from harbor_api.schemas.positions import FixSchema
-from harbor_api.services import judgement
-from harbor_api.services.judgement import Neighbour, Thresholds, contradict, distance_m
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ERA = timedelta(weeks=1024)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harbor_api.services import signatures
+from harbor_api.domain import signatures
 
 MASTER = bytes(range(32))
 ids = st.from_regex(r"trk_[0-9]{4}-[A-Za-z0-9_-]{1,64}", fullmatch=True)

@@ -31,7 +31,7 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Literal
 
-from harbor_api.entities import Neighbour
+from harbor_api.domain.entities import Neighbour
 
 NULL_ISLAND = "null_island"
 FUTURE = "future"
