@@ -9,8 +9,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "harbor_api"
 EVERYWHERE = {"domain", "__init__"}
 ARROWS = {
     "app": {
-        "grouping",
-        "known_trackers",
+        "ingest",
         "services",
         "pages",
         "resources",
@@ -38,6 +37,7 @@ ARROWS = {
     "server": {"problems", "schemas", "server"},
     "simulation": {"simulation"},
     "resources": {
+        "ingest",
         "api",
         "auth",
         "database",
@@ -59,8 +59,7 @@ ARROWS = {
     "api": {
         "database",
         "documentation",
-        "grouping",
-        "known_trackers",
+        "ingest",
         "parsing",
         "services",
         "problems",
@@ -70,6 +69,7 @@ ARROWS = {
     "problems": {"schemas"},
     "schemas": {"schemas", "services"},
     "services": {"services"},
+    "ingest": {"ingest", "services"},
     "database": {"postgres", "repositories"},
     "repositories": {"postgres"},
     "postgres": {"database", "postgres", "settings"},

@@ -22,8 +22,8 @@ from harbor_api.domain import errors
 from harbor_api.domain.entities import Actor, Delivery, Receipt
 from harbor_api.domain.errors import Fault, HarborError, InvalidParameter
 from harbor_api.domain.judgement import Thresholds
-from harbor_api.grouping import Grouping
-from harbor_api.known_trackers import KnownTrackers
+from harbor_api.ingest.grouping import Grouping
+from harbor_api.ingest.known_trackers import KnownTrackers
 from harbor_api.parsing import StrictParser
 from harbor_api.schemas.fields import rfc3339
 from harbor_api.schemas.problems import MEDIA_TYPE, ProblemSchema

@@ -13,11 +13,11 @@ from harbor_api import __version__, api, auth, limits, problems
 from harbor_api.database import Database
 from harbor_api.domain.entities import Delivery, Receipt, Tracker
 from harbor_api.domain.judgement import Thresholds
-from harbor_api.grouping import Grouping, Job, Result
-from harbor_api.known_trackers import KnownTrackers
+from harbor_api.ingest import settling
+from harbor_api.ingest.grouping import Grouping, Job, Result
+from harbor_api.ingest.known_trackers import KnownTrackers
 from harbor_api.pages import docs
 from harbor_api.resources import api_keys, audit, health, positions, quarantine, security, trackers, vessels
-from harbor_api.services import ingest
 from harbor_api.settings import Settings, SettingsError
 from harbor_api.telemetry import logs
 
@@ -94,7 +94,7 @@ def _ingest(app: Flask) -> Grouping[Delivery, Receipt]:
 
     def settle(deliveries: Sequence[Delivery]) -> list[Receipt]:
         return database.transact(
-            lambda unit_of_work: ingest.settle(unit_of_work, deliveries, thresholds=thresholds)
+            lambda unit_of_work: settling.settle(unit_of_work, deliveries, thresholds=thresholds)
         )
 
     return _grouped(settle, app.extensions["harbor_settings"])

@@ -35,7 +35,7 @@ from harbor_api.app import create_app
 from harbor_api.database import Database, UnitOfWork
 from harbor_api.domain.entities import Arrival, Delivery, Fix, Motion, Receipt
 from harbor_api.domain.judgement import Thresholds
-from harbor_api.services import ingest
+from harbor_api.ingest import settling
 from harbor_api.settings import Settings
 from harbor_api.simulation import ais
 from harbor_api.simulation.replay import fix_of
@@ -243,7 +243,7 @@ def _outcome(
     """Settle groups one after another; return the last one's verdicts of each fix, and all that is kept."""
     receipts: list[Receipt] = []
     for group in deliveries:
-        receipts = ingest.settle(unit_of_work, group, thresholds=Thresholds())
+        receipts = settling.settle(unit_of_work, group, thresholds=Thresholds())
     verdicts: dict[Any, Counter[Any]] = defaultdict(Counter)
     for delivery, receipt in zip(deliveries[-1], receipts, strict=True):
         for arrival, verdict in zip(delivery.arrivals, receipt.verdicts, strict=True):

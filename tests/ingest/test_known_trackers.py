@@ -13,11 +13,11 @@ import pytest
 from tests.checked_client import CheckedClient
 from tests.factories import ACTOR, EPOCH, MASTER_KEY, SigningTracker, World, a_fix
 
-from harbor_api import known_trackers
 from harbor_api.database import Database
 from harbor_api.domain.entities import Tracker
 from harbor_api.domain.signatures import derive_secret
-from harbor_api.known_trackers import KnownTrackers
+from harbor_api.ingest import known_trackers
+from harbor_api.ingest.known_trackers import KnownTrackers
 from harbor_api.postgres.tables import VESSELS_LOCK
 from harbor_api.services import trackers
 

@@ -14,7 +14,7 @@ from tests.factories import EPOCH, EVERYTHING, World
 from harbor_api.database import Database, UnitOfWork
 from harbor_api.domain.entities import Arrival, Delivery, Fix, Motion, Verdict
 from harbor_api.domain.judgement import Thresholds
-from harbor_api.services import ingest
+from harbor_api.ingest import settling
 
 arrivals = st.lists(
     st.tuples(st.integers(0, 1), st.integers(0, 1), st.integers(0, 12), st.integers(0, 2)),
@@ -43,7 +43,7 @@ def arrive(world: World) -> Callable[[int, int, int, float], Arrival]:
 def settle(unit_of_work: UnitOfWork, fixes: Sequence[tuple[int, int, int, int]], arrive) -> list[Verdict]:
     """Settle fixes of vessels that may jump as they like."""
     delivery = Delivery(tracker_id=1, arrivals=tuple(arrive(*each) for each in fixes))
-    [receipt] = ingest.settle(unit_of_work, [delivery], thresholds=Thresholds(noise_m=1e9))
+    [receipt] = settling.settle(unit_of_work, [delivery], thresholds=Thresholds(noise_m=1e9))
     return list(receipt.verdicts)
 
 

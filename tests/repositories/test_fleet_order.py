@@ -17,7 +17,8 @@ from tests.factories import ACTOR, EPOCH, World
 from harbor_api.database import Database, UnitOfWork
 from harbor_api.domain.entities import Arrival, Delivery, Fix, Motion, VesselDetails
 from harbor_api.domain.judgement import Thresholds
-from harbor_api.services import ingest, quarantine, vessels
+from harbor_api.ingest import settling
+from harbor_api.services import quarantine, vessels
 
 # What a reader asks who has seen all up to a number: one statement, for one view of both tables.
 _NEWS = """
@@ -86,7 +87,7 @@ class Ship:
 
     def _settle(self, unit_of_work: UnitOfWork, arrivals: tuple[Arrival, ...]) -> None:
         delivery = Delivery(tracker_id=self._tracker.number, arrivals=arrivals, numbers=(self._seconds,))
-        ingest.settle(unit_of_work, [delivery], thresholds=Thresholds(max_speed_kn=1e6))
+        settling.settle(unit_of_work, [delivery], thresholds=Thresholds(max_speed_kn=1e6))
 
     def fix(self, unit_of_work: UnitOfWork) -> None:
         self._settle(unit_of_work, (self._arrival(),))

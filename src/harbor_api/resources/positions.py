@@ -13,6 +13,7 @@ from harbor_api.api import Blueprint, database, ingest, thresholds
 from harbor_api.documentation import View
 from harbor_api.domain.entities import Arrival, Delivery, Fix, Receipt
 from harbor_api.domain.errors import NoFix, ValidationFailed
+from harbor_api.ingest import settling as ingestion
 from harbor_api.parsing import load
 from harbor_api.problems import MOST_TOLD, told
 from harbor_api.schemas.positions import (
@@ -25,7 +26,6 @@ from harbor_api.schemas.positions import (
     is_no_fix,
     load_fix,
 )
-from harbor_api.services import ingest as ingestion
 
 blueprint = Blueprint("positions", __name__, description="Signed fixes from trackers.", url_prefix="/api/v1")
 _STATUS = {"stored": 201, "duplicate": 200, "quarantined": 202}

@@ -17,7 +17,8 @@ from tests.factories import ACTOR, EPOCH, SigningTracker, World, a_fix
 
 from harbor_api.domain.entities import Arrival, Delivery, Fix, Gap, Motion, Receipt, Verdict
 from harbor_api.domain.judgement import Thresholds
-from harbor_api.services import ingest, vessels
+from harbor_api.ingest import settling
+from harbor_api.services import vessels
 
 CHECK, POST = "/api/v1/positions/check", "/api/v1/positions"
 HERE, THERE, ELSEWHERE = 59.9, 50.0, 20.0
@@ -47,7 +48,7 @@ def _deliveries(arrivals: Iterable[Arrival]) -> list[Delivery]:
 def _settle(world: World, *arrivals: Arrival, thresholds: Thresholds | None = None) -> list[Verdict]:
     """Settle arrivals in one group and return a verdict for each, in order."""
     receipts: Sequence[Receipt] = world.database.transact(
-        lambda unit_of_work: ingest.settle(
+        lambda unit_of_work: settling.settle(
             unit_of_work, _deliveries(arrivals), thresholds=thresholds or Thresholds()
         )
     )
@@ -246,7 +247,7 @@ class TestTwoTrackers:
         told: list[str] = []
         thread = threading.Thread(target=lambda: told.extend(_told(world, _arrival(other, 60, THERE))))
         with world.database.unit_of_work() as unit_of_work:
-            ingest.settle(unit_of_work, _deliveries([_arrival(one, 0)]), thresholds=Thresholds())
+            settling.settle(unit_of_work, _deliveries([_arrival(one, 0)]), thresholds=Thresholds())
             thread.start()
             # Wait until it has come to the lock; without one it is through before.
             deadline = time.monotonic() + 4
@@ -335,7 +336,7 @@ class TestReceipts:
             Delivery(tracker_id=one.tracker.number, arrivals=()),
         ]
         receipts = world.database.transact(
-            lambda unit_of_work: ingest.settle(unit_of_work, deliveries, thresholds=Thresholds())
+            lambda unit_of_work: settling.settle(unit_of_work, deliveries, thresholds=Thresholds())
         )
         assert [[each.reason or each.verdict for each in receipt.verdicts] for receipt in receipts] == [
             ["stored", "stored", JUMP],
