@@ -21,9 +21,9 @@ from tests.openapi_check import SEEN
 
 from harbor_api.app import create_app
 from harbor_api.database import Database
-from harbor_api.limits import limiter
 from harbor_api.postgres import migrations
 from harbor_api.settings import Settings
+from harbor_api.web.rate_limits import limiter
 
 with warnings.catch_warnings():
     # It warns where XDG_RUNTIME_DIR is unset, and falls back by itself.

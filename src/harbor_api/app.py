@@ -9,7 +9,7 @@ from flask import Flask
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from harbor_api import __version__, api, auth, limits, problems
+from harbor_api import __version__
 from harbor_api.database import Database
 from harbor_api.domain.entities import Delivery, Receipt, Tracker
 from harbor_api.domain.judgement import Thresholds
@@ -20,6 +20,7 @@ from harbor_api.pages import docs
 from harbor_api.resources import api_keys, audit, health, positions, quarantine, security, trackers, vessels
 from harbor_api.settings import Settings, SettingsError
 from harbor_api.telemetry import logs
+from harbor_api.web import auth, blueprint, problems, rate_limits
 
 _LARGEST_BODY = 64 * 1024
 # The order's lock is held for as long as a group is written: longer groups would make others wait.
@@ -76,11 +77,11 @@ def create_app(settings: Settings) -> Flask:
     app.extensions["harbor_ingest"] = _ingest(app)
     app.extensions["harbor_trackers"] = KnownTrackers(_tracker_look_up(app).do)
     if settings.cors_origins:
-        CORS(app, origins=list(settings.cors_origins), expose_headers=[*api.HEADERS])
+        CORS(app, origins=list(settings.cors_origins), expose_headers=[*blueprint.HEADERS])
     logs.install(app)
     security.install(app)
-    api.install(app)
-    limits.install(app, settings)
+    blueprint.install(app)
+    rate_limits.install(app, settings)
     app.extensions["harbor_openapi"] = orjson.dumps(_document(app), option=orjson.OPT_INDENT_2)
     app.register_blueprint(docs.blueprint)
     app.register_blueprint(security.blueprint)
@@ -136,8 +137,8 @@ def _about() -> dict[str, Any]:
 
 def _document(app: Flask) -> dict[str, Any]:
     """Register the resources and return the OpenAPI document that describes them."""
-    described = api.Api(app, spec_kwargs=_about())
-    described.register_converter(api.IdentifierConverter, api.identifier_schema)
+    described = blueprint.Api(app, spec_kwargs=_about())
+    described.register_converter(blueprint.IdentifierConverter, blueprint.identifier_schema)
     for name, scheme in auth.SECURITY_SCHEMES.items():
         described.spec.components.security_scheme(name, scheme)
     for resource in (positions, vessels, trackers, quarantine, api_keys, audit, health):

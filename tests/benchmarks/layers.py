@@ -31,13 +31,13 @@ _LAYERS = {
     "BEGIN, COMMIT and what surrounds them": ("database:Database.transact",),
     "group commit": ("ingest.grouping:Grouping.do",),
     "judgement": ("ingest.settling:settle",),
-    "limiter": ("limits:_count", "limits:_tell"),
-    "JSON parse": ("parsing:parse_json",),
+    "limiter": ("web.rate_limits:_count", "web.rate_limits:_tell"),
+    "JSON parse": ("web.arguments:parse_json",),
     "validation": ("resources.positions:_delivery", "schemas.positions:FixSchema._make_fix"),
     "statement: locks and versions": ("repositories.positions:Positions.admit",),
     "statement: neighbours": ("repositories.positions:Positions.around",),
     "statement: store, with COMMIT": ("postgres.statements:commit",),
-    "render": ("resources.positions:_answer", "api:OrjsonProvider.response"),
+    "render": ("resources.positions:_answer", "web.blueprint:OrjsonProvider.response"),
 }  # fmt: skip
 
 

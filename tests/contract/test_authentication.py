@@ -9,7 +9,7 @@ from tests.contract.authentication import broken_promises
 from tests.contract.operations import operations_of
 from tests.factories import World
 
-from harbor_api.auth import SECURITY_SCHEMES
+from harbor_api.web.auth import SECURITY_SCHEMES
 
 Document = dict[str, Any]
 

@@ -24,9 +24,9 @@ from harbor_api.domain.entities import Verdict, Vessel
 from harbor_api.domain.errors import BodyTooLarge
 from harbor_api.domain.judgement import REASONS
 from harbor_api.domain.signatures import derive_secret
-from harbor_api.parsing import LARGEST_DECOMPRESSED, decompress
 from harbor_api.schemas.positions import BatchVerdictSchema, as_members
 from harbor_api.services import trackers
+from harbor_api.web.arguments import LARGEST_DECOMPRESSED, decompress
 
 URL, ALONE, VESSELS, TRACKERS = (
     "/api/v1/positions/batch",

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from tests.checked_client import CheckedClient
 from tests.factories import World, a_fix
 
-from harbor_api.problems import MOST_TOLD
+from harbor_api.web.problems import MOST_TOLD
 
 MANY = 1_000
 BATCH = "/api/v1/positions/batch"

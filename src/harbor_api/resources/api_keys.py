@@ -8,8 +8,6 @@ from typing import Any
 from flask import g
 from flask.views import MethodView
 
-from harbor_api import auth, limits, paging, writes
-from harbor_api.api import Blueprint, actor, database, settings
 from harbor_api.domain import errors
 from harbor_api.domain.entities import ApiKey, KeyTerms
 from harbor_api.schemas.api_keys import (
@@ -24,6 +22,8 @@ from harbor_api.schemas.paging import PageQuerySchema
 from harbor_api.schemas.trackers import RotationSchema
 from harbor_api.services import api_keys, idempotency
 from harbor_api.services.idempotency import Claim
+from harbor_api.web import auth, paging, preconditions, rate_limits
+from harbor_api.web.blueprint import Blueprint, actor, database, settings
 
 blueprint = Blueprint(
     "api-keys",
@@ -38,7 +38,7 @@ Answer = tuple[dict[str, Any], int, Mapping[str, str]]
 @blueprint.route("/api-keys")
 class ApiKeys(MethodView):
     @auth.requires_key("keys:read")
-    @limits.by_key
+    @rate_limits.by_key
     @blueprint.arguments(PageQuerySchema, location="query")
     @blueprint.response(200, KeyPageSchema, headers=("Link",), description="A page of keys.")
     @blueprint.doc(operationId="listApiKeys")
@@ -53,8 +53,8 @@ class ApiKeys(MethodView):
         return page.answer("api_keys", found, [_members(each) for each in found], lambda each: each.id)
 
     @auth.requires_key("keys:write")
-    @limits.by_key
-    @writes.done_once
+    @rate_limits.by_key
+    @preconditions.done_once
     @blueprint.arguments(KeyTermsSchema)
     @blueprint.response(201, KeySecretSchema, headers=("ETag", "Location"), description="Issued.")
     @blueprint.raises(errors.Conflict)
@@ -82,7 +82,7 @@ class ApiKeys(MethodView):
 @blueprint.route("/api-keys/<identifier:key_id>", parameters=[_KEY_ID])
 class ApiKeyById(MethodView):
     @auth.requires_key("keys:read")
-    @limits.by_key
+    @rate_limits.by_key
     @blueprint.response(200, KeySchema, headers=("ETag",), description="The key.")
     @blueprint.raises(errors.NotFound)
     @blueprint.doc(operationId="getApiKey")
@@ -95,8 +95,8 @@ class ApiKeyById(MethodView):
             return _shown(unit_of_work.api_keys.get(key_id))
 
     @auth.requires_key("keys:write")
-    @limits.by_key
-    @writes.demands_version
+    @rate_limits.by_key
+    @preconditions.demands_version
     @blueprint.arguments(KeyTermsUpdateSchema)
     @blueprint.response(200, KeySchema, headers=("ETag",), description="Changed.")
     @blueprint.raises(errors.NotFound, errors.Conflict)
@@ -121,8 +121,8 @@ class ApiKeyById(MethodView):
 @blueprint.route("/api-keys/<identifier:key_id>/rotate", parameters=[_KEY_ID])
 class ApiKeyRotation(MethodView):
     @auth.requires_key("keys:write")
-    @limits.by_key
-    @writes.done_once
+    @rate_limits.by_key
+    @preconditions.done_once
     @blueprint.arguments(RotationSchema)
     @blueprint.response(200, KeySecretSchema, headers=("ETag",), description="Rotated.")
     @blueprint.raises(errors.NotFound, errors.Conflict)
@@ -158,7 +158,7 @@ class ApiKeyRotation(MethodView):
 @blueprint.route("/api-keys/<identifier:key_id>/revoke", parameters=[_KEY_ID])
 class ApiKeyRevocation(MethodView):
     @auth.requires_key("keys:write")
-    @limits.by_key
+    @rate_limits.by_key
     @blueprint.response(200, KeySchema, headers=("ETag",), description="Revoked.")
     @blueprint.raises(errors.NotFound)
     @blueprint.doc(operationId="revokeApiKey")
@@ -174,7 +174,7 @@ class ApiKeyRevocation(MethodView):
 @blueprint.route("/me")
 class Me(MethodView):
     @auth.requires_key()
-    @limits.by_key
+    @rate_limits.by_key
     @blueprint.response(200, MeSchema, description="The key.")
     @blueprint.doc(operationId="getMe")
     def get(self) -> dict[str, Any]:
@@ -184,7 +184,7 @@ class Me(MethodView):
         """
         with database().statement() as unit_of_work:
             key = unit_of_work.api_keys.get(g.api_key.id)
-        return {**_members(key), "rate_limit": limits.left()}
+        return {**_members(key), "rate_limit": rate_limits.left()}
 
 
 def _members(key: ApiKey) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def _members(key: ApiKey) -> dict[str, Any]:
 
 
 def _shown(key: ApiKey) -> Answer:
-    return _members(key), 200, {"ETag": writes.etag(key.version)}
+    return _members(key), 200, {"ETag": preconditions.etag(key.version)}
 
 
 def _sets(members: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from typing import Any
 
 from flask.views import MethodView
 
-from harbor_api import auth, limits, paging
-from harbor_api.api import Blueprint, database
 from harbor_api.domain.entities import AuditEntry
 from harbor_api.schemas.audit import AuditPageSchema, AuditQuerySchema
+from harbor_api.web import auth, paging, rate_limits
+from harbor_api.web.blueprint import Blueprint, database
 
 blueprint = Blueprint("audit", __name__, description="Who changed what.", url_prefix="/api/v1/audit")
 
@@ -17,7 +17,7 @@ blueprint = Blueprint("audit", __name__, description="Who changed what.", url_pr
 @blueprint.route("")
 class Audit(MethodView):
     @auth.requires_key("audit:read")
-    @limits.by_key
+    @rate_limits.by_key
     @blueprint.arguments(AuditQuerySchema, location="query")
     @blueprint.response(200, AuditPageSchema, headers=("Link",), description="A page of the trail.")
     @blueprint.doc(operationId="listAudit")

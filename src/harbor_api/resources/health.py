@@ -2,11 +2,12 @@
 
 from flask.views import MethodView
 
-from harbor_api import __version__, auth, limits
-from harbor_api.api import Blueprint, database
+from harbor_api import __version__
 from harbor_api.domain import errors
 from harbor_api.postgres import migrations
 from harbor_api.schemas.health import HealthSchema, ServiceHealthSchema
+from harbor_api.web import auth, rate_limits
+from harbor_api.web.blueprint import Blueprint, database
 
 blueprint = Blueprint("health", __name__, description="Whether the service is well.", url_prefix="/health")
 _WELL = {"status": "ok", "version": __version__}
@@ -25,10 +26,10 @@ class Health(MethodView):
         each worker counts limits for itself: `status` is `degraded` then.
         """
         database().schema_revision()
-        shared = limits.are_shared()
+        shared = rate_limits.are_shared()
         return {
             **_WELL,
-            "status": "degraded" if limits.are_degraded() else "ok",
+            "status": "degraded" if rate_limits.are_degraded() else "ok",
             "limits": "shared" if shared else "per_process",
         }
 

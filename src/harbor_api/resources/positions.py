@@ -8,14 +8,9 @@ from typing import Any, cast
 from flask import Response, g, jsonify
 from flask.views import MethodView
 
-from harbor_api import auth, limits
-from harbor_api.api import Blueprint, database, ingest, thresholds
-from harbor_api.documentation import View
 from harbor_api.domain.entities import Arrival, Delivery, Fix, Receipt
 from harbor_api.domain.errors import NoFix, ValidationFailed
 from harbor_api.ingest import settling as ingestion
-from harbor_api.parsing import load
-from harbor_api.problems import MOST_TOLD, told
 from harbor_api.schemas.positions import (
     BatchSchema,
     FixSchema,
@@ -26,6 +21,11 @@ from harbor_api.schemas.positions import (
     is_no_fix,
     load_fix,
 )
+from harbor_api.web import auth, rate_limits
+from harbor_api.web.arguments import load
+from harbor_api.web.blueprint import Blueprint, database, ingest, thresholds
+from harbor_api.web.documented import View
+from harbor_api.web.problems import MOST_TOLD, told
 
 blueprint = Blueprint("positions", __name__, description="Signed fixes from trackers.", url_prefix="/api/v1")
 _STATUS = {"stored": 201, "duplicate": 200, "quarantined": 202}
@@ -52,7 +52,7 @@ def _note_refused(view: View) -> View:
 @blueprint.route("/positions")
 class Positions(MethodView):
     @auth.requires_signature()
-    @limits.by_tracker
+    @rate_limits.by_tracker
     @_note_refused
     @blueprint.arguments(FixSchema, load=load_fix)
     @blueprint.response(201, VerdictSchema, description="Stored: the fix is durable.")
@@ -79,7 +79,7 @@ class Positions(MethodView):
 @blueprint.route("/positions/batch")
 class PositionBatch(MethodView):
     @auth.requires_signature(largest_body=_LARGEST_BATCH_BYTES)
-    @limits.by_tracker
+    @rate_limits.by_tracker
     @blueprint.arguments(BatchSchema)
     @blueprint.response(200, ReceiptSchema, description="A verdict for each fix, in order.")
     @blueprint.doc(operationId="postPositionBatch")
@@ -109,7 +109,7 @@ class PositionBatch(MethodView):
 @blueprint.route("/positions/check")
 class PositionCheck(MethodView):
     @auth.requires_signature(explain=True)
-    @limits.by_tracker
+    @rate_limits.by_tracker
     @blueprint.arguments(FixSchema, load=load_fix)
     @blueprint.response(200, ForecastSchema, description="What would become of the fix.")
     @blueprint.doc(operationId="checkPosition")

@@ -6,12 +6,12 @@ from typing import Any
 
 from flask.views import MethodView
 
-from harbor_api import auth, limits, paging
-from harbor_api.api import Blueprint, actor, database
 from harbor_api.domain import errors
 from harbor_api.domain.entities import HeldFix, tracker_id
 from harbor_api.schemas.quarantine import HeldFixPageSchema, HeldFixSchema, QuarantineQuerySchema
 from harbor_api.services import quarantine
+from harbor_api.web import auth, paging, rate_limits
+from harbor_api.web.blueprint import Blueprint, actor, database
 
 blueprint = Blueprint(
     "quarantine",
@@ -25,7 +25,7 @@ _HELD_ID = {"in": "path", "name": "held_id", "description": "The held fix's `id`
 @blueprint.route("")
 class Quarantine(MethodView):
     @auth.requires_key("quarantine:read")
-    @limits.by_key
+    @rate_limits.by_key
     @blueprint.arguments(QuarantineQuerySchema, location="query")
     @blueprint.response(200, HeldFixPageSchema, headers=("Link",), description="A page of the quarantine.")
     @blueprint.doc(operationId="listQuarantine")
@@ -49,7 +49,7 @@ class Quarantine(MethodView):
 @blueprint.route("/<identifier:held_id>/release", parameters=[_HELD_ID])
 class QuarantineRelease(MethodView):
     @auth.requires_key("quarantine:write")
-    @limits.by_key
+    @rate_limits.by_key
     @blueprint.response(200, HeldFixSchema, description="Released.")
     @blueprint.raises(errors.NotFound, errors.Conflict)
     @blueprint.doc(operationId="releaseFix")
@@ -65,7 +65,7 @@ class QuarantineRelease(MethodView):
 @blueprint.route("/<identifier:held_id>/reject", parameters=[_HELD_ID])
 class QuarantineRejection(MethodView):
     @auth.requires_key("quarantine:write")
-    @limits.by_key
+    @rate_limits.by_key
     @blueprint.response(200, HeldFixSchema, description="Rejected.")
     @blueprint.raises(errors.NotFound, errors.Conflict)
     @blueprint.doc(operationId="rejectFix")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from flask import Blueprint, Flask, Response, abort, request
 
-from harbor_api.api import settings
+from harbor_api.web.blueprint import settings
 
 blueprint = Blueprint("security", __name__)
 _TXT_HOLDS = timedelta(days=180)

@@ -8,8 +8,6 @@ from typing import Any
 from flask import g
 from flask.views import MethodView
 
-from harbor_api import auth, limits, paging, writes
-from harbor_api.api import Blueprint, actor, database, settings
 from harbor_api.domain import errors
 from harbor_api.domain.entities import Tracker
 from harbor_api.domain.signatures import derive_secret
@@ -25,6 +23,8 @@ from harbor_api.schemas.trackers import (
     TrackerUpdateSchema,
 )
 from harbor_api.services import idempotency, trackers
+from harbor_api.web import auth, paging, preconditions, rate_limits
+from harbor_api.web.blueprint import Blueprint, actor, database, settings
 
 blueprint = Blueprint(
     "trackers",
@@ -44,7 +44,7 @@ Answer = tuple[dict[str, Any], int, Mapping[str, str]]
 @blueprint.route("")
 class Trackers(MethodView):
     @auth.requires_key("trackers:read")
-    @limits.by_key
+    @rate_limits.by_key
     @blueprint.arguments(PageQuerySchema, location="query")
     @blueprint.response(200, TrackerPageSchema, headers=("Link",), description="A page of trackers.")
     @blueprint.doc(operationId="listTrackers")
@@ -59,8 +59,8 @@ class Trackers(MethodView):
         return page.answer("trackers", found, [_members(each) for each in found], lambda each: each.number)
 
     @auth.requires_key("trackers:write")
-    @limits.by_key
-    @writes.done_once
+    @rate_limits.by_key
+    @preconditions.done_once
     @blueprint.arguments(TrackerCreationSchema)
     @blueprint.response(201, TrackerSecretSchema, headers=("ETag", "Location"), description="Registered.")
     @blueprint.raises(errors.Conflict)
@@ -84,7 +84,7 @@ class Trackers(MethodView):
 @blueprint.route("/<identifier:number>", parameters=[_NUMBER])
 class TrackerByNumber(MethodView):
     @auth.requires_key("trackers:read")
-    @limits.by_key
+    @rate_limits.by_key
     @blueprint.response(200, TrackerDetailsSchema, headers=("ETag",), description="The tracker.")
     @blueprint.raises(errors.NotFound)
     @blueprint.doc(operationId="getTracker")
@@ -99,8 +99,8 @@ class TrackerByNumber(MethodView):
         return {**body, "missing": missing}, status, headers
 
     @auth.requires_key("trackers:write")
-    @limits.by_key
-    @writes.demands_version
+    @rate_limits.by_key
+    @preconditions.demands_version
     @blueprint.arguments(TrackerUpdateSchema)
     @blueprint.response(200, TrackerSchema, headers=("ETag",), description="Changed.")
     @blueprint.raises(errors.NotFound)
@@ -117,8 +117,8 @@ class TrackerByNumber(MethodView):
 @blueprint.route("/<identifier:number>/reassign", parameters=[_NUMBER])
 class TrackerReassignment(MethodView):
     @auth.requires_key("trackers:write")
-    @limits.by_key
-    @writes.demands_version
+    @rate_limits.by_key
+    @preconditions.demands_version
     @blueprint.arguments(ReassignmentSchema)
     @blueprint.response(200, TrackerSchema, headers=("ETag",), description="Reassigned.")
     @blueprint.raises(errors.NotFound, errors.Conflict)
@@ -147,8 +147,8 @@ class TrackerReassignment(MethodView):
 @blueprint.route("/<identifier:number>/rotate", parameters=[_NUMBER])
 class TrackerRotation(MethodView):
     @auth.requires_key("trackers:write")
-    @limits.by_key
-    @writes.done_once
+    @rate_limits.by_key
+    @preconditions.done_once
     @blueprint.arguments(RotationSchema)
     @blueprint.response(200, TrackerSecretSchema, headers=("ETag",), description="Rotated.")
     @blueprint.raises(errors.NotFound, errors.Conflict)
@@ -178,7 +178,7 @@ class TrackerRotation(MethodView):
 @blueprint.route("/<identifier:number>/disable", parameters=[_NUMBER])
 class TrackerDisabling(MethodView):
     @auth.requires_key("trackers:write")
-    @limits.by_key
+    @rate_limits.by_key
     @blueprint.response(200, TrackerSchema, headers=("ETag",), description="Disabled.")
     @blueprint.raises(errors.NotFound)
     @blueprint.doc(operationId="disableTracker")
@@ -194,7 +194,7 @@ class TrackerDisabling(MethodView):
 @blueprint.route("/<identifier:number>/enable", parameters=[_NUMBER])
 class TrackerEnabling(MethodView):
     @auth.requires_key("trackers:write")
-    @limits.by_key
+    @rate_limits.by_key
     @blueprint.response(200, TrackerSchema, headers=("ETag",), description="Enabled.")
     @blueprint.raises(errors.NotFound)
     @blueprint.doc(operationId="enableTracker")
@@ -212,7 +212,7 @@ def _members(tracker: Tracker) -> dict[str, Any]:
 
 
 def _shown(tracker: Tracker) -> Answer:
-    return _members(tracker), 200, {"ETag": writes.etag(tracker.version)}
+    return _members(tracker), 200, {"ETag": preconditions.etag(tracker.version)}
 
 
 def _with_secret(tracker: Tracker) -> Answer:

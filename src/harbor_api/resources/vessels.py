@@ -7,8 +7,6 @@ from typing import Any
 from flask import g
 from flask.views import MethodView
 
-from harbor_api import auth, limits, writes
-from harbor_api.api import Blueprint, actor, database, settings
 from harbor_api.database import UnitOfWork
 from harbor_api.domain import errors
 from harbor_api.domain.entities import VesselDetails
@@ -21,6 +19,8 @@ from harbor_api.schemas.vessels import (
     VesselUpdateSchema,
 )
 from harbor_api.services import idempotency, vessels
+from harbor_api.web import auth, preconditions, rate_limits
+from harbor_api.web.blueprint import Blueprint, actor, database, settings
 
 blueprint = Blueprint(
     "vessels",
@@ -35,7 +35,7 @@ Answer = tuple[dict[str, Any], int, Mapping[str, str]]
 @blueprint.route("")
 class Vessels(MethodView):
     @auth.requires_key("vessels:read")
-    @limits.by_key
+    @rate_limits.by_key
     @blueprint.arguments(FleetQuerySchema, location="query")
     @blueprint.response(200, VesselFeatureCollectionSchema, content_type=MEDIA_TYPE, description="The fleet.")
     @blueprint.doc(operationId="listVessels")
@@ -50,8 +50,8 @@ class Vessels(MethodView):
         return vessels.as_collection(fleet, now=_now(), stale_after=_stale_after())
 
     @auth.requires_key("vessels:write")
-    @limits.by_key
-    @writes.done_once
+    @rate_limits.by_key
+    @preconditions.done_once
     @blueprint.arguments(VesselCreationSchema)
     @blueprint.response(
         201,
@@ -80,7 +80,7 @@ class Vessels(MethodView):
 @blueprint.route("/<identifier:vessel_id>", parameters=[_VESSEL_ID])
 class VesselById(MethodView):
     @auth.requires_key("vessels:read")
-    @limits.by_key
+    @rate_limits.by_key
     @blueprint.response(
         200, VesselFeatureSchema, content_type=MEDIA_TYPE, headers=("ETag",), description="The vessel."
     )
@@ -95,8 +95,8 @@ class VesselById(MethodView):
             return _shown(unit_of_work, vessel_id)
 
     @auth.requires_key("vessels:write")
-    @limits.by_key
-    @writes.demands_version
+    @rate_limits.by_key
+    @preconditions.demands_version
     @blueprint.arguments(VesselUpdateSchema)
     @blueprint.response(
         200, VesselFeatureSchema, content_type=MEDIA_TYPE, headers=("ETag",), description="Changed."
@@ -116,7 +116,7 @@ class VesselById(MethodView):
 @blueprint.route("/<identifier:vessel_id>/retire", parameters=[_VESSEL_ID])
 class VesselRetirement(MethodView):
     @auth.requires_key("vessels:write")
-    @limits.by_key
+    @rate_limits.by_key
     @blueprint.response(
         200, VesselFeatureSchema, content_type=MEDIA_TYPE, headers=("ETag",), description="Retired."
     )
@@ -136,7 +136,7 @@ class VesselRetirement(MethodView):
 @blueprint.route("/<identifier:vessel_id>/restore", parameters=[_VESSEL_ID])
 class VesselRestoration(MethodView):
     @auth.requires_key("vessels:write")
-    @limits.by_key
+    @rate_limits.by_key
     @blueprint.response(
         200, VesselFeatureSchema, content_type=MEDIA_TYPE, headers=("ETag",), description="In service."
     )
@@ -156,7 +156,7 @@ def _shown(unit_of_work: UnitOfWork, vessel_id: int) -> Answer:
     shown = unit_of_work.fleet(g.api_key).get(vessel_id)
     body = vessels.as_feature(shown, now=_now(), stale_after=_stale_after())
     seq = shown.latest.seq if shown.latest else 0
-    tag = writes.etag(shown.vessel.version, seq, "stale" if body["properties"]["stale"] else "live")
+    tag = preconditions.etag(shown.vessel.version, seq, "stale" if body["properties"]["stale"] else "live")
     return body, 200, {"ETag": tag}
 
 

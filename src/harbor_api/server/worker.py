@@ -113,8 +113,8 @@ def _buffered(unreader: Any) -> int:
 
 def _problem(exc: BaseException, path: str, request_id: str) -> bytes:
     # Imported in the worker, once gevent has patched it.
-    from harbor_api import problems  # noqa: PLC0415 - see above
     from harbor_api.schemas.problems import MEDIA_TYPE  # noqa: PLC0415 - see above
+    from harbor_api.web import problems  # noqa: PLC0415 - see above
 
     # What is wrong is in the class's name; its message would echo what the client sent.
     what = re.sub(r"(?<!^)(?=[A-Z][a-z])", " ", type(exc).__name__).capitalize()

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 from flask import g, request
 
-from harbor_api.documentation import View, documented
 from harbor_api.domain import errors
 from harbor_api.domain.errors import Fault
 from harbor_api.services.idempotency import Once
+from harbor_api.web.documented import View, documented
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 # What stands before the first hyphen is the version; the rest moves with what nobody edits.

@@ -11,11 +11,11 @@ from limits import RateLimitItemPerMinute
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from harbor_api import api
-from harbor_api.counters import SharedOrAlone
-from harbor_api.documentation import View, documented
 from harbor_api.domain.errors import HarborError, RateLimited
 from harbor_api.settings import Settings
+from harbor_api.web import blueprint
+from harbor_api.web.documented import View, documented
+from harbor_api.web.rate_counters import SharedOrAlone
 
 _HEADERS = ("RateLimit", "RateLimit-Policy")
 _REDIS_TIMEOUT_S = 0.5
@@ -98,12 +98,12 @@ def _policy(
 # All requests of a key count together, whichever operation they are for.
 by_key = _policy(
     "key",
-    lambda: g.api_key.requests_per_minute or api.settings().key_requests_per_minute,
+    lambda: g.api_key.requests_per_minute or blueprint.settings().key_requests_per_minute,
     lambda: str(g.api_key.id),
 )
 by_tracker = _policy(
     "tracker",
-    lambda: api.settings().tracker_requests_per_minute,
+    lambda: blueprint.settings().tracker_requests_per_minute,
     lambda: g.tracker.id,
 )
 
@@ -114,7 +114,7 @@ def refuse_failure(error: HarborError) -> NoReturn:
     Only failures are counted, and only failures are refused: whoever shares the address with a caller
     that has lost its key gets in with a valid one.
     """
-    counted = _count("failures", api.settings().failures_per_minute, request.remote_addr or "")
+    counted = _count("failures", blueprint.settings().failures_per_minute, request.remote_addr or "")
     if counted.is_within:
         raise error
     _refuse(counted, "Too many authentications have failed from this address", cause=error)
@@ -123,7 +123,7 @@ def refuse_failure(error: HarborError) -> NoReturn:
 def are_shared() -> bool:
     """Tell whether all workers count together now."""
     limiter.counters.look()
-    return api.settings().redis_url is not None and not limiter.counters.is_degraded
+    return blueprint.settings().redis_url is not None and not limiter.counters.is_degraded
 
 
 def are_degraded() -> bool:

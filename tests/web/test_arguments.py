@@ -7,9 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harbor_api import parsing
 from harbor_api.domain.errors import MalformedJSON
-from harbor_api.parsing import parse_json
+from harbor_api.web.arguments import parse_json
 
 _texts = st.text(max_size=8)
 _scalars = (
@@ -34,7 +33,7 @@ def _outcome(body: bytes) -> Any:
 def _strictly(body: bytes) -> Any:
     """Return the outcome without the quick way."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parsing, "_plain", lambda _: None)
+        patch.setattr(arguments, "_plain", lambda _: None)
         return _outcome(body)
 
 

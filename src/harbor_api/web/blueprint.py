@@ -15,19 +15,19 @@ from marshmallow import Schema
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter, ValidationError
 
-from harbor_api import problems
 from harbor_api.database import Database
-from harbor_api.documentation import View, documented
 from harbor_api.domain import errors
 from harbor_api.domain.entities import Actor, Delivery, Receipt
 from harbor_api.domain.errors import Fault, HarborError, InvalidParameter
 from harbor_api.domain.judgement import Thresholds
 from harbor_api.ingest.grouping import Grouping
 from harbor_api.ingest.known_trackers import KnownTrackers
-from harbor_api.parsing import StrictParser
 from harbor_api.schemas.fields import rfc3339
 from harbor_api.schemas.problems import MEDIA_TYPE, ProblemSchema
 from harbor_api.settings import Settings
+from harbor_api.web import problems
+from harbor_api.web.arguments import StrictParser
+from harbor_api.web.documented import View, documented
 
 # Any operation can fail like this, whatever it does.
 _EVERYWHERE = (

@@ -13,12 +13,12 @@ from typing import Any, cast
 
 from flask import g, request
 
-from harbor_api import api, limits
-from harbor_api.documentation import View, documented
 from harbor_api.domain import errors
 from harbor_api.domain.entities import Caller, Tracker, tracker_number
 from harbor_api.domain.signatures import SignedMessage
 from harbor_api.services import api_keys, trackers
+from harbor_api.web import blueprint, rate_limits
+from harbor_api.web.documented import View, documented
 
 SECURITY_SCHEMES = {
     "api_key": {
@@ -59,7 +59,7 @@ def public(view: View) -> View:
 
     @wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        api.refuse_unknown_query()
+        blueprint.refuse_unknown_query()
         return view(*args, **kwargs)
 
     return documented(cast("View", wrapper), security=[])
@@ -77,7 +77,7 @@ def requires_key(scope: str | None = None) -> Callable[[View], View]:
             g.api_key = _presented_key()
             if scope is not None:
                 api_keys.demand_scope(g.api_key, scope)
-            api.refuse_unknown_query()
+            blueprint.refuse_unknown_query()
             return view(*args, **kwargs)
 
         return documented(
@@ -106,7 +106,7 @@ def requires_signature(*, explain: bool = False, largest_body: int | None = None
 
     def decorator(view: View) -> View:
         def call(*args: Any, **kwargs: Any) -> Any:
-            api.refuse_unknown_query()
+            blueprint.refuse_unknown_query()
             return view(*args, **kwargs)
 
         @wraps(view)
@@ -152,13 +152,13 @@ def _presented_key() -> Caller:
     if scheme.lower() != "bearer" or not secret:
         error = errors.KeyMissing("Send your API key as Authorization: Bearer hbr_...")
         error.headers["WWW-Authenticate"] = _BEARER
-        limits.refuse_failure(error)
+        rate_limits.refuse_failure(error)
     try:
-        with api.database().statement() as unit_of_work:
+        with blueprint.database().statement() as unit_of_work:
             return api_keys.recognise(unit_of_work, secret.strip(), now=datetime.now(UTC))
     except (errors.KeyInvalid, errors.KeyRevoked) as error:
         error.headers["WWW-Authenticate"] = f'{_BEARER}, error="invalid_token"'
-        limits.refuse_failure(error)
+        rate_limits.refuse_failure(error)
 
 
 class _Signer:
@@ -178,7 +178,7 @@ class _Signer:
 
     def is_known(self) -> bool:
         """Tell whether the tracker has signed as far as this process knows."""
-        self._known = None if self._number is None else api.known_trackers().recall(self._number)
+        self._known = None if self._number is None else blueprint.known_trackers().recall(self._number)
         if self._known is None:
             return False
         try:
@@ -189,7 +189,7 @@ class _Signer:
 
     def look_up(self) -> None:
         """Look the tracker up, and raise what is wrong with it or with its signature."""
-        tracker = None if self._number is None else api.known_trackers().look_up(self._number)
+        tracker = None if self._number is None else blueprint.known_trackers().look_up(self._number)
         with _challenged():
             if tracker is None or tracker != self._known:
                 self._accept(tracker)
@@ -200,7 +200,7 @@ class _Signer:
         signing = trackers.authenticate(
             tracker,
             self._message,
-            master_key=api.settings().require_master_key(),
+            master_key=blueprint.settings().require_master_key(),
             explain=self._explain,
         )
         g.tracker, g.secret_ends_at = signing.tracker, signing.secret_ends_at
@@ -226,4 +226,4 @@ def _challenged() -> Iterator[None]:
         yield
     except (errors.SignatureMissing, errors.SignatureInvalid, errors.TimestampOutOfTolerance) as error:
         error.headers["WWW-Authenticate"] = _WEBHOOK
-        limits.refuse_failure(error)
+        rate_limits.refuse_failure(error)
