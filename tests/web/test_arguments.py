@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harbor_api.domain.errors import MalformedJSON
+from harbor_api.web import arguments
 from harbor_api.web.arguments import parse_json
 
 _texts = st.text(max_size=8)

@@ -1,5 +1,5 @@
 """python -m harbor_api.cli"""
 
-from harbor_api.cli import main
+from harbor_api.cli.main import main
 
 main()

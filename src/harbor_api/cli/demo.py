@@ -18,9 +18,7 @@ from pathlib import Path
 import click
 import httpx
 
-from harbor_api.cli.actor import actor
-from harbor_api.cli.context import open_database, read_settings
-from harbor_api.cli.registration import ensure_tracker
+from harbor_api.cli.shared import actor, ensure_tracker, open_database, read_settings
 from harbor_api.database import Database
 from harbor_api.domain.entities import KeyTerms, VesselDetails
 from harbor_api.postgres import migrations

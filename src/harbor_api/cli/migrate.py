@@ -2,7 +2,7 @@
 
 import click
 
-from harbor_api.cli.context import open_database
+from harbor_api.cli.shared import open_database
 from harbor_api.postgres import migrations
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from harbor_api.cli.context import open_database
+from harbor_api.cli.shared import open_database
 
 # In a transaction each: one statement for a year's worth would take longer than PostgreSQL may.
 _AT_ONCE = 5_000

@@ -7,9 +7,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from harbor_api.cli.context import open_database, read_settings
-from harbor_api.cli.registration import ensure_tracker
-from harbor_api.cli.tables import print_table
+from harbor_api.cli.output import print_table
+from harbor_api.cli.shared import ensure_tracker, open_database, read_settings
 from harbor_api.domain.entities import VesselDetails
 from harbor_api.simulation import ais
 from harbor_api.simulation.replay import Report, Ship, replay

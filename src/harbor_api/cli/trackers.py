@@ -5,9 +5,8 @@ from typing import Any
 
 import click
 
-from harbor_api.cli.actor import actor
-from harbor_api.cli.context import open_database, read_settings
-from harbor_api.cli.tables import print_table
+from harbor_api.cli.output import print_table
+from harbor_api.cli.shared import actor, open_database, read_settings
 from harbor_api.domain.entities import Tracker, tracker_number
 from harbor_api.domain.signatures import derive_secret
 from harbor_api.services import trackers

@@ -4,9 +4,8 @@ from typing import Any
 
 import click
 
-from harbor_api.cli.actor import actor
-from harbor_api.cli.context import open_database
-from harbor_api.cli.tables import print_table
+from harbor_api.cli.output import print_table
+from harbor_api.cli.shared import actor, open_database
 from harbor_api.domain.entities import VesselDetails
 from harbor_api.services import vessels
 from harbor_api.services.versions import ANY

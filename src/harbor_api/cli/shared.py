@@ -1,0 +1,57 @@
+"""What commands share: the settings, the database that they say, and who runs the command."""
+
+import getpass
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from harbor_api.database import Database
+from harbor_api.domain.entities import Actor, VesselDetails
+from harbor_api.domain.signatures import derive_secret
+from harbor_api.postgres import embedded
+from harbor_api.services import trackers, vessels
+from harbor_api.settings import Settings
+from harbor_api.simulation.tracker import Credentials
+
+
+def read_settings() -> Settings:
+    """Read the settings; where no database is set, start or join the embedded one and fill it in."""
+    settings = Settings.from_environ(os.environ)
+    if settings.database_url is None:
+        settings = replace(settings, database_url=embedded.start(settings.data_dir))
+    return settings
+
+
+@contextmanager
+def open_database(settings: Settings | None = None) -> Iterator[Database]:
+    """Open the database of the settings for one command."""
+    settings = settings or read_settings()
+    assert settings.database_url is not None
+    database = Database(settings.database_url, timeout_ms=settings.database_timeout_ms)
+    try:
+        yield database
+    finally:
+        database.dispose()
+
+
+def actor() -> Actor:
+    """Return the person who runs the command, as the operating system names them."""
+    try:
+        return Actor(name=f"cli: {getpass.getuser()}")
+    except (KeyError, OSError):
+        # A container may run under a number that has no name.
+        return Actor(name="cli")
+
+
+def ensure_tracker(
+    database: Database, master_key: bytes, details: VesselDetails, *, label: str
+) -> Credentials:
+    """Return the credentials of the vessel's tracker with this label, registering what is missing.
+
+    The vessel is recognised by its MMSI. Called again it changes nothing and returns the same.
+    """
+    with database.unit_of_work() as unit_of_work:
+        vessel = vessels.ensure(unit_of_work, details, actor=actor())
+        tracker = trackers.ensure(unit_of_work, vessel, label=label, actor=actor())
+    return Credentials(tracker.id, derive_secret(master_key, tracker.id, tracker.generation))
