@@ -13,11 +13,11 @@ from typing import Any
 import psycopg
 import pytest
 from flask import Flask
-from tests.checked_client import CheckedClient
-from tests.contract.operations import operations_of
-from tests.factories import MASTER_KEY, World
-from tests.live_service import LiveService
-from tests.openapi_check import SEEN
+from tests.support.checked_client import CheckedClient
+from tests.support.factories import MASTER_KEY, World
+from tests.support.live_service import LiveService
+from tests.support.openapi_check import SEEN
+from tests.support.operations import operations_of
 
 from harbor_api.app import create_app
 from harbor_api.database import Database

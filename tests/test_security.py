@@ -21,11 +21,11 @@ from flask import Flask
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
-from tests.checked_client import CheckedClient
 from tests.conftest import NewDatabase
-from tests.contract.operations import Operation, operations_of, schemas_in
-from tests.factories import MASTER_KEY, SigningTracker, World, a_fix
-from tests.live_service import LiveService
+from tests.support.checked_client import CheckedClient
+from tests.support.factories import MASTER_KEY, SigningTracker, World, a_fix
+from tests.support.live_service import LiveService
+from tests.support.operations import Operation, operations_of, schemas_in
 
 import harbor_api
 from harbor_api.app import create_app

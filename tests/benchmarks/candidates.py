@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import httpx
 import psutil
 from tests.benchmarks import fleet, load, pgbench
-from tests.factories import MASTER_KEY
-from tests.live_service import LiveService, free_port
+from tests.support.factories import MASTER_KEY
+from tests.support.live_service import LiveService, free_port
 
 from harbor_api.settings import Settings
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from tests.factories import EPOCH, SigningTracker, World, a_fix
-from tests.live_service import OwnPostgres
+from tests.support.factories import EPOCH, SigningTracker, World, a_fix
+from tests.support.live_service import OwnPostgres
 
 from harbor_api.database import Database
 from harbor_api.postgres import migrations

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import Any
 
 from tests.benchmarks import fleet
-from tests.factories import MASTER_KEY
+from tests.support.factories import MASTER_KEY
 
 from harbor_api.app import create_app
 from harbor_api.settings import Settings

@@ -3,7 +3,7 @@
 from tests.benchmarks import fleet, load, pgbench
 from tests.benchmarks.candidates import PEER, SERVICE, UNORDERED, Run
 from tests.benchmarks.report import goals_of
-from tests.live_service import LiveService
+from tests.support.live_service import LiveService
 
 
 def test_load_counts_exactly_what_is_stored(live_service: LiveService):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from tests.live_service import LiveService
+from tests.support.live_service import LiveService
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 DANISH = DATA / "ais-denmark-2026-04-26.csv"

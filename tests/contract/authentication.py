@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flask.testing import FlaskClient
-from tests.contract.operations import Operation, operations_of
-from tests.factories import SigningTracker, World
+from tests.support.factories import SigningTracker, World
+from tests.support.operations import Operation, operations_of
 
 _ANOTHER_SECRET = "whsec_" + "A" * 43 + "="
 _BODY = b"{}"

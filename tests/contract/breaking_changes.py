@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from tests.contract.operations import Operation, operations_of
+from tests.support.operations import Operation, operations_of
 
 Json = Mapping[str, Any]
 _LOWER = {"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"}

@@ -4,10 +4,10 @@ from typing import Any
 
 from flask import Flask
 from flask.views import MethodView
-from tests.checked_client import CheckedClient
 from tests.contract.authentication import broken_promises
-from tests.contract.operations import operations_of
-from tests.factories import World
+from tests.support.checked_client import CheckedClient
+from tests.support.factories import World
+from tests.support.operations import operations_of
 
 from harbor_api.web.auth import SECURITY_SCHEMES
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from flask import Flask
 from tests.contract.authentication import broken_promises
-from tests.factories import World, a_fix
-from tests.openapi_check import Contract, Lie
+from tests.support.factories import World, a_fix
+from tests.support.openapi_check import Contract, Lie
 
 Document = dict[str, Any]
 FLEET, ONE, POST = "/api/v1/vessels", "/api/v1/vessels/{vessel_id}", "/api/v1/positions"

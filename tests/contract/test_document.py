@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import OpenAPIV31SpecValidator
-from tests.contract.operations import operations_of, schemas_in
+from tests.support.operations import operations_of, schemas_in
 
 PROBLEM = "application/problem+json"
 Document = dict[str, Any]

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from tests.checked_client import CheckedClient
 from tests.conftest import NewDatabase
-from tests.contract.operations import Operation, operations_of
-from tests.factories import SigningTracker, World
+from tests.support.checked_client import CheckedClient
+from tests.support.factories import SigningTracker, World
+from tests.support.operations import Operation, operations_of
 
 from harbor_api.app import create_app
 from harbor_api.domain.errors import RequestTimeout

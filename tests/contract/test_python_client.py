@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 import pytest
 from flask import Flask
-from tests.contract.operations import operations_of
-from tests.factories import SigningTracker
-from tests.live_service import LiveService
+from tests.support.factories import SigningTracker
+from tests.support.live_service import LiveService
+from tests.support.operations import operations_of
 
 from harbor_api.domain.signatures import sign
 

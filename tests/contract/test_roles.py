@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from tests.checked_client import CheckedClient
-from tests.contract.operations import Operation, operations_of
-from tests.factories import World
+from tests.support.checked_client import CheckedClient
+from tests.support.factories import World
+from tests.support.operations import Operation, operations_of
 
 from harbor_api.services.api_keys import SCOPES
 

@@ -18,10 +18,10 @@ import requests
 from hypothesis import strategies as st
 from requests.auth import AuthBase
 from tests.conftest import NewDatabase
-from tests.contract.operations import operations_of
-from tests.factories import World
-from tests.live_service import LiveService
-from tests.openapi_check import Contract
+from tests.support.factories import World
+from tests.support.live_service import LiveService
+from tests.support.openapi_check import Contract
+from tests.support.operations import operations_of
 
 from harbor_api.domain.signatures import sign
 

@@ -12,9 +12,9 @@ from urllib.parse import quote, urlencode
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.checked_client import CheckedClient
-from tests.contract.operations import Operation, operations_of
-from tests.factories import SigningTracker, World
+from tests.support.checked_client import CheckedClient
+from tests.support.factories import SigningTracker, World
+from tests.support.operations import Operation, operations_of
 
 from harbor_api.domain.entities import Vessel
 from harbor_api.schemas.fields import rfc3339

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.contract import node_tools
 from tests.contract.node_tools import NodeTools
-from tests.live_service import LiveService
+from tests.support.live_service import LiveService
 
 PROGRAM = node_tools.FILES / "main_job.ts"
 # What the program says, what it might say by mistake, and what the compiler has to name.

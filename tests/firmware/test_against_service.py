@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from tests.live_service import LiveService
+from tests.support.live_service import LiveService
 
 from harbor_api.domain import signatures
 

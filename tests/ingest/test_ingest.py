@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
-from tests.checked_client import CheckedClient
-from tests.factories import ACTOR, EPOCH, SigningTracker, World, a_fix
+from tests.support.checked_client import CheckedClient
+from tests.support.factories import ACTOR, EPOCH, SigningTracker, World, a_fix
 
 from harbor_api.domain.entities import Arrival, Delivery, Fix, Gap, Motion, Receipt, Verdict
 from harbor_api.domain.judgement import Thresholds

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.checked_client import CheckedClient
-from tests.factories import ACTOR, EPOCH, MASTER_KEY, SigningTracker, World, a_fix
+from tests.support.checked_client import CheckedClient
+from tests.support.factories import ACTOR, EPOCH, MASTER_KEY, SigningTracker, World, a_fix
 
 from harbor_api.database import Database
 from harbor_api.domain.entities import Tracker

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
-from tests.factories import EPOCH, EVERYTHING, World
+from tests.support.factories import EPOCH, EVERYTHING, World
 
 from harbor_api.database import Database, UnitOfWork
 from harbor_api.domain.entities import Arrival, Delivery, Fix, Motion, Verdict

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
-from tests.checked_client import CheckedClient
-from tests.live_service import LiveService
+from tests.support.checked_client import CheckedClient
+from tests.support.live_service import LiveService
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [

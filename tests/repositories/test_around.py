@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.errors import UniqueViolation
-from tests.factories import EPOCH, World, rolled_back
+from tests.support.factories import EPOCH, World, rolled_back
 
 from harbor_api.database import Database, UnitOfWork
 from harbor_api.domain.entities import Arrival, Fix, Key, Motion

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from flask import Flask
 from sqlalchemy import text
-from tests.factories import ACTOR, EPOCH, World
+from tests.support.factories import ACTOR, EPOCH, World
 
 from harbor_api.database import Database, UnitOfWork
 from harbor_api.domain.entities import Arrival, Delivery, Fix, Motion, VesselDetails

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from tests.checked_client import CheckedClient
-from tests.factories import World
+from tests.support.checked_client import CheckedClient
+from tests.support.factories import World
 
 from harbor_api.services.api_keys import SCOPES
 

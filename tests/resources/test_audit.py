@@ -1,8 +1,8 @@
 """GET /api/v1/audit: who changed what."""
 
 import pytest
-from tests.checked_client import CheckedClient
-from tests.factories import World
+from tests.support.checked_client import CheckedClient
+from tests.support.factories import World
 
 URL, VESSELS = "/api/v1/audit", "/api/v1/vessels"
 

@@ -16,8 +16,8 @@ from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
-from tests.checked_client import CheckedClient
-from tests.factories import ACTOR, EPOCH, MASTER_KEY, SigningTracker, World, a_fix
+from tests.support.checked_client import CheckedClient
+from tests.support.factories import ACTOR, EPOCH, MASTER_KEY, SigningTracker, World, a_fix
 
 from harbor_api.app import create_app
 from harbor_api.domain.entities import Verdict, Vessel

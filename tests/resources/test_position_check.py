@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.checked_client import CheckedClient
-from tests.factories import SigningTracker, World, a_fix
+from tests.support.checked_client import CheckedClient
+from tests.support.factories import SigningTracker, World, a_fix
 
 from harbor_api.domain.signatures import secret_key
 

@@ -3,8 +3,8 @@
 import time
 
 import pytest
-from tests.checked_client import CheckedClient
-from tests.factories import World, a_fix
+from tests.support.checked_client import CheckedClient
+from tests.support.factories import World, a_fix
 
 URL = "/api/v1/positions"
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from flask import Flask
 from sqlalchemy import text
-from tests.checked_client import CheckedClient
-from tests.factories import SigningTracker, World, a_fix
+from tests.support.checked_client import CheckedClient
+from tests.support.factories import SigningTracker, World, a_fix
 
 from harbor_api.database import Database
 from harbor_api.domain.judgement import REASONS

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from tests.checked_client import CheckedClient
-from tests.factories import World, a_fix
+from tests.support.checked_client import CheckedClient
+from tests.support.factories import World, a_fix
 
 from harbor_api.web.problems import MOST_TOLD
 

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.checked_client import CheckedClient
-from tests.factories import SigningTracker, World, a_fix
+from tests.support.checked_client import CheckedClient
+from tests.support.factories import SigningTracker, World, a_fix
 
 from harbor_api.schemas.fields import rfc3339
 

@@ -1,8 +1,8 @@
 """Vessels over HTTP: registered, changed, retired and restored."""
 
 import pytest
-from tests.checked_client import CheckedClient
-from tests.factories import World, a_fix
+from tests.support.checked_client import CheckedClient
+from tests.support.factories import World, a_fix
 
 URL = "/api/v1/vessels"
 ANY = {"If-Match": "*"}

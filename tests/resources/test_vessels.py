@@ -1,8 +1,8 @@
 """GET /api/v1/vessels and /api/v1/vessels/{id}: what partners read."""
 
 import pytest
-from tests.checked_client import CheckedClient
-from tests.factories import World, a_fix
+from tests.support.checked_client import CheckedClient
+from tests.support.factories import World, a_fix
 
 URL = "/api/v1/vessels"
 

@@ -1,6 +1,6 @@
 """Nothing is waited for without end on a connection, and a stranger's sockets are nobody else's trouble.
 
-The service has less patience here than as shipped (tests/quick_service.py); the rules are the same.
+The service has less patience here than as shipped (tests/support/quick_service.py); the rules are the same.
 """
 
 import json
@@ -12,9 +12,9 @@ from contextlib import ExitStack
 import psutil
 import pytest
 from tests.conftest import NewDatabase
-from tests.factories import a_fix
-from tests.live_service import LiveService
-from tests.quick_service import BOUNDS
+from tests.support.factories import a_fix
+from tests.support.live_service import LiveService
+from tests.support.quick_service import BOUNDS
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: harbor\r\n\r\n"
 UNSIGNED = (
@@ -28,7 +28,7 @@ SOON_S = 4.0
 @pytest.fixture(scope="module")
 def service(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
     log = tmp_path_factory.mktemp("connections") / "service.log"
-    with LiveService(new_database(), log=log, module="tests.quick_service") as running:
+    with LiveService(new_database(), log=log, module="tests.support.quick_service") as running:
         # A fleet that fills more than the kernel holds of an answer.
         with running.world.database.unit_of_work() as unit_of_work:
             unit_of_work._connection.exec_driver_sql(
@@ -233,7 +233,7 @@ class TestCrowds:
 
 def test_sigterm_waits_for_nobody_who_stalls(new_database: NewDatabase, tmp_path):
     with (
-        LiveService(new_database(), log=tmp_path / "log", module="tests.quick_service") as service,
+        LiveService(new_database(), log=tmp_path / "log", module="tests.support.quick_service") as service,
         ExitStack() as stack,
     ):
         for begin in (LIVE, LIVE[:-2], _signed_head(service, length=60_000), b""):

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from tests.factories import ACTOR, EPOCH, World
+from tests.support.factories import ACTOR, EPOCH, World
 
 from harbor_api.domain.entities import AuditEntry
 from harbor_api.domain.errors import Conflict

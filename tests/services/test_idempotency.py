@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from tests.checked_client import CheckedClient
-from tests.factories import ACTOR, World
+from tests.support.checked_client import CheckedClient
+from tests.support.factories import ACTOR, World
 
 from harbor_api.domain.entities import Actor, VesselDetails
 from harbor_api.domain.errors import IdempotencyKeyReused, PreconditionFailed

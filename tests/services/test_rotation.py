@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from tests.factories import EPOCH
+from tests.support.factories import EPOCH
 
 from harbor_api.domain.errors import Conflict
 from harbor_api.services.rotation import demand_rotatable

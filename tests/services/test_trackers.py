@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.checked_client import CheckedClient
-from tests.factories import ACTOR, EPOCH, MASTER_KEY, SigningTracker, World
+from tests.support.checked_client import CheckedClient
+from tests.support.factories import ACTOR, EPOCH, MASTER_KEY, SigningTracker, World
 
 from harbor_api.domain import signatures
 from harbor_api.domain.entities import Tracker

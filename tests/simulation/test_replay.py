@@ -7,8 +7,8 @@ from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.simulation.service import Answer, problem, running, secret_of
 from tests.simulation.test_ais import DANISH, danish, data
+from tests.support.http_service import Answer, problem, running, secret_of
 
 from harbor_api.simulation import ais
 from harbor_api.simulation.ais import AisRow, Skipped

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.simulation.service import Answer, running, secret_of
+from tests.support.http_service import Answer, running, secret_of
 
 from harbor_api.domain.identifiers import is_imo_number, is_mmsi
 from harbor_api.simulation.routes import FLEET

@@ -5,7 +5,7 @@ from email.utils import format_datetime
 
 import httpx
 import pytest
-from tests.simulation.service import Answer, Service, problem, running, secret_of
+from tests.support.http_service import Answer, Service, problem, running, secret_of
 
 from harbor_api.simulation.tracker import (
     Credentials,

@@ -2,7 +2,7 @@
 
 import pytest
 from flask import Flask
-from tests.factories import MASTER_KEY
+from tests.support.factories import MASTER_KEY
 
 from harbor_api.app import create_app
 from harbor_api.settings import Settings

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.factories import SigningTracker, a_fix
-from tests.live_service import LiveService
-from tests.worker_connections import connections_by_worker, in_turn
+from tests.support.factories import SigningTracker, a_fix
+from tests.support.live_service import LiveService
+from tests.support.worker_connections import connections_by_worker, in_turn
 
 ME = "/api/v1/me"
 THREADS = 3

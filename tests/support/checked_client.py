@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
-from tests.openapi_check import Contract, Lie
+from tests.support.openapi_check import Contract, Lie
 
 
 class CheckedClient(FlaskClient):

@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from flask import Flask
-from tests.checked_client import CheckedClient
-from tests.factories import SigningTracker, World, a_fix
-from tests.ingest.signed_posts import BATCH, SINGLE, Connection, percentile, register_fleet, signed_headers
-from tests.live_service import LiveService
+from tests.support.checked_client import CheckedClient
+from tests.support.factories import SigningTracker, World, a_fix
+from tests.support.live_service import LiveService
+from tests.support.signed_posts import BATCH, SINGLE, Connection, percentile, register_fleet, signed_headers
 
 _BODIES = 10_000
 _LIVE_S = 6

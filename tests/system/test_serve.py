@@ -13,8 +13,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.factories import a_fix
-from tests.live_service import LiveService, OwnPostgres
+from tests.support.factories import a_fix
+from tests.support.live_service import LiveService, OwnPostgres
 
 COMMAND = [sys.executable, "-m", "harbor_api.cli"]
 

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.factories import MASTER_KEY, World, rolled_back
-from tests.ingest.signed_posts import (
+from tests.support.factories import MASTER_KEY, World, rolled_back
+from tests.support.live_service import LiveService
+from tests.support.signed_posts import (
     BATCH,
     SINGLE,
     VERDICT_OF_STATUS,
@@ -29,7 +30,6 @@ from tests.ingest.signed_posts import (
     rows,
     signed_headers,
 )
-from tests.live_service import LiveService
 
 from harbor_api.app import create_app
 from harbor_api.database import Database, UnitOfWork

@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
-from tests.factories import a_fix
-from tests.live_service import LiveService, OwnPostgres
+from tests.support.factories import a_fix
+from tests.support.live_service import LiveService, OwnPostgres
 
 from harbor_api.postgres.tables import FLEET_ORDER_LOCK
 

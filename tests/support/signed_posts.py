@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import text
-from tests.factories import MASTER_KEY
+from tests.support.factories import MASTER_KEY
 
 from harbor_api.database import Database
 from harbor_api.domain.entities import tracker_id

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 from tests.conftest import NewDatabase
-from tests.contract.operations import Operation, operations_of
-from tests.live_service import LiveService
+from tests.support.live_service import LiveService
+from tests.support.operations import Operation, operations_of
 
 
 @pytest.fixture(scope="module")

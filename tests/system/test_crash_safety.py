@@ -16,7 +16,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.ingest.signed_posts import (
+from tests.support.live_service import LiveService, OwnPostgres
+from tests.support.signed_posts import (
     BATCH,
     SINGLE,
     VERDICT_OF_STATUS,
@@ -26,7 +27,6 @@ from tests.ingest.signed_posts import (
     register_fleet,
     rows,
 )
-from tests.live_service import LiveService, OwnPostgres
 
 _KILLS = 20
 _TRACKERS = 10

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from tests.factories import MASTER_KEY
-from tests.live_service import free_port
+from tests.support.factories import MASTER_KEY
+from tests.support.live_service import free_port
 
 COMMAND = [sys.executable, "-m", "harbor_api.cli"]
 

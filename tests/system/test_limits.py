@@ -14,10 +14,10 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.factories import SigningTracker, a_fix
-from tests.live_service import LiveService
-from tests.redis_server import RedisServer
-from tests.worker_connections import connections_by_worker, in_turn
+from tests.support.factories import SigningTracker, a_fix
+from tests.support.live_service import LiveService
+from tests.support.redis_server import RedisServer
+from tests.support.worker_connections import connections_by_worker, in_turn
 
 ME = "/api/v1/me"
 # What the service may take to find out that Redis is gone, or a request to get past one that hangs.

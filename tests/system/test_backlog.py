@@ -16,9 +16,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.checked_client import CheckedClient
-from tests.factories import World, a_fix
-from tests.ingest.signed_posts import (
+from tests.support.checked_client import CheckedClient
+from tests.support.factories import World, a_fix
+from tests.support.live_service import LiveService
+from tests.support.signed_posts import (
     BATCH,
     SINGLE,
     Connection,
@@ -28,7 +29,6 @@ from tests.ingest.signed_posts import (
     rows,
     signed_headers,
 )
-from tests.live_service import LiveService
 
 _BACKLOG = 17_000
 _BATCH = 1_000

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 import httpx
 import psutil
-from tests.live_service import LiveService
+from tests.support.live_service import LiveService
 
 _ALL_MET_S = 30
 _BATCH = 8
