@@ -13,17 +13,20 @@ from typing import Any
 import psycopg
 import pytest
 from flask import Flask
+from tests.support import markers, sql
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import MASTER_KEY, World
 from tests.support.live_service import LiveService
+from tests.support.markers import LEFT_OUT
 from tests.support.openapi_check import SEEN
 from tests.support.operations import operations_of
 
 from harbor_api.app import create_app
 from harbor_api.database import Database
+from harbor_api.domain.api_keys import SCOPES
 from harbor_api.postgres import migrations
 from harbor_api.settings import Settings
-from harbor_api.web.rate_limits import limiter
+from harbor_api.web import runtime
 
 with warnings.catch_warnings():
     # It warns where XDG_RUNTIME_DIR is unset, and falls back by itself.
@@ -38,8 +41,19 @@ for _name in [name for name in os.environ if name.startswith("HARBOR_") and name
     del os.environ[_name]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the slow tests, too: the long form of proofs")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests before any are left out for their marks."""
+    markers.mark(items, config)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Start one PostgreSQL for all workers of a run, in the process that starts them."""
+    config.addinivalue_line("markers", "heavy: takes longer than a hundred others")
     # A run that was started in the background ignores Ctrl-C, and so would all that it tests.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput"):
@@ -56,7 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
         connection.execute("SELECT pg_reload_conf()")
         connection.execute(f"CREATE DATABASE {_TEMPLATE}")
     template = Database(_url_of(_TEMPLATE))
-    migrations.upgrade(template)
+    migrations.upgrade(template.engine)
     template.dispose()
 
 
@@ -82,11 +96,20 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     }
     met = len(promised & SEEN)
     terminalreporter.write_line(f"{met} of {len(promised)} documented (operation, status) pairs were seen")
-    whole = config.args == config.getini("testpaths") and not config.option.keyword
-    if whole and met < len(promised) and not terminalreporter.stats.get("failed"):
+    left_out = [each for each in terminalreporter.stats.get("skipped", []) if LEFT_OUT in str(each.longrepr)]
+    if left_out:
+        terminalreporter.write_line(f"{len(left_out)} left out as {LEFT_OUT}")
+    if _is_whole(config) and met < len(promised) and not terminalreporter.stats.get("failed"):
         for operation, status in sorted(promised - SEEN):
             terminalreporter.write_line(f"never seen: {operation} {status}", red=True)
         terminalreporter._session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _is_whole(config: pytest.Config) -> bool:
+    """Tell whether a run is one of all tests, rather than of some that somebody chose."""
+    option = config.option
+    chosen = (option.keyword, option.markexpr, option.deselect, option.ignore, option.ignore_glob)
+    return config.args == config.getini("testpaths") and not any(chosen) and not option.collectonly
 
 
 def _url_of(database: str) -> str:
@@ -131,19 +154,19 @@ def app(new_database: NewDatabase) -> Iterator[Flask]:
     )
     application = create_app(settings)
     yield application
-    application.extensions["harbor_database"].dispose()
+    runtime.of(application).database.dispose()
 
 
 @pytest.fixture
 def database(app: Flask) -> Iterator[Database]:
     """Return the application's database, emptied when the test is over."""
-    database: Database = app.extensions["harbor_database"]
+    database: Database = runtime.of(app).database
     yield database
-    with database.unit_of_work() as unit_of_work:
-        unit_of_work._connection.exec_driver_sql(
-            "TRUNCATE positions, latest_positions, quarantine, arrived_numbers, assignments, trackers, "
-            "grants, vessels, idempotency_keys, api_keys, audit RESTART IDENTITY"
-        )
+    sql.run(
+        database,
+        "TRUNCATE positions, latest_positions, quarantine, arrived_numbers, assignments, trackers, "
+        "grants, vessels, idempotency_keys, api_keys, audit RESTART IDENTITY",
+    )
 
 
 @pytest.fixture
@@ -153,11 +176,24 @@ def world(database: Database) -> World:
 
 
 @pytest.fixture
+def admin(world: World) -> dict[str, str]:
+    """Return the headers of a key that may do everything."""
+    return world.bearer(*SCOPES)
+
+
+@pytest.fixture
+def document(app: Flask) -> dict[str, Any]:
+    """Return a copy of the application's OpenAPI document, to do with as a test likes."""
+    copy: dict[str, Any] = json.loads(runtime.of(app).document)
+    return copy
+
+
+@pytest.fixture
 def client(app: Flask, database: Database) -> CheckedClient:
     """Return a client that holds every response against the OpenAPI document."""
-    limiter.counters.reset()
+    runtime.of(app).counters.reset()
     # Between tests the numbers of trackers begin anew.
-    app.extensions["harbor_trackers"].forget()
+    runtime.of(app).intake.trackers.forget()
     return CheckedClient(app)
 
 
@@ -165,4 +201,13 @@ def client(app: Flask, database: Database) -> CheckedClient:
 def live_service(new_database: NewDatabase, tmp_path: Path) -> Iterator[LiveService]:
     """Return ``harbor-api serve`` in a process of its own, over a database of its own."""
     with LiveService(new_database(), log=tmp_path / "service.log") as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def module_service(
+    new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveService]:
+    """Return one for all tests of a module: it takes seconds to start."""
+    with LiveService(new_database(), log=tmp_path_factory.mktemp("live") / "service.log") as service:
         yield service

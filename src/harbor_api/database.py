@@ -1,20 +1,43 @@
-"""The engine and the unit of work: the only place that begins, commits and rolls back."""
+"""Units of work over one engine: the only place that begins, commits and rolls back.
 
-import math
-import time
+Whoever reads or writes opens a unit of work and gets the repositories through it; these get a connection and
+never end a transaction. What raises out of a unit of work is rolled back, so half a change is never stored.
+There are four ways in:
+
+    with database.autocommit() as u:      each statement is a transaction by itself: no BEGIN, no COMMIT.
+                                          What views read, and look-ups.
+    with database.unit_of_work() as u:    several statements, all or none. What an operator changes, with
+                                          its audit entry.
+    database.transact(work)               a group of fixes: done again where PostgreSQL ended it in favour
+                                          of another (a deadlock), and with a last statement, see below.
+    database.rehearse(work)               the same work, always rolled back: what would become of a fix.
+
+``work`` is a function of the unit of work, as it may be called more than once. What it hands to ``run_last``
+waits for the commit:
+
+    BEGIN . admit . note . around . hold ........... | addition ; COMMIT
+            locks of the group's vessels             | lock of the committed order
+            a round trip each, Python in between     | one round trip, Python waits
+
+The lock of the order is everybody's: whoever stores a fix, in any worker, waits for it. In one round trip
+with the commit it is held for as long as PostgreSQL writes, and not until a busy worker gets round to say
+COMMIT.
+
+A statement that PostgreSQL cannot do now (it is away, hangs, or too much waits) is ``Unavailable``; see
+``postgres/connections.py`` for how long is waited.
+"""
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import psycopg
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy import Connection, text
 
-from harbor_api.domain.entities import Caller
-from harbor_api.domain.errors import Unavailable
-from harbor_api.postgres import statements
+from harbor_api.domain.api_keys import Caller
+from harbor_api.postgres import connections, migrations, statements
+from harbor_api.postgres.connections import Contended
 from harbor_api.postgres.statements import Statement
 from harbor_api.repositories.api_keys import ApiKeys
 from harbor_api.repositories.arrived_numbers import ArrivedNumbers
@@ -27,30 +50,10 @@ from harbor_api.repositories.trackers import Trackers
 from harbor_api.repositories.vessels import Vessels
 
 Result = TypeVar("Result")
-# Deadlocks and serialization failures: PostgreSQL's way to say "once more".
-_CONTENDED = {"40P01", "40001"}
 _ATTEMPTS = 3
-
-
-class _Connection(psycopg.Connection[Any]):
-    """A connection on which nothing is waited for without end."""
-
-    patience_s: float = math.inf
-
-    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Wait as psycopg does, and hang up where the server says nothing for too long."""
-        began = time.monotonic()
-        try:
-            return super().wait(gen, interval, self.patience_s if timeout is None else timeout)
-        except psycopg.OperationalError:
-            if time.monotonic() - began >= self.patience_s:
-                # Nobody would read the answer that may still come.
-                self.close()
-            raise
-
-
-class Contended(Unavailable):
-    """PostgreSQL ended a transaction in favour of another; the same again is likely to succeed."""
+# Sent together with the last statements: all of it is done, or none, and nothing that they lock is held while
+# anybody here is busy.
+_COMMIT = Statement(b"COMMIT", {})
 
 
 class UnitOfWork:
@@ -103,45 +106,17 @@ class UnitOfWork:
     def idempotency_keys(self) -> IdempotencyKeys:
         return IdempotencyKeys(self._connection)
 
-    def fleet(self, viewer: Caller) -> Fleet:
+    def fleet(self, viewer: Caller, *, stale_after: timedelta) -> Fleet:
         """Return the fleet as a key may see it."""
-        return Fleet(self._connection, viewer)
+        return Fleet(self._connection, viewer, stale_after=stale_after)
 
 
 class Database:
     """Where units of work come from."""
 
     def __init__(self, url: str, *, pool_size: int = 4, timeout_ms: int = 5_000) -> None:
-        """Prepare for connections to ``url``; none is made before the first unit of work.
-
-        ``timeout_ms`` bounds each wait: for a free connection, for a new one, for a lock and for a
-        statement. PostgreSQL itself ends what takes longer, and one that says nothing for twice as long is
-        given up, so that nothing can hold a worker for longer than their sum.
-        """
-        self.engine: Engine = create_engine(
-            make_url(url).set(drivername="postgresql+psycopg"),
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=timeout_ms / 1000,
-            connect_args={
-                "connect_timeout": max(2, timeout_ms // 1000),
-                "application_name": "harbor-api",
-                # A peer that vanished without a word is noticed by the kernel, not by a user.
-                "tcp_user_timeout": timeout_ms * 2,
-                # A plan that is made while a table is small is kept until the next ANALYZE, while the table
-                # may grow by millions of rows: every statement of ours has an index to go by instead.
-                "options": f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms} "
-                f"-c idle_in_transaction_session_timeout={timeout_ms * 2} -c timezone=UTC "
-                "-c enable_seqscan=off -c jit=off",
-            },
-        )
-
-        @event.listens_for(self.engine, "do_connect")
-        def connect(_: Any, __: Any, arguments: list[Any], options: dict[str, Any]) -> _Connection:
-            connection = _Connection.connect(*arguments, **options)
-            connection.patience_s = timeout_ms * 2 / 1000
-            return connection
-
+        """Prepare for connections to ``url``, as ``connections.make_engine`` says."""
+        self.engine = connections.make_engine(url, pool_size=pool_size, timeout_ms=timeout_ms)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
@@ -151,7 +126,7 @@ class Database:
         Unavailable is raised where PostgreSQL cannot be reached, does not answer in time or ends the
         connection; nothing is stored then, unless the connection broke during the commit itself.
         """
-        with _translated(), self.engine.begin() as connection:
+        with connections.translated(), self.engine.begin() as connection:
             yield UnitOfWork(connection)
 
     def transact(self, work: Callable[[UnitOfWork], Result]) -> Result:
@@ -161,11 +136,11 @@ class Database:
         """
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                with _translated(), self.engine.begin() as connection:
+                with connections.translated(), self.engine.begin() as connection:
                     last: list[Statement] = []
                     result = work(UnitOfWork(connection, last=last))
                     if last:
-                        statements.commit(connection, last)
+                        statements.run_all(connection, [*last, _COMMIT])
                     return result
             except Contended:
                 if attempt == _ATTEMPTS:
@@ -177,18 +152,18 @@ class Database:
 
         What the work leaves for the last is not run at all, so that a rehearsal is in nobody's way.
         """
-        with _translated(), self.engine.connect() as connection, connection.begin() as transaction:
+        with connections.translated(), self.engine.connect() as connection, connection.begin() as transaction:
             result = work(UnitOfWork(connection, last=[]))
             transaction.rollback()
             return result
 
     @contextmanager
-    def statement(self) -> Iterator[UnitOfWork]:
+    def autocommit(self) -> Iterator[UnitOfWork]:
         """Open a unit of work in which each statement is a transaction of its own.
 
         For jobs of one statement, reads and writes alike: BEGIN and COMMIT cost a round trip each.
         """
-        with _translated(), self._autocommit.connect() as connection:
+        with connections.translated(), self._autocommit.connect() as connection:
             yield UnitOfWork(connection)
 
     def schema_revision(self) -> str | None:
@@ -196,30 +171,16 @@ class Database:
 
         Unavailable where PostgreSQL does not answer; this is what the health checks ask.
         """
-        with _translated(), self._autocommit.connect() as connection:
+        with connections.translated(), self._autocommit.connect() as connection:
             if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
                 return None
             revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
             return revision
 
+    def is_migrated(self) -> bool:
+        """Return whether the schema is the one that this release needs; Unavailable as with the above."""
+        return self.schema_revision() == migrations.head()
+
     def dispose(self) -> None:
         """Close all connections that are not in use."""
         self.engine.dispose()
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turn the ways to say "not now" into Unavailable, psycopg's own and those that Core passes on."""
-    try:
-        yield
-    except PoolTimeout as error:
-        raise Unavailable("All database connections are in use") from error
-    except (DBAPIError, psycopg.Error) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        if getattr(cause, "sqlstate", None) in _CONTENDED:
-            raise Contended("Too many change the same at once") from error
-        if isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError)):
-            raise Unavailable("The database does not answer") from error
-        if isinstance(error, DBAPIError) and error.connection_invalidated:
-            raise Unavailable("The database ended the connection") from error
-        raise

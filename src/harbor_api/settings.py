@@ -149,12 +149,12 @@ class Settings:
     max_speed_kn: int = _setting(
         _whole_number(1, 1_000),
         60,
-        "The speed that a vessel cannot exceed, unless she has her own; a fix that asks for more is held.",
+        "The speed that a vessel cannot exceed, unless it has its own; a fix that asks for more is held.",
     )
     noise_m: int = _setting(
         _whole_number(0, 100_000), 250, "Metres that a fix may be wrong by, whatever the time between two."
     )
-    most_waiting: int = _setting(
+    max_waiting: int = _setting(
         _whole_number(1, 1_000_000),
         50_000,
         "Fixes that may wait for the database in each worker; beyond that the answer is 503 at once.",

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import httpx
 import psutil
 from tests.benchmarks import fleet, load, pgbench
+from tests.support import urls
 from tests.support.factories import MASTER_KEY
 from tests.support.live_service import LiveService, free_port
 
@@ -181,8 +182,7 @@ def _service(url: str, logs: Path) -> Iterator[Running]:
     """Run `harbor-api serve` as it is shipped, but for the limit: its thousand trackers are busy ones."""
     pool = Settings().database_pool
     with LiveService(url, log=logs / "service.log", workers=WORKERS, database_pool=pool) as service:
-        assert service._process is not None
-        yield Running(service.port, service._process.pid)
+        yield Running(service.port, service.pid)
 
 
 @contextmanager
@@ -209,15 +209,15 @@ NOTHING = Server("a server that does nothing", _nothing, "/")
 SINGLES: tuple[Candidate, ...] = (
     Ceiling(PGBENCH, lock=True),
     Ceiling(UNORDERED, lock=False),
-    Server(SERVICE, _service, "/api/v1/positions"),
-    Server(PEER, _peer, "/api/v1/positions", fleet.PEER),
+    Server(SERVICE, _service, urls.POSITIONS),
+    Server(PEER, _peer, urls.POSITIONS, fleet.PEER),
 )
 BATCHES: tuple[Candidate, ...] = (
     Ceiling(PGBENCH, lock=True),
     Ceiling(UNORDERED, lock=False),
-    Server(SERVICE, _service, "/api/v1/positions/batch"),
-    Server(EXECUTEMANY, _peer, "/api/v1/positions/batch/executemany", fleet.PEER),
-    Server(UNNEST, _peer, "/api/v1/positions/batch/unnest", fleet.PEER),
+    Server(SERVICE, _service, urls.BATCH),
+    Server(EXECUTEMANY, _peer, f"{urls.BATCH}/executemany", fleet.PEER),
+    Server(UNNEST, _peer, f"{urls.BATCH}/unnest", fleet.PEER),
 )
 GROWING: tuple[Candidate, ...] = (SINGLES[1], SINGLES[2])
 

@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 from tests.support.factories import EPOCH, SigningTracker, World, a_fix
 from tests.support.live_service import OwnPostgres
+from tests.support.signed_posts import head_of
 
 from harbor_api.database import Database
 from harbor_api.postgres import migrations
@@ -44,13 +45,13 @@ class Postgres:
     @property
     def pid(self) -> int:
         """The first of its processes."""
-        pid: int = self._own._server.get_postmaster_info().process.pid
+        pid: int = self._own.processes()[0].pid
         return pid
 
     @property
     def programs(self) -> Path:
         """Where the programs are that come with it, pgbench among them."""
-        return Path(self._own._server.bin_path)
+        return self._own.programs
 
     @contextmanager
     def database(self, tables: str = SERVICE) -> Iterator[str]:
@@ -90,7 +91,7 @@ class Postgres:
     def _prepare_service(self) -> None:
         database = Database(self._url(SERVICE), pool_size=1)
         try:
-            migrations.upgrade(database)
+            migrations.upgrade(database.engine)
             world = World(database)
             self.trackers = [world.tracker() for _ in range(self._vessels)]
         finally:
@@ -177,9 +178,8 @@ def _signed(
         turn, tracker = divmod(number, len(trackers))
         hour = FIRST_HOUR + timedelta(hours=first_turn + turn)
         signed = trackers[tracker].signed(template.replace(b"HOUR", f"{hour:%Y-%m-%dT%H}".encode()))
-        headers = {"host": "127.0.0.1", "content-length": len(signed["data"]), **signed["headers"]}
-        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        requests.append(f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + signed["data"])
+        head = head_of(path, {"content-length": len(signed["data"]), **signed["headers"]})
+        requests.append(head + signed["data"])
     return requests
 
 

@@ -16,16 +16,18 @@ from typing import Any
 
 from tests.benchmarks import fleet
 from tests.support.factories import MASTER_KEY
+from tests.support.urls import POSITIONS
 
 from harbor_api.app import create_app
 from harbor_api.settings import Settings
 from harbor_api.telemetry import logs
+from harbor_api.web import runtime
 
 REST, TOTAL = "the rest: Flask, Werkzeug, flask-smorest", "in all"
 # Where each layer begins. One that was moved is reported, so that the table cannot lie by omission.
 _LAYERS = {
     "request id and log": ("telemetry.logs:_begin", "telemetry.logs:_end"),
-    "signature": ("services.trackers:read_headers", "services.trackers:authenticate"),
+    "signature": ("web.auth:_signed_message", "web.auth:authenticate"),
     "connections in and out of the pool": ("database:Engine.connect", "database:Connection.close"),
     "tracker look-up": ("repositories.trackers:Trackers.find_all",),
     "BEGIN, COMMIT and what surrounds them": ("database:Database.transact",),
@@ -33,10 +35,10 @@ _LAYERS = {
     "judgement": ("ingest.settling:settle",),
     "limiter": ("web.rate_limits:_count", "web.rate_limits:_tell"),
     "JSON parse": ("web.arguments:parse_json",),
-    "validation": ("resources.positions:_delivery", "schemas.positions:FixSchema._make_fix"),
+    "validation": ("resources.positions:_submission", "schemas.positions:FixSchema._make_fix"),
     "statement: locks and versions": ("repositories.positions:Positions.admit",),
     "statement: neighbours": ("repositories.positions:Positions.around",),
-    "statement: store, with COMMIT": ("postgres.statements:commit",),
+    "statement: store, with COMMIT": ("postgres.statements:run_all",),
     "render": ("resources.positions:_answer", "web.blueprint:OrjsonProvider.response"),
 }  # fmt: skip
 
@@ -82,7 +84,7 @@ def measure(postgres: fleet.Postgres, *, requests: int = 2_000) -> dict[str, flo
                 for layer in (*_LAYERS, REST):
                     seen[layer].append(stopwatch.spent[layer] * 1e6)
                 seen[TOTAL].append(sum(stopwatch.spent.values()) * 1e6)
-        app.extensions["harbor_database"].dispose()
+        runtime.of(app).database.dispose()
     layers = {layer: statistics.median(times) for layer, times in seen.items()}
     return {**layers, **{f"{place} is not there any more": 0 for place in missing}}
 
@@ -111,7 +113,7 @@ def _timed(stopwatch: _Stopwatch) -> Iterator[list[str]]:
 
 
 def _environs(postgres: fleet.Postgres, count: int) -> Iterator[dict[str, Any]]:
-    for request in fleet.singles(postgres.trackers, "/api/v1/positions", first_turn=0, count=count):
+    for request in fleet.singles(postgres.trackers, POSITIONS, first_turn=0, count=count):
         head, _, body = request.partition(b"\r\n\r\n")
         line, *headers = head.decode().split("\r\n")
         method, path, _ = line.split(" ")

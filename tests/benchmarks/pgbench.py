@@ -11,7 +11,7 @@ import psycopg
 from tests.benchmarks.fleet import FIRST_HOUR, VESSELS
 
 from harbor_api.database import Database
-from harbor_api.domain.entities import Arrival, Fix, Motion
+from harbor_api.domain.positions import Fix, Motion, ReceivedFix
 from harbor_api.postgres.tables import FLEET_ORDER_LOCK
 
 # A number and an hour that stand for others in what the service sends.
@@ -77,8 +77,8 @@ def prepare(program: Path, url: str, *, fixes: int, connections: int, lock: bool
 def _as_sent(url: str, fixes: int) -> tuple[str, str, str]:
     """Return the statement that adds fixes, the name of its parameter and the parameter's value."""
     now = datetime.now(UTC)
-    arrivals = [
-        Arrival(
+    received_fixes = [
+        ReceivedFix(
             vessel_id=_NUMBER,
             tracker_id=_NUMBER,
             received_at=now,
@@ -91,8 +91,8 @@ def _as_sent(url: str, fixes: int) -> tuple[str, str, str]:
     ]
     database = Database(url, pool_size=1)
     try:
-        with database.statement() as unit_of_work:
-            statement = unit_of_work.positions.addition(arrivals)
+        with database.autocommit() as unit_of_work:
+            statement = unit_of_work.positions.addition(received_fixes)
     finally:
         database.dispose()
     [(name, value)] = statement.values.items()

@@ -1,14 +1,16 @@
 """The benchmarks count what they claim to count. Nothing here is timed: that is for ``python -m``."""
 
+import pytest
 from tests.benchmarks import fleet, load, pgbench
 from tests.benchmarks.candidates import PEER, SERVICE, UNORDERED, Run
 from tests.benchmarks.report import goals_of
 from tests.support.live_service import LiveService
+from tests.support.urls import POSITIONS
 
 
 def test_load_counts_exactly_what_is_stored(live_service: LiveService):
     trackers = [live_service.world.tracker() for _ in range(3)]
-    requests = fleet.singles(trackers, "/api/v1/positions", first_turn=0, count=50)
+    requests = fleet.singles(trackers, POSITIONS, first_turn=0, count=50)
     outcome = load.replay(
         live_service.port,
         # The last one is sent again.
@@ -24,6 +26,7 @@ def test_load_counts_exactly_what_is_stored(live_service: LiveService):
     assert outcome.rate > 0
 
 
+@pytest.mark.process
 def test_pgbench_stores_each_fix_once_with_the_statement_of_the_service():
     with fleet.Postgres(vessels=1) as postgres, postgres.database() as url:
         assert postgres.facts()["fsync"] == "on"

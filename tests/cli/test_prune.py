@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner, Result
-from tests.factories import World
+from tests.support import sql
+from tests.support.factories import World
 
 from harbor_api.cli import prune
 from harbor_api.database import Database
@@ -22,10 +23,11 @@ def _hold(world: World, count: int, *, days: int) -> list[int]:
     """Hold fixes that came some days ago, and return their ids."""
     vessel = world.vessel().id
     with world.database.unit_of_work() as unit_of_work:
-        unit_of_work._connection.exec_driver_sql(
+        sql.run(
+            unit_of_work,
             "INSERT INTO quarantine (vessel_id, recorded_at, tracker_id, received_at, reason, fix) "
             f"SELECT {vessel}, now() - n * interval '1 second', 1, now() - interval '{days} days', 'future', "
-            f"""'{{"lat": 1, "lon": 1}}' FROM generate_series(1, {count}) AS n"""
+            f"""'{{"lat": 1, "lon": 1}}' FROM generate_series(1, {count}) AS n""",
         )
         page = unit_of_work.quarantine.search(after=0, limit=count, vessel_id=vessel)
     return [each.id for each in page]
@@ -39,7 +41,7 @@ def _prune(database: Database) -> Result:
 
 
 def _left(database: Database) -> list[int]:
-    with database.statement() as unit_of_work:
+    with database.autocommit() as unit_of_work:
         return [each.id for each in unit_of_work.quarantine.search(after=0, limit=1000)]
 
 

@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from tests.support import sql
 from tests.support.live_service import LiveService
+from tests.support.urls import VESSELS
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 DANISH = DATA / "ais-denmark-2026-04-26.csv"
@@ -58,7 +59,7 @@ def _read_independently(file: Path) -> dict[str, tuple[datetime, float, float]]:
 
 
 def _fleet(service: LiveService) -> dict[str, tuple[datetime, float, float]]:
-    answer = service.http.get("/api/v1/vessels", headers=service.world.bearer())
+    answer = service.http.get(VESSELS, headers=service.world.bearer())
     return {
         feature["properties"]["mmsi"]: (
             datetime.fromisoformat(feature["properties"]["recorded_at"]),
@@ -81,11 +82,8 @@ def test_the_fleet_is_the_newest_valid_row_of_each_ship(live_service: LiveServic
     assert len(expected) > 3
     assert {mmsi: fleet.get(mmsi) for mmsi in expected} == expected
     assert set(fleet) == set(expected)
-    with live_service.world.database.statement() as unit_of_work:
-        rows = unit_of_work._connection.execute(
-            text("SELECT count(*) FROM positions WHERE abs(lat) > 90")
-        ).scalar()
-        stored = unit_of_work._connection.execute(text("SELECT count(*) FROM positions")).scalar()
+    rows = sql.count(live_service.world.database, "positions WHERE abs(lat) > 90")
+    stored = _count(live_service)
     assert (rows, stored) == (0, first["stored"])
 
     second, _ = _replay(live_service, file)
@@ -124,8 +122,7 @@ def test_nothing_acknowledged_is_missing_when_the_service_is_killed(live_service
 
 
 def _count(service: LiveService) -> int:
-    with service.world.database.statement() as unit_of_work:
-        return int(unit_of_work._connection.execute(text("SELECT count(*) FROM positions")).scalar_one())
+    return sql.count(service.world.database, "positions")
 
 
 def test_ctrl_c_ends_a_replay_with_its_table(live_service: LiveService):

@@ -15,14 +15,15 @@ from typing import Any, Literal, TypeVar
 import psycopg
 from flask import Flask
 from sqlalchemy import Engine, event
-from tests.factories import MASTER_KEY, SigningTracker, World
+from tests.support.factories import MASTER_KEY, SigningTracker, World
 
 from harbor_api.app import create_app
 from harbor_api.database import Database
-from harbor_api.domain.entities import Tracker
+from harbor_api.domain.api_keys import SCOPES
 from harbor_api.domain.signatures import derive_secret
-from harbor_api.services.api_keys import SCOPES
+from harbor_api.domain.trackers import Tracker
 from harbor_api.settings import Settings
+from harbor_api.web import runtime
 
 Result = TypeVar("Result")
 Plans = Literal["custom", "generic"]
@@ -234,7 +235,7 @@ class Service:
         return {"Authorization": f"Bearer {self.secrets[key_id]}"}
 
     def forget_trackers(self) -> None:
-        self.app.extensions["harbor_trackers"].forget()
+        runtime.of(self.app).intake.trackers.forget()
 
     def close(self) -> None:
         self.database.dispose()
@@ -242,7 +243,7 @@ class Service:
 
     @cached_property
     def database(self) -> Database:
-        database: Database = self.app.extensions["harbor_database"]
+        database: Database = runtime.of(self.app).database
         return database
 
 

@@ -3,7 +3,6 @@
 import itertools
 import json
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,11 +13,12 @@ import pytest
 from tests.conftest import NewDatabase
 from tests.contract import budget
 from tests.contract.budget import Counts, Plans, Service, at, exceeded
-from tests.contract.operations import Operation, operations_of
+from tests.support import sql
+from tests.support.operations import Operation, operations_of
+from tests.support.urls import AUDIT, BATCH, CHECK, KEYS, ME, POSITIONS, QUARANTINE, TRACKERS, VESSELS
 
-from harbor_api.limits import limiter
+from harbor_api.domain.api_keys import generate
 from harbor_api.schemas.fields import rfc3339
-from harbor_api.services.api_keys import generate
 
 Document = dict[str, Any]
 Sent = dict[str, Any]
@@ -56,8 +56,6 @@ class Asked:
             self.first(service)
         method, _, path = self.operation.partition(" ")
         sent = {"path": path, **self.send(service)}
-        # Once a second whoever comes sweeps out the counters of all callers.
-        limiter.counters._memory._swept_at = time.monotonic()
         answer, counts = service.meter.count(lambda: service.client.open(method=method, **sent))
         told = f"{self}: {answer.status_code} {answer.text[:300]}"
         assert answer.status_code == self.status, told
@@ -166,7 +164,7 @@ def _posts(operation: str, *, stored: int, held: int) -> Iterator[Asked]:
 
 
 def _batches() -> Iterator[Asked]:
-    operation = "POST /api/v1/positions/batch"
+    operation = f"POST {BATCH}"
 
     def batch(what: str, fix: Callable[[Service, int], Any], verdict: str, **rest: Any) -> Asked:
         def body(service: Service) -> dict[str, Any]:
@@ -190,8 +188,8 @@ def _batches() -> Iterator[Asked]:
 
 
 def _signed_requests() -> Iterator[Asked]:
-    check = "POST /api/v1/positions/check"
-    yield from _posts("POST /api/v1/positions", stored=201, held=202)
+    check = f"POST {CHECK}"
+    yield from _posts(f"POST {POSITIONS}", stored=201, held=202)
     yield from _posts(check, stored=200, held=200)
     confirmed = _fix(budget.JUMPS_FROM_S + budget.EVERY_S, budget.HELD_AT)
     yield _signed(check, "a jump that others confirm", 200, lambda _: confirmed, "stored", jumps=1)
@@ -278,7 +276,7 @@ def _created(operation: str, members: Any, status: int = 201, **ids: int) -> Ite
 
 
 def _vessels() -> Iterator[Asked]:
-    vessels, one = "/api/v1/vessels", "/api/v1/vessels/{vessel_id}"
+    vessels, one = VESSELS, VESSELS + "/{vessel_id}"
     for what, key in (("with grants", budget.PARTNER), ("late and coarsely", budget.LATE)):
         yield _keyed(f"GET {vessels}", what, key=key)
         yield _keyed(f"GET {one}", what, key=key, vessel_id=1)
@@ -300,7 +298,7 @@ def _vessels() -> Iterator[Asked]:
 
 
 def _trackers() -> Iterator[Asked]:
-    trackers, one = "/api/v1/trackers", "/api/v1/trackers/{number}"
+    trackers, one = TRACKERS, TRACKERS + "/{number}"
     mine = {"number": budget.ADMINISTERED}
     yield _keyed(f"GET {one}", number=budget.BUSY)
     yield _keyed(f"GET {one}", "with gaps", number=budget.COUNTING)
@@ -325,7 +323,7 @@ def _trackers() -> Iterator[Asked]:
 
 
 def _keys() -> Iterator[Asked]:
-    keys, one, me = "/api/v1/api-keys", "/api/v1/api-keys/{key_id}", "GET /api/v1/me"
+    keys, one, me = KEYS, KEYS + "/{key_id}", f"GET {ME}"
     terms = {"name": "New {serial}", "scopes": ["vessels:read"], "vessel_ids": [1, 2]}
     yield _keyed(f"GET {one}", key_id=budget.PARTNER)
     yield from _created(f"POST {keys}", terms)
@@ -338,11 +336,11 @@ def _keys() -> Iterator[Asked]:
     yield _keyed(me, "with a revoked key", 401, key=budget.REVOKED)
     yield _keyed(me, "with a key that was never issued", 401, headers=_NEVER_ISSUED)
     yield _keyed(me, "with nonsense", 401, headers={"Authorization": "Bearer nonsense"})
-    yield _keyed("GET /api/v1/audit", "without the scope", 403, key=budget.WITHOUT_SCOPE)
+    yield _keyed(f"GET {AUDIT}", "without the scope", 403, key=budget.WITHOUT_SCOPE)
 
 
 def _decisions() -> Iterator[Asked]:
-    one = "/api/v1/quarantine/{held_id}"
+    one = QUARANTINE + "/{held_id}"
     undone = _run(
         """
         DELETE FROM positions USING quarantine AS q WHERE q.id = 800010 AND positions.vessel_id = q.vessel_id
@@ -385,6 +383,7 @@ def test_each_operation_is_asked(document: Document):
     assert {asked.operation for asked in _requests(document)} == operations
 
 
+@pytest.mark.heavy
 def test_what_a_request_costs_does_not_grow_with_what_is_held(
     document: Document, few: Service, many: Service
 ):
@@ -410,8 +409,8 @@ def test_what_a_request_costs_does_not_grow_with_what_is_held(
 
 def _query(statement: str) -> Callable[[Service, int], None]:
     def work(service: Service, size: int) -> None:
-        with service.database.statement() as unit_of_work:
-            unit_of_work._connection.exec_driver_sql(statement.replace("SIZE", str(size))).all()
+        with service.database.autocommit() as unit_of_work:
+            sql.run(unit_of_work, statement.replace("SIZE", str(size)))
 
     return work
 

@@ -9,9 +9,11 @@ from flask import Flask
 from tests.contract.authentication import broken_promises
 from tests.support.factories import World, a_fix
 from tests.support.openapi_check import Contract, Lie
+from tests.support.urls import POSITIONS as POST
+from tests.support.urls import VESSELS as FLEET
 
 Document = dict[str, Any]
-FLEET, ONE, POST = "/api/v1/vessels", "/api/v1/vessels/{vessel_id}", "/api/v1/positions"
+ONE = FLEET + "/{vessel_id}"
 
 
 class Answers:

@@ -14,6 +14,7 @@ from tests.support.operations import Operation, operations_of
 
 from harbor_api.app import create_app
 from harbor_api.domain.errors import RequestTimeout
+from harbor_api.web import runtime
 
 Document = dict[str, Any]
 
@@ -108,8 +109,8 @@ def test_408_for_a_body_that_does_not_come(document: Document, caller: Caller):
 
 
 def test_429_for_a_caller_who_asks_too_often(document: Document, app: Flask, caller: Caller, monkeypatch):
-    settings = replace(app.extensions["harbor_settings"], tracker_requests_per_minute=1)
-    monkeypatch.setitem(app.extensions, "harbor_settings", settings)
+    settings = replace(runtime.of(app).settings, tracker_requests_per_minute=1)
+    monkeypatch.setitem(app.extensions, runtime.NAME, replace(runtime.of(app), settings=settings))
     for operation in _with(document, 429):
         assert 429 in {caller.call(operation, impatient=True) for _ in range(2)}, str(operation)
 
@@ -121,12 +122,13 @@ def broken(new_database: NewDatabase, app: Flask) -> Iterator[Flask]:
     def fail() -> None:
         raise ZeroDivisionError("a secret that is nobody's business")
 
-    application = create_app(replace(app.extensions["harbor_settings"], database_url=new_database()))
+    application = create_app(replace(runtime.of(app).settings, database_url=new_database()))
     application.before_request(fail)
     yield application
-    application.extensions["harbor_database"].dispose()
+    runtime.of(application).database.dispose()
 
 
+@pytest.mark.heavy
 def test_500_tells_nothing_but_the_request_id(document: Document, broken: Flask):
     client = CheckedClient(broken)
     for operation in _with(document, 500):
@@ -138,7 +140,7 @@ def test_500_tells_nothing_but_the_request_id(document: Document, broken: Flask)
 
 
 def test_503_where_the_database_does_not_answer(document: Document, app: Flask, world: World):
-    settings = replace(app.extensions["harbor_settings"], database_url="postgresql://127.0.0.1:9/none")
+    settings = replace(runtime.of(app).settings, database_url="postgresql://127.0.0.1:9/none")
     caller = Caller(CheckedClient(create_app(settings)), world, document)
     for operation in _with(document, 503):
         assert caller.call(operation) == 503, str(operation)

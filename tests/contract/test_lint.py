@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from tests.contract import node_tools
 from tests.contract.node_tools import NodeTools
+from tests.support.urls import VESSELS as FLEET
 
 from harbor_api.cli.openapi import NEWEST, TWIN, documents
 
-FLEET, ONE = "/api/v1/vessels", "/api/v1/vessels/{vessel_id}"
+ONE = FLEET + "/{vessel_id}"
 RULES = node_tools.FILES / "redocly.yaml"
 Document = dict[str, Any]
 

@@ -20,6 +20,7 @@ from tests.support.live_service import LiveService
 from tests.support.operations import operations_of
 
 from harbor_api.domain.signatures import sign
+from harbor_api.web import runtime
 
 Document = dict[str, Any]
 Generated = Callable[[str], Any]
@@ -49,7 +50,7 @@ class Signed(httpx.Auth):
 def generated(app: Flask, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Generated]:
     """Generate a client and return what imports a module of it by name."""
     directory = tmp_path_factory.mktemp("generated")
-    (directory / "document.json").write_bytes(app.extensions["harbor_openapi"])
+    (directory / "document.json").write_bytes(runtime.of(app).document)
     # Without hooks it runs no formatter: the code is read by nobody.
     (directory / "settings.json").write_text(json.dumps({"post_hooks": []}))
     run = subprocess.run(
@@ -75,12 +76,9 @@ def generated(app: Flask, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture(scope="module")
-def live_service(
-    new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[LiveService]:
-    """One service for all tests here: it takes seconds to start, and each test has its own vessel."""
-    with LiveService(new_database(), log=tmp_path_factory.mktemp("live") / "service.log") as service:
-        yield service
+def live_service(module_service: LiveService) -> LiveService:
+    """Return one service for all tests here: each has its own vessel."""
+    return module_service
 
 
 @pytest.fixture

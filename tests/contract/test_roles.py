@@ -7,7 +7,7 @@ from tests.support.checked_client import CheckedClient
 from tests.support.factories import World
 from tests.support.operations import Operation, operations_of
 
-from harbor_api.services.api_keys import SCOPES
+from harbor_api.domain.api_keys import SCOPES
 
 Document = dict[str, Any]
 _NOBODY, _TRACKER, _NO_SCOPE = "nobody", "tracker", "no scope"

@@ -10,13 +10,15 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import SigningTracker, World
 from tests.support.operations import Operation, operations_of
+from tests.support.urls import POSITIONS, VESSELS
 
-from harbor_api.domain.entities import Vessel
+from harbor_api.domain.vessels import Vessel
 from harbor_api.schemas.fields import rfc3339
 
 Document = dict[str, Any]
@@ -74,7 +76,7 @@ class Ship:
         }
 
     def post(self, client: CheckedClient, *, live: bool) -> None:
-        answer = client.post("/api/v1/positions", **self.tracker.signed(self.fix(live=live)))
+        answer = client.post(POSITIONS, **self.tracker.signed(self.fix(live=live)))
         assert answer.json["verdict"] == "stored", answer.text
 
 
@@ -279,6 +281,7 @@ _terms = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.heavy
 @settings(
     max_examples=10,
     derandomize=True,
@@ -306,7 +309,7 @@ def test_no_partner_finds_a_byte_of_the_others(
 
 def _fleet(client: CheckedClient, partner: Partner) -> dict[int, dict[str, Any]]:
     """Return what the partner is shown: without it, a service that shows nothing would pass."""
-    features = client.get("/api/v1/vessels", headers=partner.headers).json["features"]
+    features = client.get(VESSELS, headers=partner.headers).json["features"]
     return {
         each["id"]: {
             "name": each["properties"]["name"],
@@ -362,7 +365,7 @@ def test_a_live_fix_changes_nothing_that_a_partner_with_a_delay_can_see(
 
     before = seen()
     fix = ship.fix(live=True) | {"recorded_at": rfc3339(datetime.now(UTC)), "lat": 31.401}
-    assert client.post("/api/v1/positions", **ship.tracker.signed(fix)).json["latest"] is True
+    assert client.post(POSITIONS, **ship.tracker.signed(fix)).json["latest"] is True
 
     assert len(before) >= 2
     assert seen() == before

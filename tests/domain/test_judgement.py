@@ -10,9 +10,9 @@ from operator import itemgetter
 import pytest
 
 from harbor_api.domain import judgement
-from harbor_api.domain.entities import Motion
 from harbor_api.domain.errors import NoFix
 from harbor_api.domain.judgement import Neighbour, Thresholds, contradict, distance_m
+from harbor_api.domain.positions import Motion
 from harbor_api.schemas.positions import FixSchema
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

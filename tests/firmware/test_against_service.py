@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -16,23 +15,20 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.support.live_service import LiveService
+from tests.support.urls import POSITIONS as PATH
 
 from harbor_api.domain import signatures
 
 FIRMWARE = Path(__file__).resolve().parents[2] / "openapi" / "firmware"
-PATH = "/api/v1/positions"
 CHANGED = (b"59.9", b"59.8")
 
 Answer = tuple[int, dict[str, str], bytes]
 
 
 @pytest.fixture(scope="module")
-def live_service(
-    new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[LiveService]:
-    """One service for all tests here: it takes seconds to start, and each test has its own tracker."""
-    with LiveService(new_database(), log=tmp_path_factory.mktemp("live") / "service.log") as service:
-        yield service
+def live_service(module_service: LiveService) -> LiveService:
+    """Return one service for all tests here: each has its own tracker."""
+    return module_service
 
 
 def fix(*, minutes_ago: int = 1) -> bytes:

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from harbor_api.domain import errors, signatures
-from harbor_api.services import trackers
+from harbor_api.domain.authentication import TOLERANCE_S
 
 FIRMWARE = Path(__file__).resolve().parents[2] / "openapi" / "firmware"
 PAGE = (FIRMWARE / "README.md").read_text(encoding="utf-8")
@@ -135,7 +135,7 @@ def test_table_has_every_answer_that_a_tracker_may_get(harbor_sign: ModuleType) 
 
 
 def test_numbers_on_the_page_are_the_services() -> None:
-    assert f"at most {trackers.TOLERANCE_S} s off" in PAGE
+    assert f"at most {TOLERANCE_S} s off" in PAGE
     assert f"up to {signatures.MAX_SIGNATURES}, separated" in PAGE
     assert f"{1024 * 7 * 86400:,} s" in PAGE
 

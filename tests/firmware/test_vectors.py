@@ -13,10 +13,9 @@ import pytest
 import standardwebhooks.webhooks
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from harbor_api.domain import signatures
-from harbor_api.domain.entities import Assignment, Tracker, tracker_number
+from harbor_api.domain import authentication, signatures
 from harbor_api.domain.errors import HarborError
-from harbor_api.services import trackers
+from harbor_api.domain.trackers import Assignment, Tracker, tracker_number
 
 MAKER = runpy.run_path(str(Path(__file__).with_name("make_vectors.py")))
 DOCUMENT = json.loads(MAKER["VECTORS_FILE"].read_text(encoding="utf-8"))
@@ -129,14 +128,14 @@ def test_service_decides_as_the_vector_says(vector: dict[str, Any]) -> None:
     now = datetime.fromtimestamp(vector["server_time"], UTC)
     code = None
     try:
-        message = trackers.read_headers(
+        message = authentication.read_headers(
             id=vector["webhook_id"] or "",
             timestamp=vector["webhook_timestamp"] or "",
             signature=vector["webhook_signature"] or "",
             body=body_of(vector),
             now=now,
         )
-        trackers.authenticate(
+        authentication.authenticate(
             OnlyTrackers(vector["server_generations"], now).find(message.tracker_id),
             message,
             master_key=bytes.fromhex(vector.get("server_master_key", vector["master_key"])),

@@ -16,18 +16,18 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
-from tests.factories import EPOCH, rolled_back
-from tests.ingest.signed_posts import register_fleet
+from tests.support import sql
+from tests.support.factories import EPOCH, rolled_back
+from tests.support.signed_posts import register_fleet
 
 from harbor_api.database import Database, UnitOfWork
 from harbor_api.domain import judgement
-from harbor_api.domain.entities import Arrival, Delivery, Fix, Key, Motion, Neighbour
 from harbor_api.domain.judgement import NEAREST, Thresholds, contradict, judge
+from harbor_api.domain.positions import Fix, FixKey, Motion, Neighbour, ReceivedFix, Submission
+from harbor_api.ingest import settling
 from harbor_api.postgres import statements
 from harbor_api.postgres.statements import Statement
 from harbor_api.repositories import quarantine
-from harbor_api.services import ingest
 
 JUMP = "impossible_jump"
 THRESHOLDS = Thresholds()
@@ -43,8 +43,10 @@ def _at(seconds: float) -> Any:
     return EPOCH + timedelta(seconds=seconds)
 
 
-def _arrival(vessel: int, seconds: float, lat: float, lon: float, tracker: int = 1, **motion: Any) -> Arrival:
-    return Arrival(
+def _received_fix(
+    vessel: int, seconds: float, lat: float, lon: float, tracker: int = 1, **motion: Any
+) -> ReceivedFix:
+    return ReceivedFix(
         vessel,
         tracker,
         _at(0) + timedelta(days=30),
@@ -53,10 +55,10 @@ def _arrival(vessel: int, seconds: float, lat: float, lon: float, tracker: int =
     )
 
 
-def _told(unit_of_work: UnitOfWork, arrivals: Sequence[Arrival]) -> list[str]:
-    """Settle arrivals in one group; return a word for each, of a quarantined one the reason."""
-    delivery = Delivery(tracker_id=1, arrivals=tuple(arrivals))
-    [receipt] = ingest.settle(unit_of_work, [delivery], thresholds=THRESHOLDS)
+def _told(unit_of_work: UnitOfWork, received_fixes: Sequence[ReceivedFix]) -> list[str]:
+    """Settle received_fixes in one group; return a word for each, of a quarantined one the reason."""
+    submission = Submission(tracker_id=1, fixes=tuple(received_fixes))
+    [receipt] = settling.settle(unit_of_work, [submission], thresholds=THRESHOLDS)
     return [each.reason or each.verdict for each in receipt.verdicts]
 
 
@@ -78,20 +80,20 @@ class Model:
     """
 
     nearest: int | None = None
-    stored: dict[Key, Neighbour] = field(default_factory=dict)
-    held: dict[Key, str] = field(default_factory=dict)
-    jumps: dict[Key, Neighbour] = field(default_factory=dict)
+    stored: dict[FixKey, Neighbour] = field(default_factory=dict)
+    held: dict[FixKey, str] = field(default_factory=dict)
+    jumps: dict[FixKey, Neighbour] = field(default_factory=dict)
     passed_over: int = 0
 
-    def tell(self, arrival: Arrival) -> str:
-        key, here = arrival.key, Neighbour.of(arrival.fix, arrival.tracker_id)
+    def tell(self, received_fix: ReceivedFix) -> str:
+        key, here = received_fix.key, Neighbour.of(received_fix.fix, received_fix.tracker_id)
         if key in self.stored:
             return "duplicate"
         if key in self.held:
             return self.held[key]
         before = self.stored.get(max((each for each in self.stored if each < key), default=key))
         after = self.stored.get(min((each for each in self.stored if each > key), default=key))
-        reason = judge(here, now=arrival.received_at, thresholds=THRESHOLDS, before=before, after=after)
+        reason = judge(here, now=received_fix.received_at, thresholds=THRESHOLDS, before=before, after=after)
         if reason == JUMP and self._agreeing(here, before, after) >= ENOUGH:
             reason = None
         if reason is None:
@@ -119,7 +121,7 @@ class Model:
             self.passed_over = max(self.passed_over, passed_over)
         return agreeing
 
-    def reject(self, key: Key) -> None:
+    def reject(self, key: FixKey) -> None:
         del self.jumps[key]
 
 
@@ -129,7 +131,7 @@ class Models:
     def __init__(self, nearest: int | None = None) -> None:
         self.models: dict[int, Model] = defaultdict(lambda: Model(nearest))
 
-    def settle(self, group: Sequence[Arrival]) -> list[str]:
+    def settle(self, group: Sequence[ReceivedFix]) -> list[str]:
         told = {
             place: self.models[group[place].vessel_id].tell(group[place])
             for place in sorted(
@@ -140,13 +142,13 @@ class Models:
 
 
 @st.composite
-def _groups(draw: Any) -> list[list[Arrival]]:
+def _groups(draw: Any) -> list[list[ReceivedFix]]:
     """Draw the fixes of two vessels, in groups that overlap; by a seed, as one by one it takes too long."""
     chance = random.Random(draw(st.integers(0, 2**32)))
     likely = draw(st.lists(st.sampled_from(PLACES), min_size=1))
     moments = draw(st.integers(1, 40))
     sent = [
-        _arrival(
+        _received_fix(
             chance.choice([1, 1, 1, 2]),
             chance.choice([30, 30, 1800]) * chance.randrange(moments),
             *chance.choice(likely),
@@ -172,7 +174,7 @@ def _reject_one(unit_of_work: UnitOfWork, kinds: Iterable[Models]) -> None:
     for held in found:
         unit_of_work.quarantine.decide(held.id, "rejected", at=EPOCH)
         for kind in kinds:
-            kind.models[1].reject(held.arrival.key)
+            kind.models[1].reject(held.received.key)
 
 
 @settings(_thorough, max_examples=150)
@@ -182,7 +184,7 @@ def test_settling_tells_what_reading_everything_tells(fleet: Database, groups, n
     bounded, unbounded, few_disagree = Models(nearest), Models(), True
     with pytest.MonkeyPatch.context() as patch, rolled_back(fleet) as unit_of_work:
         patch.setattr(judgement, "NEAREST", nearest)
-        patch.setattr(ingest, "NEAREST", nearest)
+        patch.setattr(settling, "NEAREST", nearest)
         for group in groups:
             told = _told(unit_of_work, group)
             assert told == bounded.settle(group)
@@ -221,18 +223,18 @@ def test_the_nearest_jumps_before_and_after_each_moment_are_found(
     database: Database, held, asked, most, together
 ):
     """Of the first two vessels the same are held, of the third none."""
-    arrivals = {
-        (vessel, *key): _arrival(vessel, key[0], key[0] / 7, 10.7, key[1], accuracy_m=key[0] / 3 or None)
+    received_fixes = {
+        (vessel, *key): _received_fix(vessel, key[0], key[0] / 7, 10.7, key[1], accuracy_m=key[0] / 3 or None)
         for key in held
         for vessel in (1, 2)
     }
     moments = dict(enumerate(asked, start=1))
     with pytest.MonkeyPatch.context() as patch, rolled_back(database) as unit_of_work:
         patch.setattr(quarantine, "_TOGETHER", together)
-        if arrivals:
-            unit_of_work.quarantine.hold((arrivals[name], held[name[1:]][0]) for name in arrivals)
+        if received_fixes:
+            unit_of_work.quarantine.hold((received_fixes[name], held[name[1:]][0]) for name in received_fixes)
         for each in unit_of_work.quarantine.search(after=0, limit=1_000):
-            key = (each.arrival.fix.recorded_at - EPOCH).seconds, each.arrival.tracker_id
+            key = (each.received.fix.recorded_at - EPOCH).seconds, each.received.tracker_id
             if held[key][1] != "held":
                 unit_of_work.quarantine.decide(each.id, held[key][1], at=EPOCH)
         found = unit_of_work.quarantine.near(
@@ -251,7 +253,7 @@ def test_the_nearest_jumps_before_and_after_each_moment_are_found(
                 [key for key in jumps if at <= key[0] <= (99 if until is None else until)][:most],
             )
     assert found == {
-        vessel: [Neighbour.of(arrivals[vessel, *key].fix, key[1]) for key in sorted(keys)]
+        vessel: [Neighbour.of(received_fixes[vessel, *key].fix, key[1]) for key in sorted(keys)]
         for vessel, keys in expected.items()
         if keys
     }
@@ -299,34 +301,34 @@ def _counted() -> Iterator[Cost]:
 
 def _hold(database: Database, count: int, *, first_s: float, step_s: float) -> None:
     """Hold jumps of the first vessel by her second tracker, at a place of its own each."""
-    with database.unit_of_work() as unit_of_work:
-        unit_of_work._connection.execute(
-            text(
-                "INSERT INTO quarantine (vessel_id, recorded_at, tracker_id, received_at, reason, fix) "
-                "SELECT 1, :first + n * :step, 2, now(), 'impossible_jump', "
-                "json_build_object('lat', mod(n, 60) - 30, 'lon', 100 + mod(n, 50)) "
-                "FROM generate_series(0, :count - 1) AS n ON CONFLICT DO NOTHING"
-            ),
-            {"first": _at(first_s), "step": timedelta(seconds=step_s), "count": count},
-        )
+    sql.run(
+        database,
+        "INSERT INTO quarantine (vessel_id, recorded_at, tracker_id, received_at, reason, fix) "
+        "SELECT 1, :first + n * :step, 2, now(), 'impossible_jump', "
+        "json_build_object('lat', mod(n, 60) - 30, 'lon', 100 + mod(n, 50)) "
+        "FROM generate_series(0, :count - 1) AS n ON CONFLICT DO NOTHING",
+        first=_at(first_s),
+        step=timedelta(seconds=step_s),
+        count=count,
+    )
 
 
-def _jumps(step_s: float, *, first_s: float = 0) -> list[Arrival]:
+def _jumps(step_s: float, *, first_s: float = 0) -> list[ReceivedFix]:
     """Return a hundred fixes of which no two agree, nor any with one that is held."""
-    return [_arrival(1, first_s + step_s * n, n - 50, -170 + n / 2) for n in range(100)]
+    return [_received_fix(1, first_s + step_s * n, n - 50, -170 + n / 2) for n in range(100)]
 
 
 @pytest.fixture
 def sea(fleet: Database) -> Database:
     """Return a database with five vessels, each of which has been in one place a while ago."""
     with fleet.unit_of_work() as unit_of_work:
-        _told(unit_of_work, [_arrival(vessel, -90_000, 59.9, 10.7) for vessel in range(1, 6)])
+        _told(unit_of_work, [_received_fix(vessel, -90_000, 59.9, 10.7) for vessel in range(1, 6)])
     return fleet
 
 
-def _cost_of(database: Database, arrivals: Sequence[Arrival], told: Mapping[str, int]) -> Cost:
+def _cost_of(database: Database, received_fixes: Sequence[ReceivedFix], told: Mapping[str, int]) -> Cost:
     with rolled_back(database) as unit_of_work, _counted() as cost:
-        words = _told(unit_of_work, arrivals)
+        words = _told(unit_of_work, received_fixes)
     assert {word: words.count(word) for word in words} == told
     return cost
 
@@ -358,7 +360,7 @@ def test_a_hundred_jumps_far_apart_among_those_that_are_held_read_the_nearest_of
 def test_those_beyond_the_stored_neighbours_are_not_read(sea: Database):
     """A tracker that is registered for the wrong vessel takes turns with the right one, for two days."""
     with sea.unit_of_work() as unit_of_work:
-        _told(unit_of_work, [_arrival(1, 60 * n, 59.9, 10.7) for n in range(3_000)])
+        _told(unit_of_work, [_received_fix(1, 60 * n, 59.9, 10.7) for n in range(3_000)])
     _hold(sea, 3_000, first_s=30, step_s=60)
     assert _cost_of(sea, _jumps(1_800, first_s=15), {JUMP: 100}).of_held_ones == [100]
     # Of those the last one is after all that is stored.
@@ -366,12 +368,12 @@ def test_those_beyond_the_stored_neighbours_are_not_read(sea: Database):
 
 
 def test_held_ones_are_asked_for_once_in_a_group_and_only_where_there_is_a_jump(sea: Database):
-    quiet = [_arrival(vessel, n, 59.9, 10.7) for vessel in range(1, 6) for n in range(3)]
+    quiet = [_received_fix(vessel, n, 59.9, 10.7) for vessel in range(1, 6) for n in range(3)]
     assert _cost_of(sea, quiet, {"stored": 15}).of_held_ones == []
-    jumps = [_arrival(vessel, 60 + n, 20 + vessel * n, 10.7) for vessel in (2, 4) for n in range(1, 3)]
+    jumps = [_received_fix(vessel, 60 + n, 20 + vessel * n, 10.7) for vessel in (2, 4) for n in range(1, 3)]
     cost = _cost_of(sea, quiet + jumps, {"stored": 15, JUMP: 4})
     assert cost.of_held_ones == [0]
-    known = [_arrival(1, n, 0, 0) for n in range(3)]
+    known = [_received_fix(1, n, 0, 0) for n in range(3)]
     assert _cost_of(sea, known, {"null_island": 3}).of_held_ones == []
 
 
@@ -385,7 +387,7 @@ def test_jumps_that_are_sent_again_are_not_judged_again(sea: Database):
 
 def test_each_of_a_thousand_jumps_in_a_group_is_compared_with_the_nearest_of_them(sea: Database):
     """Those of the same group count like those that were held before, and are no more to go through."""
-    jumps = [_arrival(1, n, (n * 37) % 120 - 60, (n * 101) % 360 - 180) for n in range(1_000)]
+    jumps = [_received_fix(1, n, (n * 37) % 120 - 60, (n * 101) % 360 - 180) for n in range(1_000)]
     with rolled_back(sea) as unit_of_work, _counted() as cost:
         words = _told(unit_of_work, jumps)
     assert words.count(JUMP) > 900
@@ -396,10 +398,9 @@ def test_to_find_held_ones_is_no_work_for_which_a_plan_would_be_compiled(sea: Da
     """PostgreSQL compiles what it takes for much work, which takes a hundred times as long as these do."""
     _hold(sea, 60_000, first_s=-500, step_s=1)
     with rolled_back(sea) as unit_of_work:
-        connection = unit_of_work._connection
-        connection.execute(text("ANALYZE quarantine"))
+        sql.run(unit_of_work, "ANALYZE quarantine")
         values = {"stretches": "[]", "moments": "[]", "most": NEAREST}
         explain = Statement(b"EXPLAIN (FORMAT JSON) " + quarantine._NEAR, values)
-        [([explained],)] = statements.rows(connection, explain)
-        above = connection.execute(text("SELECT current_setting('jit_above_cost')::float8")).scalar_one()
+        [([explained],)] = statements.rows(sql.connection_of(unit_of_work), explain)
+        above = sql.value(unit_of_work, "SELECT current_setting('jit_above_cost')::float8")
     assert explained["Plan"]["Total Cost"] < above / 10

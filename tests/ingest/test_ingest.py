@@ -11,24 +11,26 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
+from tests.support import sql
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import ACTOR, EPOCH, SigningTracker, World, a_fix
+from tests.support.urls import CHECK
+from tests.support.urls import POSITIONS as POST
 
-from harbor_api.domain.entities import Arrival, Delivery, Fix, Gap, Motion, Receipt, Verdict
+from harbor_api.domain.changes import Edit
 from harbor_api.domain.judgement import Thresholds
+from harbor_api.domain.positions import Fix, Gap, Motion, Receipt, ReceivedFix, Submission, Verdict
 from harbor_api.ingest import settling
 from harbor_api.services import vessels
 
-CHECK, POST = "/api/v1/positions/check", "/api/v1/positions"
 HERE, THERE, ELSEWHERE = 59.9, 50.0, 20.0
 METRES_PER_DEGREE = math.radians(6_371_008.8)
 JUMP = "impossible_jump"
 
 
-def _arrival(tracker: SigningTracker, seconds: float, lat: float = HERE, **motion: Any) -> Arrival:
+def _received_fix(tracker: SigningTracker, seconds: float, lat: float = HERE, **motion: Any) -> ReceivedFix:
     recorded_at = EPOCH + timedelta(seconds=seconds)
-    return Arrival(
+    return ReceivedFix(
         vessel_id=tracker.tracker.vessel_at(recorded_at),
         tracker_id=tracker.tracker.number,
         received_at=EPOCH + timedelta(days=1),
@@ -37,41 +39,39 @@ def _arrival(tracker: SigningTracker, seconds: float, lat: float = HERE, **motio
     )
 
 
-def _deliveries(arrivals: Iterable[Arrival]) -> list[Delivery]:
-    """Return arrivals as their trackers send them: neighbours of one tracker in one request."""
+def _submissions(received_fixes: Iterable[ReceivedFix]) -> list[Submission]:
+    """Return received_fixes as their trackers send them: neighbours of one tracker in one request."""
     return [
-        Delivery(tracker_id=number, arrivals=tuple(group))
-        for number, group in itertools.groupby(arrivals, lambda arrival: arrival.tracker_id)
+        Submission(tracker_id=number, fixes=tuple(group))
+        for number, group in itertools.groupby(received_fixes, lambda received_fix: received_fix.tracker_id)
     ]
 
 
-def _settle(world: World, *arrivals: Arrival, thresholds: Thresholds | None = None) -> list[Verdict]:
-    """Settle arrivals in one group and return a verdict for each, in order."""
+def _settle(
+    world: World, *received_fixes: ReceivedFix, thresholds: Thresholds | None = None
+) -> list[Verdict]:
+    """Settle received_fixes in one group and return a verdict for each, in order."""
     receipts: Sequence[Receipt] = world.database.transact(
         lambda unit_of_work: settling.settle(
-            unit_of_work, _deliveries(arrivals), thresholds=thresholds or Thresholds()
+            unit_of_work, _submissions(received_fixes), thresholds=thresholds or Thresholds()
         )
     )
     return [verdict for receipt in receipts for verdict in receipt.verdicts]
 
 
-def _told(world: World, *arrivals: Arrival, thresholds: Thresholds | None = None) -> list[str]:
+def _told(world: World, *received_fixes: ReceivedFix, thresholds: Thresholds | None = None) -> list[str]:
     """Return verdicts in a word: of a quarantined one the reason."""
-    return [each.reason or each.verdict for each in _settle(world, *arrivals, thresholds=thresholds)]
+    return [each.reason or each.verdict for each in _settle(world, *received_fixes, thresholds=thresholds)]
 
 
-def _one_by_one(world: World, *arrivals: Arrival) -> list[str]:
-    return [told for arrival in arrivals for told in _told(world, arrival)]
+def _one_by_one(world: World, *received_fixes: ReceivedFix) -> list[str]:
+    return [told for received_fix in received_fixes for told in _told(world, received_fix)]
 
 
 def _rows(world: World, table: str, *left_out: str) -> list[str]:
     """Return the rows of a table as text, in order, without some columns."""
-    with world.database.statement() as unit_of_work:
-        rows = unit_of_work._connection.execute(
-            text(f"SELECT (to_jsonb(t) - CAST(:left_out AS text[]))::text FROM {table} AS t"),
-            {"left_out": list(left_out)},
-        )
-        return sorted(rows.scalars())
+    statement = f"SELECT (to_jsonb(t) - CAST(:left_out AS text[]))::text FROM {table} AS t"
+    return sorted(sql.column(world.database, statement, left_out=list(left_out)))
 
 
 def _outcome(world: World) -> list[list[str]]:
@@ -85,46 +85,29 @@ def _outcome(world: World) -> list[list[str]]:
 
 def _everything(world: World) -> dict[str, list[str]]:
     """Return all rows of all tables."""
-    with world.database.statement() as unit_of_work:
-        names = (
-            unit_of_work._connection.execute(
-                text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-            )
-            .scalars()
-            .all()
-        )
+    names = sql.column(world.database, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     assert {"positions", "latest_positions", "quarantine", "arrived_numbers", "audit"} <= set(names)
     return {name: _rows(world, name) for name in names}
 
 
 def _clear(world: World) -> None:
-    with world.database.unit_of_work() as unit_of_work:
-        unit_of_work._connection.execute(
-            text("TRUNCATE positions, latest_positions, quarantine, arrived_numbers")
-        )
+    sql.run(world.database, "TRUNCATE positions, latest_positions, quarantine, arrived_numbers")
 
 
 def _is_waiting(world: World) -> bool:
     """Tell whether anybody waits for an advisory lock."""
-    with world.database.statement() as unit_of_work:
-        return bool(
-            unit_of_work._connection.execute(
-                text(
-                    "SELECT count(*) FROM pg_stat_activity "
-                    "WHERE datname = current_database() AND wait_event = 'advisory'"
-                )
-            ).scalar_one()
-        )
+    waiting = "pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
+    return sql.count(world.database, waiting) > 0
 
 
 class TestJumps:
     @pytest.mark.parametrize("seconds", [60, -60])
     def test_an_impossible_one_is_held(self, world: World, seconds):
         tracker = world.tracker()
-        assert _told(world, _arrival(tracker, 0)) == ["stored"]
+        assert _told(world, _received_fix(tracker, 0)) == ["stored"]
         before = _rows(world, "positions"), _rows(world, "latest_positions")
 
-        assert _settle(world, _arrival(tracker, seconds, THERE)) == [
+        assert _settle(world, _received_fix(tracker, seconds, THERE)) == [
             Verdict(verdict="quarantined", latest=False, reason=JUMP)
         ]
 
@@ -133,39 +116,39 @@ class TestJumps:
 
     def test_from_both_neighbours_the_one_between_is_held(self, world: World):
         tracker = world.tracker()
-        _told(world, _arrival(tracker, 0), _arrival(tracker, 120))
-        assert _told(world, _arrival(tracker, 60, THERE)) == [JUMP]
-        assert _told(world, _arrival(tracker, 61)) == ["stored"]
+        _told(world, _received_fix(tracker, 0), _received_fix(tracker, 120))
+        assert _told(world, _received_fix(tracker, 60, THERE)) == [JUMP]
+        assert _told(world, _received_fix(tracker, 61)) == ["stored"]
 
     # A group is judged in order of time: only one by one do fixes come backwards.
     @pytest.mark.parametrize(("direction", "settle"), [(1, _told), (1, _one_by_one), (-1, _one_by_one)])
     def test_after_three_that_agree_the_next_is_believed(self, world: World, direction, settle):
         tracker = world.tracker()
-        _told(world, _arrival(tracker, 0))
-        fixes = [_arrival(tracker, direction * 60 * n, THERE) for n in range(1, 6)]
+        _told(world, _received_fix(tracker, 0))
+        fixes = [_received_fix(tracker, direction * 60 * n, THERE) for n in range(1, 6)]
         assert settle(world, *fixes) == [JUMP, JUMP, JUMP, "stored", "stored"]
 
     def test_those_that_are_held_count_over_groups(self, world: World):
         tracker = world.tracker()
-        fixes = [_arrival(tracker, 60 * n, THERE) for n in range(1, 6)]
-        assert _told(world, _arrival(tracker, 0), fixes[0]) == ["stored", JUMP]
+        fixes = [_received_fix(tracker, 60 * n, THERE) for n in range(1, 6)]
+        assert _told(world, _received_fix(tracker, 0), fixes[0]) == ["stored", JUMP]
         assert _told(world, *fixes[1:3]) == [JUMP, JUMP]
         assert _told(world, *fixes[3:]) == ["stored", "stored"]
 
     def test_those_that_do_not_agree_are_never_believed(self, world: World):
         tracker = world.tracker()
-        _told(world, _arrival(tracker, 0))
-        fixes = [_arrival(tracker, 60 * n, -80 + 20 * (n % 6)) for n in range(1, 12)]
+        _told(world, _received_fix(tracker, 0))
+        fixes = [_received_fix(tracker, 60 * n, -80 + 20 * (n % 6)) for n in range(1, 12)]
         assert set(_told(world, *fixes[:6])) == {JUMP}
         assert set(_one_by_one(world, *fixes[6:])) == {JUMP}
 
     def test_those_held_for_another_reason_do_not_count(self, world: World):
         tracker = world.tracker()
         near_null = {"lat": 0.001, "lon": 0}
-        _told(world, _arrival(tracker, 0))
+        _told(world, _received_fix(tracker, 0))
         for n in range(1, 4):
-            assert _told(world, _arrival(tracker, 60 * n, 0, lon=0)) == ["null_island"]
-        assert _told(world, _arrival(tracker, 240, **near_null)) == [JUMP]
+            assert _told(world, _received_fix(tracker, 60 * n, 0, lon=0)) == ["null_island"]
+        assert _told(world, _received_fix(tracker, 240, **near_null)) == [JUMP]
 
     @pytest.mark.parametrize(
         ("limit", "metres", "told"),
@@ -182,21 +165,21 @@ class TestJumps:
         """Within a minute she may come as far as her limit and two radii of 250 m allow."""
         tracker = world.tracker(world.vessel(max_speed_kn=limit))
         north = HERE + metres / METRES_PER_DEGREE
-        assert _told(world, _arrival(tracker, 0), _arrival(tracker, 60, north)) == ["stored", told]
+        assert _told(world, _received_fix(tracker, 0), _received_fix(tracker, 60, north)) == ["stored", told]
 
     def test_her_limit_holds_from_the_next_fix_on(self, world: World):
         vessel = world.vessel()
         tracker = world.tracker(vessel)
         north = HERE + 11_000 / METRES_PER_DEGREE
-        assert _told(world, _arrival(tracker, 0), _arrival(tracker, 60, north)) == ["stored", JUMP]
+        assert _told(world, _received_fix(tracker, 0), _received_fix(tracker, 60, north)) == ["stored", JUMP]
         with world.database.unit_of_work() as unit_of_work:
-            vessels.change(unit_of_work, vessel.id, {"max_speed_kn": 500}, versions=None, actor=ACTOR)
-        assert _told(world, _arrival(tracker, 61, north)) == ["stored"]
+            vessels.change(unit_of_work, vessel.id, Edit({"max_speed_kn": 500}), versions=None, actor=ACTOR)
+        assert _told(world, _received_fix(tracker, 61, north)) == ["stored"]
 
     def test_the_operators_limits_count_where_she_has_none(self, world: World):
         usual, fast = (world.tracker(world.vessel(max_speed_kn=limit)) for limit in (None, 500))
         north = HERE + 11_000 / METRES_PER_DEGREE
-        fixes = [_arrival(each, n, lat) for each in (usual, fast) for n, lat in ((0, HERE), (60, north))]
+        fixes = [_received_fix(each, n, lat) for each in (usual, fast) for n, lat in ((0, HERE), (60, north))]
         assert _told(world, *fixes) == ["stored", JUMP, "stored", "stored"]
         _clear(world)
         assert _told(world, *fixes, thresholds=Thresholds(max_speed_kn=400)) == ["stored"] * 4
@@ -213,7 +196,9 @@ class TestTwoTrackers:
     @pytest.mark.parametrize("settle", [_told, _one_by_one])
     def test_of_one_vessel_are_judged_together(self, world: World, pair, settle):
         one, other = pair
-        assert settle(world, _arrival(one, 0), _arrival(other, 60, THERE), _arrival(other, 90)) == [
+        assert settle(
+            world, _received_fix(one, 0), _received_fix(other, 60, THERE), _received_fix(other, 90)
+        ) == [
             "stored",
             JUMP,
             "stored",
@@ -223,31 +208,31 @@ class TestTwoTrackers:
     def test_may_be_apart_by_a_ships_length_at_one_time(self, world: World, pair, settle):
         one, other = pair
         ahead = HERE + 400 / METRES_PER_DEGREE
-        assert settle(world, _arrival(one, 0), _arrival(other, 0, ahead)) == ["stored", "stored"]
-        assert settle(world, _arrival(one, 1), _arrival(other, 1, THERE)) == ["stored", JUMP]
+        assert settle(world, _received_fix(one, 0), _received_fix(other, 0, ahead)) == ["stored", "stored"]
+        assert settle(world, _received_fix(one, 1), _received_fix(other, 1, THERE)) == ["stored", JUMP]
 
     def test_speak_for_each_other_when_they_are_held(self, world: World, pair):
-        _told(world, _arrival(pair[0], 0))
-        fixes = [_arrival(pair[n % 2], 60 * n, THERE) for n in range(1, 5)]
+        _told(world, _received_fix(pair[0], 0))
+        fixes = [_received_fix(pair[n % 2], 60 * n, THERE) for n in range(1, 5)]
         assert _one_by_one(world, *fixes) == [JUMP, JUMP, JUMP, "stored"]
 
     def test_at_one_time_are_neighbours_in_a_group_as_they_are_apart(self, world: World, pair):
         one, other = pair
         apart = 490 / METRES_PER_DEGREE
-        following = [_arrival(other, 0, HERE + apart), _arrival(other, 1, HERE + 2 * apart)]
-        _told(world, _arrival(one, 0))
+        following = [_received_fix(other, 0, HERE + apart), _received_fix(other, 1, HERE + 2 * apart)]
+        _told(world, _received_fix(one, 0))
         alone = _one_by_one(world, *following)
         _clear(world)
-        _told(world, _arrival(one, 0))
+        _told(world, _received_fix(one, 0))
         assert _told(world, *following) == alone
 
     def test_that_send_at_once_are_judged_one_after_the_other(self, world: World, pair):
         """The second waits for what the first one has not committed yet, and is judged by it."""
         one, other = pair
         told: list[str] = []
-        thread = threading.Thread(target=lambda: told.extend(_told(world, _arrival(other, 60, THERE))))
+        thread = threading.Thread(target=lambda: told.extend(_told(world, _received_fix(other, 60, THERE))))
         with world.database.unit_of_work() as unit_of_work:
-            settling.settle(unit_of_work, _deliveries([_arrival(one, 0)]), thresholds=Thresholds())
+            settling.settle(unit_of_work, _submissions([_received_fix(one, 0)]), thresholds=Thresholds())
             thread.start()
             # Wait until it has come to the lock; without one it is through before.
             deadline = time.monotonic() + 4
@@ -259,7 +244,12 @@ class TestTwoTrackers:
 
     def test_of_two_vessels_have_nothing_to_do_with_each_other(self, world: World):
         one, other = world.tracker(), world.tracker()
-        fixes = [_arrival(one, 0), _arrival(other, 0, THERE), _arrival(one, 60), _arrival(other, 60, THERE)]
+        fixes = [
+            _received_fix(one, 0),
+            _received_fix(other, 0, THERE),
+            _received_fix(one, 60),
+            _received_fix(other, 60, THERE),
+        ]
         assert _told(world, *fixes) == ["stored"] * 4
         assert [verdict.latest for verdict in _settle(world, *fixes)] == [False, False, True, True]
 
@@ -267,13 +257,13 @@ class TestTwoTrackers:
 class TestRepeats:
     def test_of_a_held_fix_get_the_same_verdict(self, world: World):
         tracker = world.tracker()
-        jump = _arrival(tracker, 60, THERE)
-        first = _settle(world, _arrival(tracker, 0), jump, jump)
+        jump = _received_fix(tracker, 60, THERE)
+        first = _settle(world, _received_fix(tracker, 0), jump, jump)
         assert [each.reason for each in first] == [None, JUMP, JUMP]
         held = _rows(world, "quarantine")
 
         assert _settle(world, jump) == [first[1]]
-        assert _settle(world, jump, jump, _arrival(tracker, 30)) == [
+        assert _settle(world, jump, jump, _received_fix(tracker, 30)) == [
             first[1],
             first[1],
             Verdict(verdict="stored", latest=True),
@@ -282,26 +272,26 @@ class TestRepeats:
 
     def test_of_a_held_fix_get_it_even_where_it_would_now_be_believed(self, world: World):
         tracker = world.tracker()
-        jumps = [_arrival(tracker, 60 * n, THERE) for n in range(1, 5)]
-        assert _told(world, _arrival(tracker, 0), *jumps) == ["stored", JUMP, JUMP, JUMP, "stored"]
+        jumps = [_received_fix(tracker, 60 * n, THERE) for n in range(1, 5)]
+        assert _told(world, _received_fix(tracker, 0), *jumps) == ["stored", JUMP, JUMP, JUMP, "stored"]
         assert _told(world, *jumps) == [JUMP, JUMP, JUMP, "duplicate"]
 
     def test_of_a_held_fix_that_say_something_else_stay_held_as_it_was(self, world: World):
         tracker = world.tracker()
-        _told(world, _arrival(tracker, 0), _arrival(tracker, 60, THERE))
+        _told(world, _received_fix(tracker, 0), _received_fix(tracker, 60, THERE))
         held = _rows(world, "quarantine")
-        assert _told(world, _arrival(tracker, 60)) == [JUMP]
-        assert _told(world, _arrival(tracker, 60, 0, lon=0)) == [JUMP]
+        assert _told(world, _received_fix(tracker, 60)) == [JUMP]
+        assert _told(world, _received_fix(tracker, 60, 0, lon=0)) == [JUMP]
         assert _rows(world, "quarantine") == held
 
     @pytest.mark.parametrize("other", [{"lat": THERE}, {"lat": 0, "lon": 0}])
     def test_of_a_stored_fix_that_would_be_held_are_duplicates(self, world: World, other):
         tracker = world.tracker()
-        _told(world, _arrival(tracker, 0), _arrival(tracker, 60))
+        _told(world, _received_fix(tracker, 0), _received_fix(tracker, 60))
         stored = _rows(world, "positions")
 
         # What a duplicate says is forgotten: it is nobody's neighbour.
-        verdicts = _settle(world, _arrival(tracker, 60, **other), _arrival(tracker, 61))
+        verdicts = _settle(world, _received_fix(tracker, 60, **other), _received_fix(tracker, 61))
 
         assert verdicts == [
             Verdict(verdict="duplicate", latest=False, differs=True),
@@ -312,7 +302,11 @@ class TestRepeats:
 
     def test_within_a_group_are_of_the_one_that_comes_first(self, world: World):
         tracker = world.tracker()
-        fixes = [_arrival(tracker, 0, sog=2), _arrival(tracker, 0, sog=1), _arrival(tracker, 0, sog=1)]
+        fixes = [
+            _received_fix(tracker, 0, sog=2),
+            _received_fix(tracker, 0, sog=1),
+            _received_fix(tracker, 0, sog=1),
+        ]
         for order in itertools.permutations(range(3)):
             _clear(world)
             verdicts = _settle(world, *(fixes[place] for place in order))
@@ -324,19 +318,21 @@ class TestRepeats:
 class TestReceipts:
     def test_go_to_their_deliveries(self, world: World):
         one, other = world.tracker(), world.tracker()
-        deliveries = [
-            Delivery(
+        submissions = [
+            Submission(
                 tracker_id=one.tracker.number,
-                arrivals=(_arrival(one, 60), _arrival(one, 0), _arrival(one, 30, THERE)),
+                fixes=(_received_fix(one, 60), _received_fix(one, 0), _received_fix(one, 30, THERE)),
                 numbers=(3, 1, 2),
             ),
-            Delivery(tracker_id=other.tracker.number, arrivals=(), numbers=(1, 5)),
-            Delivery(tracker_id=other.tracker.number, arrivals=(_arrival(other, 0, THERE),), numbers=(7,)),
-            Delivery(tracker_id=one.tracker.number, arrivals=(_arrival(one, 0),)),
-            Delivery(tracker_id=one.tracker.number, arrivals=()),
+            Submission(tracker_id=other.tracker.number, fixes=(), numbers=(1, 5)),
+            Submission(
+                tracker_id=other.tracker.number, fixes=(_received_fix(other, 0, THERE),), numbers=(7,)
+            ),
+            Submission(tracker_id=one.tracker.number, fixes=(_received_fix(one, 0),)),
+            Submission(tracker_id=one.tracker.number, fixes=()),
         ]
         receipts = world.database.transact(
-            lambda unit_of_work: settling.settle(unit_of_work, deliveries, thresholds=Thresholds())
+            lambda unit_of_work: settling.settle(unit_of_work, submissions, thresholds=Thresholds())
         )
         assert [[each.reason or each.verdict for each in receipt.verdicts] for receipt in receipts] == [
             ["stored", "stored", JUMP],
@@ -374,12 +370,14 @@ def fleet(world: World) -> list[SigningTracker]:
 @_thorough
 @given(earlier=_sent, sent=_sent, chance=st.randoms(use_true_random=False))
 def test_the_order_within_a_group_does_not_matter(world: World, fleet, earlier, sent, chance):
-    known = [_arrival(fleet[who], moment, lat, lon=lon) for who, moment, (lat, lon), _ in earlier]
-    arrivals = [_arrival(fleet[who], moment, lat, lon=lon, sog=sog) for who, moment, (lat, lon), sog in sent]
+    known = [_received_fix(fleet[who], moment, lat, lon=lon) for who, moment, (lat, lon), _ in earlier]
+    received_fixes = [
+        _received_fix(fleet[who], moment, lat, lon=lon, sog=sog) for who, moment, (lat, lon), sog in sent
+    ]
     outcomes = []
-    shuffled = list(arrivals)
+    shuffled = list(received_fixes)
     chance.shuffle(shuffled)
-    for order in (arrivals, shuffled):
+    for order in (received_fixes, shuffled):
         _clear(world)
         _settle(world, *known)
         verdicts = sorted(repr(each) for each in zip(order, _settle(world, *order), strict=True))
@@ -391,17 +389,17 @@ def test_the_order_within_a_group_does_not_matter(world: World, fleet, earlier, 
 @given(earlier=_sent, sent=_sent)
 def test_a_group_ends_as_its_fixes_would_one_by_one(world: World, fleet, earlier, sent):
     """In order of time, and each with a moment of its own: repeats are another test's."""
-    known = [_arrival(fleet[who], moment, lat, lon=lon) for who, moment, (lat, lon), _ in earlier]
+    known = [_received_fix(fleet[who], moment, lat, lon=lon) for who, moment, (lat, lon), _ in earlier]
     by_key = {(who, moment): place for who, moment, place, _ in sent}
-    arrivals = [
-        _arrival(fleet[who], moment, lat, lon=lon)
+    received_fixes = [
+        _received_fix(fleet[who], moment, lat, lon=lon)
         for (who, moment), (lat, lon) in sorted(by_key.items(), key=lambda item: (item[0][1], item[0][0]))
     ]
     outcomes = []
     for settle in (_told, _one_by_one):
         _clear(world)
         _settle(world, *known)
-        outcomes.append((settle(world, *arrivals), _outcome(world)))
+        outcomes.append((settle(world, *received_fixes), _outcome(world)))
     assert outcomes[0] == outcomes[1]
 
 
@@ -409,10 +407,12 @@ def test_a_group_ends_as_its_fixes_would_one_by_one(world: World, fleet, earlier
 @given(sent=_sent)
 def test_what_is_sent_again_changes_nothing(world: World, fleet, sent):
     _clear(world)
-    arrivals = [_arrival(fleet[who], moment, lat, lon=lon, sog=sog) for who, moment, (lat, lon), sog in sent]
-    first = _settle(world, *arrivals)
+    received_fixes = [
+        _received_fix(fleet[who], moment, lat, lon=lon, sog=sog) for who, moment, (lat, lon), sog in sent
+    ]
+    first = _settle(world, *received_fixes)
     outcome = _outcome(world)
-    again = _settle(world, *arrivals)
+    again = _settle(world, *received_fixes)
     assert [each.reason for each in again] == [each.reason for each in first]
     assert {each.verdict for each in again} <= {"duplicate", "quarantined"}
     assert _outcome(world) == outcome

@@ -10,18 +10,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from tests.support import sql
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import ACTOR, EPOCH, MASTER_KEY, SigningTracker, World, a_fix
+from tests.support.urls import BATCH, POSITIONS
 
 from harbor_api.database import Database
-from harbor_api.domain.entities import Tracker
 from harbor_api.domain.signatures import derive_secret
+from harbor_api.domain.trackers import Tracker
 from harbor_api.ingest import known_trackers
 from harbor_api.ingest.known_trackers import KnownTrackers
 from harbor_api.postgres.tables import VESSELS_LOCK
 from harbor_api.services import trackers
-
-POSITIONS, BATCH = "/api/v1/positions", "/api/v1/positions/batch"
+from harbor_api.web import runtime
 
 
 @pytest.fixture
@@ -44,9 +45,7 @@ def _disable(database: Database, number: int) -> None:
 
 
 def _count(database: Database) -> int:
-    with database.statement() as unit_of_work:
-        query = "SELECT count(*) FROM positions"
-        return int(unit_of_work._connection.exec_driver_sql(query).scalar_one())
+    return sql.count(database, "positions")
 
 
 @pytest.mark.parametrize(
@@ -67,7 +66,7 @@ def test_a_tracker_that_was_disabled_is_refused(client, database, met, path, bod
     answer = client.post(path, **met.signed(body))
     assert (answer.status_code, answer.json["code"]) == (403, "tracker_disabled")
     assert _count(database) == 1
-    with database.statement() as unit_of_work:
+    with database.autocommit() as unit_of_work:
         assert unit_of_work.arrived_numbers.missing(met.tracker.number) == ()
 
 
@@ -105,9 +104,7 @@ def test_fixes_go_to_the_vessel_that_it_was_just_assigned_to(client, database, m
             actor=ACTOR,
         )
     assert client.post(POSITIONS, **met.signed(a_fix(60))).json["latest"]
-    with database.statement() as unit_of_work:
-        query = "SELECT vessel_id FROM positions ORDER BY recorded_at"
-        rows = unit_of_work._connection.exec_driver_sql(query).scalars().all()
+    rows = sql.column(database, "SELECT vessel_id FROM positions ORDER BY recorded_at")
     assert rows == [met.tracker.vessel_id, other.id]
 
 
@@ -121,7 +118,7 @@ def test_one_that_is_changed_while_its_fix_waits_in_a_group_holds_up_no_other(
     def post(tracker: SigningTracker) -> Any:
         return CheckedClient(app).post(POSITIONS, **tracker.signed(a_fix(60)))
 
-    waiting = app.extensions["harbor_ingest"]._waiting
+    waiting = runtime.of(app).intake._settlings._waiting
     with ThreadPoolExecutor(len(others) + 1) as pool:
         with database.unit_of_work() as unit_of_work:
             # The first one waits for its vessel; those who come meanwhile make the next group.
@@ -137,12 +134,11 @@ def test_one_that_is_changed_while_its_fix_waits_in_a_group_holds_up_no_other(
 
 
 def _is_waited_for(database: Database, vessel_id: int) -> bool:
-    query = (
-        "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted "
+    waiting = (
+        "pg_locks WHERE locktype = 'advisory' AND NOT granted "
         f"AND classid = {VESSELS_LOCK} AND objid = {vessel_id}"
     )
-    with database.statement() as unit_of_work:
-        return bool(unit_of_work._connection.exec_driver_sql(query).scalar_one())
+    return sql.count(database, waiting) > 0
 
 
 def _eventually(holds: Callable[[], bool]) -> None:

@@ -8,15 +8,15 @@ from functools import partial
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
-from tests.support.factories import EPOCH, EVERYTHING, World
+from tests.support import sql
+from tests.support.factories import EPOCH, EVERYTHING, STALE_AFTER, World
 
 from harbor_api.database import Database, UnitOfWork
-from harbor_api.domain.entities import Arrival, Delivery, Fix, Motion, Verdict
 from harbor_api.domain.judgement import Thresholds
+from harbor_api.domain.positions import Fix, Motion, ReceivedFix, Submission, Verdict
 from harbor_api.ingest import settling
 
-arrivals = st.lists(
+received_fixes = st.lists(
     st.tuples(st.integers(0, 1), st.integers(0, 1), st.integers(0, 12), st.integers(0, 2)),
     min_size=1,
     max_size=30,
@@ -24,13 +24,13 @@ arrivals = st.lists(
 
 
 @pytest.fixture
-def arrive(world: World) -> Callable[[int, int, int, float], Arrival]:
-    """Return a function that makes arrivals of two vessels with two trackers each."""
+def arrive(world: World) -> Callable[[int, int, int, float], ReceivedFix]:
+    """Return a function that makes received_fixes of two vessels with two trackers each."""
     vessels = [world.vessel("One"), world.vessel("Two")]
     trackers = [[world.tracker(vessel).tracker for _ in range(2)] for vessel in vessels]
 
-    def make(vessel: int, tracker: int, second: int, lat: float) -> Arrival:
-        return Arrival(
+    def make(vessel: int, tracker: int, second: int, lat: float) -> ReceivedFix:
+        return ReceivedFix(
             vessel_id=vessels[vessel].id,
             tracker_id=trackers[vessel][tracker].number,
             received_at=EPOCH,
@@ -42,8 +42,8 @@ def arrive(world: World) -> Callable[[int, int, int, float], Arrival]:
 
 def settle(unit_of_work: UnitOfWork, fixes: Sequence[tuple[int, int, int, int]], arrive) -> list[Verdict]:
     """Settle fixes of vessels that may jump as they like."""
-    delivery = Delivery(tracker_id=1, arrivals=tuple(arrive(*each) for each in fixes))
-    [receipt] = settling.settle(unit_of_work, [delivery], thresholds=Thresholds(noise_m=1e9))
+    submission = Submission(tracker_id=1, fixes=tuple(arrive(*each) for each in fixes))
+    [receipt] = settling.settle(unit_of_work, [submission], thresholds=Thresholds(noise_m=1e9))
     return list(receipt.verdicts)
 
 
@@ -55,12 +55,11 @@ def _by_key(group: Sequence[tuple[int, int, int, int]]) -> dict[tuple[int, int, 
     return contents
 
 
-@given(groups=st.lists(arrivals, min_size=1, max_size=4))
+@given(groups=st.lists(received_fixes, min_size=1, max_size=4))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_order_and_any_repeats_end_alike(database: Database, arrive, groups):
     """Against a model: a dict by key, in which the first content stays."""
-    with database.unit_of_work() as unit_of_work:
-        unit_of_work._connection.execute(text("TRUNCATE positions, latest_positions"))
+    sql.run(database, "TRUNCATE positions, latest_positions")
     stored: dict[tuple[int, int, int], float] = {}
     for group in groups:
         verdicts = database.transact(partial(settle, fixes=group, arrive=arrive))
@@ -79,11 +78,9 @@ def test_any_order_and_any_repeats_end_alike(database: Database, arrive, groups)
         assert [v.latest for v in verdicts] == [
             newest[vessel] == (second, tracker) for vessel, tracker, second, _ in group
         ]
-    with database.statement() as unit_of_work:
-        fleet = unit_of_work.fleet(EVERYTHING).search()
-        count = unit_of_work._connection.execute(
-            text("SELECT count(*), count(DISTINCT seq) FROM positions")
-        ).one()
+    with database.autocommit() as unit_of_work:
+        fleet = unit_of_work.fleet(EVERYTHING, stale_after=STALE_AFTER).search()
+        [count] = sql.run(unit_of_work, "SELECT count(*), count(DISTINCT seq) FROM positions")
     assert tuple(count) == (len(stored), len(stored))
     for index, shown in enumerate(fleet):
         if index in newest:
@@ -114,8 +111,11 @@ def test_concurrent_writers_store_once_and_agree(database: Database, arrive):
     everything = [verdict for mine in verdicts for verdict in mine]
     assert sum(verdict.verdict == "stored" for verdict in everything) == 120
     assert not any(verdict.differs for verdict in everything)
-    with database.statement() as unit_of_work:
-        assert [shown.latest.recorded_at for shown in unit_of_work.fleet(EVERYTHING).search()] == [
+    with database.autocommit() as unit_of_work:
+        assert [
+            shown.latest.recorded_at
+            for shown in unit_of_work.fleet(EVERYTHING, stale_after=STALE_AFTER).search()
+        ] == [
             EPOCH + timedelta(seconds=59),
             EPOCH + timedelta(seconds=60),
         ]
@@ -130,8 +130,7 @@ def test_numbers_become_visible_in_their_order(database: Database, arrive):
     def read() -> None:
         known: set[int] = set()
         while not done.is_set():
-            with database.statement() as unit_of_work:
-                rows = unit_of_work._connection.execute(text("SELECT seq FROM positions")).scalars().all()
+            rows = sql.column(database, "SELECT seq FROM positions")
             new = set(rows) - known
             if known:
                 late.extend(number for number in new if number < max(known))

@@ -13,9 +13,9 @@ import psycopg
 from psycopg import sql
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import TransactionStatus
-from tests.factories import EPOCH
+from tests.support.factories import EPOCH
 
-from harbor_api.database import _Connection
+from harbor_api.postgres.connections import _Connection
 
 # How many there are of each, and how many there were when all was small.
 SIZES = {

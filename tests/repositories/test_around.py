@@ -7,20 +7,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.errors import UniqueViolation
+from tests.support import sql
 from tests.support.factories import EPOCH, World, rolled_back
 
 from harbor_api.database import Database, UnitOfWork
-from harbor_api.domain.entities import Arrival, Fix, Key, Motion
+from harbor_api.domain.positions import Fix, FixKey, Motion, ReceivedFix
 
 _keys = st.tuples(st.integers(0, 90), st.integers(1, 2))
 
 
-def _arrival(vessel_id: int, second: int, tracker: int) -> Arrival:
+def _received_fix(vessel_id: int, second: int, tracker: int) -> ReceivedFix:
     fix = Fix(recorded_at=EPOCH + timedelta(seconds=second), motion=Motion(lat=second / 100, lon=10.7))
-    return Arrival(vessel_id=vessel_id, tracker_id=tracker, received_at=EPOCH, fix=fix)
+    return ReceivedFix(vessel_id=vessel_id, tracker_id=tracker, received_at=EPOCH, fix=fix)
 
 
-def _key(second: int, tracker: int) -> Key:
+def _key(second: int, tracker: int) -> FixKey:
     return EPOCH + timedelta(seconds=second), tracker
 
 
@@ -33,11 +34,11 @@ def test_the_nearest_on_each_side_are_among_what_is_found(database: Database, wo
         def look(unit_of_work: UnitOfWork):
             unit_of_work.positions.admit([vessel.id, other.id], [])
             if stored:
-                rows = [_arrival(each.id, *key) for each in (vessel, other) for key in sorted(stored)]
+                rows = [_received_fix(each.id, *key) for each in (vessel, other) for key in sorted(stored)]
                 unit_of_work.run_last(unit_of_work.positions.addition(rows))
             if held:
-                unit_of_work.quarantine.hold((_arrival(vessel.id, *key), "future") for key in held)
-            return unit_of_work.positions.around([_arrival(vessel.id, *key) for key in sorted(asked)])
+                unit_of_work.quarantine.hold((_received_fix(vessel.id, *key), "future") for key in held)
+            return unit_of_work.positions.around([_received_fix(vessel.id, *key) for key in sorted(asked)])
 
         with rolled_back(database) as unit_of_work:
             around = look(unit_of_work)
@@ -84,18 +85,18 @@ def test_nobody_else_is_admitted_to_a_vessel_before_the_end(database: Database, 
 
 def test_a_commit_that_fails_with_its_last_statement_leaves_nothing(database: Database, world: World):
     tracker = world.tracker().tracker
-    fixes = [_arrival(tracker.vessel_id, second, tracker.number) for second in (0, 60)]
+    fixes = [_received_fix(tracker.vessel_id, second, tracker.number) for second in (0, 60)]
 
-    def add(unit_of_work: UnitOfWork, arrivals: list[Arrival]) -> None:
-        unit_of_work.arrived_numbers.note([(tracker.number, len(arrivals))])
-        unit_of_work.run_last(unit_of_work.positions.addition(arrivals))
+    def add(unit_of_work: UnitOfWork, received_fixes: list[ReceivedFix]) -> None:
+        unit_of_work.arrived_numbers.note([(tracker.number, len(received_fixes))])
+        unit_of_work.run_last(unit_of_work.positions.addition(received_fixes))
 
     database.transact(lambda unit_of_work: add(unit_of_work, fixes[:1]))
     with pytest.raises(UniqueViolation):
         database.transact(lambda unit_of_work: add(unit_of_work, fixes))
     # The connection goes on, and neither the second fix nor the note is there.
-    with database.statement() as unit_of_work:
-        read = unit_of_work._connection.exec_driver_sql
+    with database.autocommit() as unit_of_work:
+        read = sql.connection_of(unit_of_work).exec_driver_sql
         assert read("SELECT recorded_at FROM positions").scalars().all() == [EPOCH]
         assert read("SELECT numbers::text FROM arrived_numbers").scalars().all() == ["{[1,2)}"]
     database.transact(lambda unit_of_work: add(unit_of_work, fixes[1:]))

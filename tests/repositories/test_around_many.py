@@ -4,18 +4,18 @@ import bisect
 from datetime import timedelta
 
 import pytest
-from tests.factories import EPOCH, World, rolled_back
+from tests.support.factories import EPOCH, World, rolled_back
 
 from harbor_api.database import Database
-from harbor_api.domain.entities import Arrival, Fix, Key, Motion
+from harbor_api.domain.positions import Fix, FixKey, Motion, ReceivedFix
 
 
-def _arrival(vessel_id: int, second: int) -> Arrival:
+def _received_fix(vessel_id: int, second: int) -> ReceivedFix:
     fix = Fix(recorded_at=EPOCH + timedelta(seconds=second), motion=Motion(lat=59.9, lon=10.7))
-    return Arrival(vessel_id=vessel_id, tracker_id=1, received_at=EPOCH, fix=fix)
+    return ReceivedFix(vessel_id=vessel_id, tracker_id=1, received_at=EPOCH, fix=fix)
 
 
-def _key(second: int) -> Key:
+def _key(second: int) -> FixKey:
     return EPOCH + timedelta(seconds=second), 1
 
 
@@ -34,9 +34,9 @@ def test_the_nearest_of_each_are_among_what_is_found(database: Database, world: 
     vessel = world.vessel().id
     stored = [_key(second) for second in range(0, 20_000, 10)]
     with rolled_back(database) as unit_of_work:
-        history = [_arrival(vessel, second) for second in range(0, 20_000, 10)]
+        history = [_received_fix(vessel, second) for second in range(0, 20_000, 10)]
         unit_of_work.run_last(unit_of_work.positions.addition(history))
-        around = unit_of_work.positions.around([_arrival(vessel, second) for second in asked])[vessel]
+        around = unit_of_work.positions.around([_received_fix(vessel, second) for second in asked])[vessel]
     found = [each.key for each in around.stored]
     assert around.newest == stored[-1]
     assert found == sorted(set(found))

@@ -11,14 +11,17 @@ from datetime import timedelta
 import psycopg
 import pytest
 from flask import Flask
-from sqlalchemy import text
+from tests.support import sql
 from tests.support.factories import ACTOR, EPOCH, World
 
 from harbor_api.database import Database, UnitOfWork
-from harbor_api.domain.entities import Arrival, Delivery, Fix, Motion, VesselDetails
+from harbor_api.domain.changes import Edit
 from harbor_api.domain.judgement import Thresholds
+from harbor_api.domain.positions import Fix, Motion, ReceivedFix, Submission
+from harbor_api.domain.vessels import VesselDetails
 from harbor_api.ingest import settling
 from harbor_api.services import quarantine, vessels
+from harbor_api.web import runtime
 
 # What a reader asks who has seen all up to a number: one statement, for one view of both tables.
 _NEWS = """
@@ -28,9 +31,7 @@ UNION ALL
 SELECT 'vessel ' || id, seq FROM vessels WHERE seq > %(last)s
 ORDER BY seq
 """
-_WAITING = text(
-    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
-)
+_WAITING = "pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
 News = list[tuple[str, int]]
 
 
@@ -70,32 +71,34 @@ class Ship:
 
     def hold(self, database: Database, count: int) -> None:
         """Have fixes held, to be released later."""
-        arrivals = tuple(self._arrival(lat=0, lon=0) for _ in range(count))
+        received_fixes = tuple(self._received_fix(lat=0, lon=0) for _ in range(count))
         with database.unit_of_work() as unit_of_work:
-            self._settle(unit_of_work, arrivals)
+            self._settle(unit_of_work, received_fixes)
             page = unit_of_work.quarantine.search(after=0, limit=count, vessel_id=self._tender)
         self._held = [each.id for each in page]
 
-    def _arrival(self, lat: float = 59.9, lon: float = 10.7) -> Arrival:
+    def _received_fix(self, lat: float = 59.9, lon: float = 10.7) -> ReceivedFix:
         self._seconds += 1
-        return Arrival(
+        return ReceivedFix(
             vessel_id=self._tender,
             tracker_id=self._tracker.number,
             received_at=EPOCH + timedelta(days=1),
             fix=Fix(recorded_at=EPOCH + timedelta(seconds=self._seconds), motion=Motion(lat=lat, lon=lon)),
         )
 
-    def _settle(self, unit_of_work: UnitOfWork, arrivals: tuple[Arrival, ...]) -> None:
-        delivery = Delivery(tracker_id=self._tracker.number, arrivals=arrivals, numbers=(self._seconds,))
-        settling.settle(unit_of_work, [delivery], thresholds=Thresholds(max_speed_kn=1e6))
+    def _settle(self, unit_of_work: UnitOfWork, received_fixes: tuple[ReceivedFix, ...]) -> None:
+        submission = Submission(
+            tracker_id=self._tracker.number, fixes=received_fixes, numbers=(self._seconds,)
+        )
+        settling.settle(unit_of_work, [submission], thresholds=Thresholds(max_speed_kn=1e6))
 
     def fix(self, unit_of_work: UnitOfWork) -> None:
-        self._settle(unit_of_work, (self._arrival(),))
+        self._settle(unit_of_work, (self._received_fix(),))
 
     def change(self, unit_of_work: UnitOfWork) -> None:
         self._seconds += 1
         details = {"call_sign": f"C{self._seconds}"}
-        vessels.change(unit_of_work, self.id, details, versions=None, actor=ACTOR)
+        vessels.change(unit_of_work, self.id, Edit(details), versions=None, actor=ACTOR)
 
     def retire(self, unit_of_work: UnitOfWork) -> None:
         if unit_of_work.vessels.lock(self.id).retired_at is not None:
@@ -122,7 +125,7 @@ KINDS = ("fix", "change", "retire", "restore", "register", "release")
 @pytest.fixture
 def wide(app: Flask, database: Database) -> Iterator[Database]:
     """Return the application's database with connections for many writers at once."""
-    wide = Database(app.extensions["harbor_settings"].database_url, pool_size=8)
+    wide = Database(runtime.of(app).settings.database_url, pool_size=8)
     yield wide
     wide.dispose()
 
@@ -145,8 +148,7 @@ def _wait_until_waiting(database: Database, count: int) -> None:
     waiting = -1
     while waiting != count:
         assert time.monotonic() < deadline, f"{waiting} wait for their turn, not {count}"
-        with database.statement() as unit_of_work:
-            waiting = unit_of_work._connection.execute(_WAITING).scalar_one()
+        waiting = sql.count(database, _WAITING)
         time.sleep(0.005)
 
 
@@ -206,8 +208,7 @@ def test_many_that_wait_are_seen_in_the_order_of_their_numbers(wide: Database, d
         with wide.unit_of_work() as unit_of_work:
             getattr(ship, kind)(unit_of_work)
             # Whoever is here has the lock: what it reads is its own number.
-            [newest] = unit_of_work._connection.execute(text("SELECT last_value FROM fleet_order")).scalars()
-            committed.append(newest)
+            committed.append(sql.value(unit_of_work, "SELECT last_value FROM fleet_order"))
 
     threads = [
         threading.Thread(target=follow, args=(ship, kind)) for ship, kind in zip(ships, KINDS, strict=False)

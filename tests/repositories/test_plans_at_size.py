@@ -8,10 +8,9 @@ import hashlib
 import importlib
 import inspect
 import pkgutil
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import ModuleType
@@ -19,26 +18,20 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, Executable, Update, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Executable, Update, event
 from tests.conftest import NewDatabase
-from tests.factories import ACTOR, EPOCH, EVERYTHING
-from tests.repositories.plans import SIZES, SMALL, STEP_S, MeasuringConnection, Touched, fill
+from tests.repositories.measuring import AtSize, Row, beyond, plan, prepare, touched_by
+from tests.repositories.plans import SIZES, SMALL, STEP_S, MeasuringConnection, fill
+from tests.support.factories import ACTOR, EPOCH, EVERYTHING, STALE_AFTER
 
-from harbor_api import database as database_module
 from harbor_api import repositories
-from harbor_api.database import Database, UnitOfWork
-from harbor_api.domain.entities import (
-    Arrival,
-    Assignment,
-    Caller,
-    Fix,
-    KeyTerms,
-    Motion,
-    Tracker,
-    VesselDetails,
-)
+from harbor_api.database import Database
+from harbor_api.domain.api_keys import Caller, KeyTerms
 from harbor_api.domain.errors import Conflict
+from harbor_api.domain.positions import Fix, Motion, ReceivedFix
+from harbor_api.domain.trackers import Assignment, Tracker
+from harbor_api.domain.vessels import VesselDetails
+from harbor_api.postgres import connections
 from harbor_api.postgres.statements import Statement
 
 FIXES, VESSELS, TRACKERS, KEYS = (SIZES[each] for each in ("fixes", "vessels", "trackers", "keys"))
@@ -52,43 +45,21 @@ N, PAGE, MOST = 1_000, 101, 8
 MIDST = FIXES // 2 + 0.5
 
 
-class AtSize(UnitOfWork):
-    """A unit of work that tells its database, too."""
-
-    def __init__(self, connection: Connection, database: Database) -> None:
-        super().__init__(connection)
-        self.database = database
-
-
-@dataclass(frozen=True)
-class Row:
-    """A call, named by its method and what is asked of it, and the most that it may touch."""
-
-    name: str
-    call: Callable[[AtSize], Any]
-    rows: float
-    buffers: float
-
-    @property
-    def method(self) -> str:
-        return self.name.split()[0]
-
-
 def at(n: float) -> datetime:
     return EPOCH + timedelta(seconds=n * STEP_S)
 
 
-def fix(vessel: int, n: float) -> Arrival:
+def fix(vessel: int, n: float) -> ReceivedFix:
     """Return the n-th fix of a vessel: stored where n is whole, 1 to FIXES, and the vessel sails."""
     motion = Motion(lat=59.9, lon=10.7, sog=8.4, cog=181.2, heading=180)
-    return Arrival(vessel, vessel, at(n), Fix(at(n), motion), {"lat": 59.9})
+    return ReceivedFix(vessel, vessel, at(n), Fix(at(n), motion), {"lat": 59.9})
 
 
-def fixes(vessel: int, numbers: Iterable[float]) -> list[Arrival]:
+def fixes(vessel: int, numbers: Iterable[float]) -> list[ReceivedFix]:
     return [fix(vessel, n) for n in numbers]
 
 
-def one_each(count: int, n: float) -> list[Arrival]:
+def one_each(count: int, n: float) -> list[ReceivedFix]:
     return [fix(vessel, n) for vessel in range(1, count + 1)]
 
 
@@ -98,12 +69,12 @@ SCATTERED = range(1, FIXES, FIXES // N)
 BETWEEN = [n + 0.5 for n in SCATTERED]
 
 
-def add(u: AtSize, arrivals: Sequence[Arrival]) -> None:
-    u.run_last(u.positions.addition(arrivals))
+def add(u: AtSize, received_fixes: Sequence[ReceivedFix]) -> None:
+    u.run_last(u.positions.addition(received_fixes))
 
 
-def hold(u: AtSize, arrivals: Iterable[Arrival], reason: str = "future") -> None:
-    u.quarantine.hold((arrival, reason) for arrival in arrivals)
+def hold(u: AtSize, received_fixes: Iterable[ReceivedFix], reason: str = "future") -> None:
+    u.quarantine.hold((received_fix, reason) for received_fix in received_fixes)
 
 
 def hold_again(u: AtSize) -> None:
@@ -143,7 +114,7 @@ def viewer(key: int, *, delay_s: int = 0) -> Caller:
 
 
 def look(u: AtSize, key: Caller) -> None:
-    u.fleet(key).get(88)
+    u.fleet(key, stale_after=STALE_AFTER).get(88)
 
 
 def claim(u: AtSize, n: int, key: str | None = None) -> None:
@@ -311,15 +282,45 @@ ROWS = [
         for first in (True, False)
         for subject in ("vessels/first", "vessels/none")
     ),
-    Row("Fleet.search all", lambda u: u.fleet(ALL).search(), 4 * VESSELS, VESSELS),
-    Row("Fleet.search all, late", lambda u: u.fleet(ALL_LATE).search(), 4 * VESSELS, 6 * VESSELS),
-    Row("Fleet.search five", lambda u: u.fleet(FIVE).search(), 150, 100),
-    Row("Fleet.search five, late", lambda u: u.fleet(FIVE_LATE).search(), 150, 100),
-    Row("Fleet.search all named", lambda u: u.fleet(NAMED).search(), 5 * VESSELS, 8 * VESSELS),
-    Row("Fleet.search all named, late", lambda u: u.fleet(NAMED_LATE).search(), 5 * VESSELS, 10 * VESSELS),
-    Row("Fleet.search retired", lambda u: u.fleet(ALL).search(retired=True), 4 * VESSELS, VESSELS),
-    Row("Fleet.search retired, late", lambda u: u.fleet(ALL_LATE).search(retired=True), 2 * VESSELS, VESSELS),
-    Row("Fleet.search retired of five", lambda u: u.fleet(FIVE).search(retired=True), 150, 100),
+    Row("Fleet.search all", lambda u: u.fleet(ALL, stale_after=STALE_AFTER).search(), 4 * VESSELS, VESSELS),
+    Row(
+        "Fleet.search all, late",
+        lambda u: u.fleet(ALL_LATE, stale_after=STALE_AFTER).search(),
+        4 * VESSELS,
+        6 * VESSELS,
+    ),
+    Row("Fleet.search five", lambda u: u.fleet(FIVE, stale_after=STALE_AFTER).search(), 150, 100),
+    Row("Fleet.search five, late", lambda u: u.fleet(FIVE_LATE, stale_after=STALE_AFTER).search(), 150, 100),
+    Row(
+        "Fleet.search all named",
+        lambda u: u.fleet(NAMED, stale_after=STALE_AFTER).search(),
+        5 * VESSELS,
+        8 * VESSELS,
+    ),
+    Row(
+        "Fleet.search all named, late",
+        lambda u: u.fleet(NAMED_LATE, stale_after=STALE_AFTER).search(),
+        5 * VESSELS,
+        10 * VESSELS,
+    ),
+    Row(
+        "Fleet.search retired",
+        lambda u: u.fleet(ALL, stale_after=STALE_AFTER).search(retired=True),
+        4 * VESSELS,
+        VESSELS,
+    ),
+    Row(
+        "Fleet.search retired, late",
+        lambda u: u.fleet(ALL_LATE, stale_after=STALE_AFTER).search(retired=True),
+        2 * VESSELS,
+        VESSELS,
+    ),
+    Row(
+        "Fleet.search retired of five",
+        lambda u: u.fleet(FIVE, stale_after=STALE_AFTER).search(retired=True),
+        150,
+        100,
+    ),
     *(
         Row(f"Fleet.get as key {key.id}, {key.delay_s} s late", partial(look, key=key), 10, 30)
         for key in (ALL, ALL_LATE, viewer(777 + 20), viewer(777 + 20, delay_s=LATE_S), NAMED, NAMED_LATE)
@@ -358,77 +359,39 @@ def test_every_method_of_every_repository_has_its_row():
     assert {row.method for row in ROWS} == methods | {"Database.schema_revision"}
 
 
+@pytest.mark.heavy
 def test_no_statement_touches_more_than_its_answer_takes(
     new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
 ):
     """Also not by a plan that was made when there was little and is used until the next ANALYZE."""
     url = new_database()
-    monkeypatch.setattr(database_module, "_Connection", MeasuringConnection)
+    monkeypatch.setattr(connections, "_Connection", MeasuringConnection)
     monkeypatch.setattr(MeasuringConnection, "sent", set())
     database = Database(url)
     run: list[Any] = []
     event.listen(database.engine, "before_execute", lambda _, statement, *rest: run.append(statement))
     with psycopg.connect(url, autocommit=True) as owner, database.engine.connect() as connection:
-        _prepare(owner)
+        prepare(owner)
         fill(owner, SMALL, {})
         owner.execute("VACUUM ANALYZE")
-        _plan(connection, "force_generic_plan")
+        plan(connection, "force_generic_plan")
         for row in ROWS:
             # Of what there is too little yet some is not found.
             with suppress(Exception):
-                _touched(connection, database, row)
+                touched_by(connection, database, row)
         fill(owner, SIZES, SMALL)
-        excesses = list(_excesses(connection, database, "a plan of when there was little"))
+        excesses = list(beyond(connection, database, ROWS, "a plan of when there was little"))
         owner.execute("VACUUM")
-        _plan(connection, "force_custom_plan")
-        excesses += _excesses(connection, database, "a plan by what was known then")
+        plan(connection, "force_custom_plan")
+        excesses += beyond(connection, database, ROWS, "a plan by what was known then")
         owner.execute("VACUUM ANALYZE")
-        excesses += _excesses(connection, database, "a plan for these values")
+        excesses += beyond(connection, database, ROWS, "a plan for these values")
         owner.execute("VACUUM")
-        _plan(connection, "force_generic_plan")
-        excesses += _excesses(connection, database, "a plan for any values")
+        plan(connection, "force_generic_plan")
+        excesses += beyond(connection, database, ROWS, "a plan for any values")
     database.dispose()
     assert not excesses, "\n\n".join(excesses)
     assert _not_run(run) == []
-
-
-def _prepare(owner: "psycopg.Connection[Any]") -> None:
-    """Leave the statistics to the test, and have the large tables filled in half the time."""
-    for (table,) in owner.execute(
-        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
-    ).fetchall():
-        owner.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
-    for table in ("positions", "quarantine", "audit", "idempotency_keys"):
-        owner.execute(f"ALTER TABLE {table} SET UNLOGGED")
-
-
-def _plan(connection: Connection, mode: str) -> None:
-    connection.exec_driver_sql(f"SET plan_cache_mode = {mode}")
-    connection.commit()
-
-
-def _excesses(connection: Connection, database: Database, plans: str) -> Iterator[str]:
-    for row in ROWS:
-        touched = _touched(connection, database, row)
-        if touched.rows > row.rows or touched.buffers > row.buffers:
-            most = f"may touch {row.rows:.0f} rows and {row.buffers:.0f} buffers"
-            told = f"{row.name}, with {plans}: {most}, touches {touched.rows} and {touched.buffers}"
-            yield "\n".join((told, *touched.plans))
-
-
-def _touched(connection: Connection, database: Database, row: Row) -> Touched:
-    touched = Touched()
-    with connection.begin() as transaction:
-        MeasuringConnection.touched = touched
-        try:
-            row.call(AtSize(connection, database))
-        except (DBAPIError, psycopg.Error) as error:
-            touched.rows = touched.buffers = sys.maxsize
-            touched.plans.append(str(error))
-        finally:
-            MeasuringConnection.touched = None
-            transaction.rollback()
-    return touched
 
 
 def _not_run(run: Sequence[Any]) -> list[str]:

@@ -4,7 +4,8 @@ import itertools
 import random
 from typing import Any
 
-from tests.factories import World, rolled_back
+from tests.support import sql
+from tests.support.factories import World, rolled_back
 
 from harbor_api.database import Database, UnitOfWork
 
@@ -22,9 +23,10 @@ def _fill(unit_of_work: UnitOfWork, count: int) -> list[tuple[Any, ...]]:
         f"({vessel}, now() - {n} * interval '1 second', 1, now(), '{reason}', '{fix}', '{state}')"
         for n, (vessel, reason, state) in enumerate(chance.choices(kinds, range(1, len(kinds) + 1), k=count))
     )
-    found = unit_of_work._connection.exec_driver_sql(
+    found = sql.run(
+        unit_of_work,
         "INSERT INTO quarantine (vessel_id, recorded_at, tracker_id, received_at, reason, fix, state) "
-        f"VALUES {rows} RETURNING id, vessel_id, reason, state"
+        f"VALUES {rows} RETURNING id, vessel_id, reason, state",
     )
     return sorted(tuple(row) for row in found)
 
@@ -49,14 +51,14 @@ def test_pages_hold_all_that_match_in_order(database: Database, world: World):
                     reason=reason,
                     state=state,
                 )
-                found += [(each.id, each.arrival.vessel_id, each.reason, each.state) for each in page]
+                found += [(each.id, each.received.vessel_id, each.reason, each.state) for each in page]
                 if len(page) < 7:
                     break
             assert found == expected, choice
 
 
 def test_a_page_of_an_empty_quarantine_is_empty(database: Database, world: World):
-    with database.statement() as unit_of_work:
+    with database.autocommit() as unit_of_work:
         assert unit_of_work.quarantine.search(after=0, limit=7) == []
         assert unit_of_work.quarantine.search(after=0, limit=7, vessel_id=1, state="held") == []
         assert unit_of_work.quarantine.search(after=0, limit=7, reason="future") == []

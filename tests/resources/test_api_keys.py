@@ -5,18 +5,11 @@ from typing import Any
 import pytest
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import World
+from tests.support.urls import KEYS as URL
+from tests.support.urls import ME, VESSELS
 
-from harbor_api.services.api_keys import SCOPES
-
-URL, ME, VESSELS = "/api/v1/api-keys", "/api/v1/me", "/api/v1/vessels"
 ANY = {"If-Match": "*"}
 TERMS = {"name": "Nordic Logistics", "scopes": ["vessels:read"]}
-
-
-@pytest.fixture
-def admin(world: World) -> dict[str, str]:
-    """Return the headers of a key that may do everything."""
-    return world.bearer(*SCOPES)
 
 
 def _as(secret: str) -> dict[str, str]:

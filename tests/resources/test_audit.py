@@ -3,8 +3,8 @@
 import pytest
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import World
-
-URL, VESSELS = "/api/v1/audit", "/api/v1/vessels"
+from tests.support.urls import AUDIT as URL
+from tests.support.urls import VESSELS
 
 
 @pytest.fixture

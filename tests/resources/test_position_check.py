@@ -9,21 +9,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support import sql
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import SigningTracker, World, a_fix
+from tests.support.urls import CHECK
+from tests.support.urls import POSITIONS as POST
 
 from harbor_api.domain.signatures import secret_key
-
-CHECK, POST = "/api/v1/positions/check", "/api/v1/positions"
 
 
 def _tables(world: World) -> list[object]:
     names = ("positions", "latest_positions", "quarantine")
-    with world.database.unit_of_work() as unit_of_work:
-        return [
-            unit_of_work._connection.exec_driver_sql(f"SELECT count(*) FROM {name}").scalar()
-            for name in names
-        ]
+    return [sql.count(world.database, name) for name in names]
 
 
 def test_a_fix_is_not_stored(client: CheckedClient, world: World):

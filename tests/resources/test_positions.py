@@ -5,8 +5,8 @@ import time
 import pytest
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import World, a_fix
-
-URL = "/api/v1/positions"
+from tests.support.urls import POSITIONS as URL
+from tests.support.urls import VESSELS
 
 
 def test_stores_a_fix_when_it_is_new(client: CheckedClient, world: World):
@@ -39,7 +39,7 @@ def test_an_old_fix_is_stored_and_leaves_the_latest(client: CheckedClient, world
     old = client.post(URL, **tracker.signed(a_fix(0, lat=1.002)))
 
     assert (old.status_code, old.json) == (201, {"verdict": "stored", "latest": False})
-    [feature] = client.get("/api/v1/vessels", headers=world.bearer()).json["features"]
+    [feature] = client.get(VESSELS, headers=world.bearer()).json["features"]
     assert feature["geometry"]["coordinates"] == [10.7, 1.001]
 
 
@@ -55,7 +55,7 @@ def test_holds_a_doubtful_fix_in_quarantine(client: CheckedClient, world: World,
         assert answer.status_code == 202
         assert answer.json == {"verdict": "quarantined", "latest": False, "reason": reason}
 
-    [feature] = client.get("/api/v1/vessels", headers=world.bearer()).json["features"]
+    [feature] = client.get(VESSELS, headers=world.bearer()).json["features"]
     assert feature["geometry"] is None
 
 
@@ -64,7 +64,7 @@ def test_sentinels_of_ais_become_null(client: CheckedClient, world: World):
 
     client.post(URL, **tracker.signed(a_fix(sog=102.3, cog=360, heading=511, nav_status=15)))
 
-    [feature] = client.get("/api/v1/vessels", headers=world.bearer()).json["features"]
+    [feature] = client.get(VESSELS, headers=world.bearer()).json["features"]
     assert {feature["properties"][name] for name in ("sog", "cog", "heading", "nav_status")} == {None}
 
 
@@ -82,7 +82,7 @@ def test_numbers_that_four_bytes_cannot_hold_are_rounded_first(
     again = client.post(URL, **tracker.signed(fix))
 
     assert again.json["differs"] is False
-    [feature] = client.get("/api/v1/vessels", headers=world.bearer()).json["features"]
+    [feature] = client.get(VESSELS, headers=world.bearer()).json["features"]
     assert (feature["properties"]["cog"], feature["properties"]["heading"]) == (shown, shown)
 
 

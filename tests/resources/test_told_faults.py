@@ -10,11 +10,11 @@ import pytest
 from flask.testing import FlaskClient
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import World, a_fix
+from tests.support.urls import BATCH, KEYS, ME, POSITIONS, VESSELS
 
 from harbor_api.web.problems import MOST_TOLD
 
 MANY = 1_000
-BATCH = "/api/v1/positions/batch"
 
 
 def _post(client: FlaskClient, world: World, path: str, body: Any) -> Any:
@@ -71,12 +71,12 @@ class TestABatch:
 
 class TestAProblem:
     def test_of_one_fix(self, client: CheckedClient, world: World):
-        answer = _post(client, world, "/api/v1/positions", {**a_fix(), **_unknown(5_000)})
+        answer = _post(client, world, POSITIONS, {**a_fix(), **_unknown(5_000)})
         assert (answer.status_code, answer.json["code"]) == (422, "validation_failed")
         assert answer.json["errors"] == [{"pointer": "#", "detail": "Has 5006 members, where there are 10."}]
 
     def test_a_long_name_is_not_repeated(self, client: CheckedClient, world: World):
-        answer = _post(client, world, "/api/v1/positions", {**a_fix(), "%" * 20_000: 0})
+        answer = _post(client, world, POSITIONS, {**a_fix(), "%" * 20_000: 0})
         assert answer.json["errors"] == [{"pointer": "#", "detail": "Unknown field."}]
 
     def test_a_list_of_far_too_many_items(self, client: CheckedClient, world: World):
@@ -88,7 +88,7 @@ class TestAProblem:
             "Content-Encoding": "gzip",
             "Content-Type": "application/json",
         }
-        answer = client.post("/api/v1/api-keys", data=body, headers=headers)
+        answer = client.post(KEYS, data=body, headers=headers)
         assert answer.status_code == 422
         assert answer.json["errors"] == [
             {"pointer": "#/vessel_ids", "detail": "Has 300000 items, more than any list may have."}
@@ -96,12 +96,12 @@ class TestAProblem:
 
     def test_of_a_list_of_bad_items(self, client: CheckedClient, world: World):
         body = {"name": "x", "scopes": ["vessels:read"], "vessel_ids": [0] * 5_000}
-        answer = client.post("/api/v1/api-keys", json=body, headers=world.bearer("keys:write"))
+        answer = client.post(KEYS, json=body, headers=world.bearer("keys:write"))
         assert len(answer.json["errors"]) == MOST_TOLD
 
     def test_of_a_query(self, client: CheckedClient, world: World):
         query = "&".join(f"a{number}=" for number in range(500))
-        for path in ("/api/v1/me", "/api/v1/vessels"):
+        for path in (ME, VESSELS):
             answer = client.get(f"{path}?{query}", headers=world.bearer())
             assert len(answer.json["errors"]) == MOST_TOLD
 

@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import SigningTracker, World, a_fix
+from tests.support.urls import POSITIONS, VESSELS
+from tests.support.urls import TRACKERS as URL
 
 from harbor_api.schemas.fields import rfc3339
 
-URL, POSITIONS = "/api/v1/trackers", "/api/v1/positions"
 ANY = {"If-Match": "*"}
 
 
@@ -28,7 +29,7 @@ class TestRegister:
         told = {name: value for name, value in answer.json.items() if name != "secret"}
         assert found.json.items() >= told.items()
 
-        with world.database.statement() as unit_of_work:
+        with world.database.autocommit() as unit_of_work:
             signing = SigningTracker(unit_of_work.trackers.get(answer.json["number"]), answer.json["secret"])
         assert client.post(POSITIONS, **signing.signed(a_fix())).status_code == 201
 
@@ -93,7 +94,7 @@ class TestReassign:
 
         reader = world.bearer()
         for vessel, lat in ((old, 10.5), (new, 20.5)):
-            feature = client.get(f"/api/v1/vessels/{vessel.id}", headers=reader).json
+            feature = client.get(f"{VESSELS}/{vessel.id}", headers=reader).json
             assert feature["geometry"]["coordinates"] == [10.7, lat]
 
     def test_conflict_where_a_fix_of_then_is_stored(self, client: CheckedClient, world: World, operator):

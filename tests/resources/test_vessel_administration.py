@@ -3,8 +3,9 @@
 import pytest
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import World, a_fix
+from tests.support.urls import POSITIONS
+from tests.support.urls import VESSELS as URL
 
-URL = "/api/v1/vessels"
 ANY = {"If-Match": "*"}
 IMO, OTHER_IMO = "9074729", "9176187"
 
@@ -90,7 +91,7 @@ class TestChange:
         vessel = world.vessel()
         url = f"{URL}/{vessel.id}"
         etag = client.get(url, headers=operator).headers["ETag"]
-        client.post("/api/v1/positions", **world.tracker(vessel).signed(a_fix()))
+        client.post(POSITIONS, **world.tracker(vessel).signed(a_fix()))
         assert client.get(url, headers=operator).headers["ETag"] != etag
         answer = client.patch(url, json={"name": "New"}, headers=operator | {"If-Match": etag})
         assert answer.status_code == 200
@@ -148,7 +149,7 @@ class TestRetire:
         vessel = world.vessel()
         signing = world.tracker(vessel)
         client.post(f"{URL}/{vessel.id}/retire", headers=operator)
-        assert client.post("/api/v1/positions", **signing.signed(a_fix())).status_code == 201
+        assert client.post(POSITIONS, **signing.signed(a_fix())).status_code == 201
 
 
 @pytest.mark.parametrize("action", ["", "/retire", "/restore"])

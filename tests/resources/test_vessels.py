@@ -1,16 +1,20 @@
 """GET /api/v1/vessels and /api/v1/vessels/{id}: what partners read."""
 
+from dataclasses import replace
+
 import pytest
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import World, a_fix
+from tests.support.urls import POSITIONS
+from tests.support.urls import VESSELS as URL
 
-URL = "/api/v1/vessels"
+from harbor_api.web import runtime
 
 
 def test_lists_the_fleet_as_geojson(client: CheckedClient, world: World):
     seen = world.vessel("Seen", imo="9074729", mmsi="257123450", flag="NO", length_m=88.5)
     world.vessel("Never seen")
-    client.post("/api/v1/positions", **world.tracker(seen).signed(a_fix(lat=59.12345678)))
+    client.post(POSITIONS, **world.tracker(seen).signed(a_fix(lat=59.12345678)))
 
     answer = client.get(URL, headers=world.bearer())
 
@@ -102,7 +106,7 @@ class TestRefuses:
 def test_an_unexpected_exception_tells_nothing(client: CheckedClient, world: World, app, monkeypatch):
     """Sabotage, the one thing that cannot be had from outside: a defect in the code."""
     bearer = world.bearer()
-    monkeypatch.setitem(app.extensions, "harbor_settings", None)
+    monkeypatch.setitem(app.extensions, runtime.NAME, replace(runtime.of(app), settings=None))
 
     answer = client.get(URL, headers=bearer)
 

@@ -9,12 +9,14 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-import psutil
 import pytest
 from tests.conftest import NewDatabase
+from tests.support import sql
 from tests.support.factories import a_fix
 from tests.support.live_service import LiveService
 from tests.support.quick_service import BOUNDS
+from tests.support.signed_posts import head_of, send
+from tests.support.urls import BATCH, POSITIONS
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: harbor\r\n\r\n"
 UNSIGNED = (
@@ -30,11 +32,11 @@ def service(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory)
     log = tmp_path_factory.mktemp("connections") / "service.log"
     with LiveService(new_database(), log=log, module="tests.support.quick_service") as running:
         # A fleet that fills more than the kernel holds of an answer.
-        with running.world.database.unit_of_work() as unit_of_work:
-            unit_of_work._connection.exec_driver_sql(
-                "INSERT INTO vessels (name, seq) "
-                "SELECT 'Vessel ' || n, nextval('fleet_order') FROM generate_series(1, 6000) n"
-            )
+        sql.run(
+            running.world.database,
+            "INSERT INTO vessels (name, seq) "
+            "SELECT 'Vessel ' || n, nextval('fleet_order') FROM generate_series(1, 6000) n",
+        )
         yield running
 
 
@@ -64,20 +66,12 @@ def _status(answer: bytes) -> int:
 
 
 def _is_honest_served(service: LiveService) -> bool:
-    tracker = service.world.tracker()
-    request = tracker.signed(a_fix(0))
-    answer = service.http.post("/api/v1/positions", content=request["data"], headers=request["headers"])
-    return answer.status_code == 201
+    return send(service.http, service.world.tracker().signed(a_fix(0))).status_code == 201
 
 
 def _signed_head(service: LiveService, *, length: int) -> bytes:
     headers = service.world.tracker().signed(b"")["headers"]
-    lines = b"".join(f"{name}: {value}\r\n".encode() for name, value in headers.items())
-    return (
-        b"POST /api/v1/positions/batch HTTP/1.1\r\nHost: harbor\r\nContent-Length: %d\r\n" % length
-        + lines
-        + b"\r\n"
-    )
+    return head_of(BATCH, {"Content-Length": length, **headers})
 
 
 class TestTime:
@@ -125,9 +119,8 @@ class TestTime:
         tracker = service.world.tracker()
         body = json.dumps(a_fix(0)).encode() + b" " * 8_000
         request = tracker.signed(body)
-        lines = b"".join(f"{name}: {value}\r\n".encode() for name, value in request["headers"].items())
-        head = b"POST /api/v1/positions HTTP/1.1\r\nHost: harbor\r\nContent-Length: %d\r\n" % len(body)
-        with _open(service, head + lines + b"\r\n") as sock:
+        head = head_of(POSITIONS, {"Content-Length": len(body), **request["headers"]})
+        with _open(service, head) as sock:
             for start in range(0, len(body), 400):
                 sock.sendall(body[start : start + 400])
                 time.sleep(0.2)
@@ -214,7 +207,7 @@ class TestCrowds:
             assert _connections(service) <= 2 * BOUNDS.connections
 
     def test_unsigned_bytes_are_bounded_and_the_slowest_are_let_go(self, service: LiveService):
-        worker = _worker(service)
+        worker = service.worker()
         before = worker.memory_info().rss
         body = b"x" * (BOUNDS.unfinished_bytes // 10)
         with ExitStack() as stack:
@@ -244,14 +237,8 @@ def test_sigterm_waits_for_nobody_who_stalls(new_database: NewDatabase, tmp_path
         assert time.monotonic() - began < 6
 
 
-def _worker(service: LiveService) -> psutil.Process:
-    assert service._process is not None
-    [worker] = psutil.Process(service._process.pid).children()
-    return worker
-
-
 def _connections(service: LiveService) -> int:
-    return sum(each.status == "ESTABLISHED" for each in _worker(service).net_connections("tcp"))
+    return sum(each.status == "ESTABLISHED" for each in service.worker().net_connections("tcp"))
 
 
 def _is_closed(sock: socket.socket) -> bool:

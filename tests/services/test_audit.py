@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 from tests.support.factories import ACTOR, EPOCH, World
 
-from harbor_api.domain.entities import AuditEntry
+from harbor_api.domain.audit import AuditEntry
+from harbor_api.domain.changes import Edit
 from harbor_api.domain.errors import Conflict
 from harbor_api.services import audit, trackers, vessels
 
@@ -19,7 +20,7 @@ def test_a_change_that_fails_leaves_no_entry(world: World):
     vessel, taken = world.vessel("One"), world.vessel("Two", imo="9074729")
     before = _trail(world)
     with pytest.raises(Conflict), world.database.unit_of_work() as unit_of_work:
-        vessels.change(unit_of_work, vessel.id, {"imo": taken.details.imo}, versions=None, actor=ACTOR)
+        vessels.change(unit_of_work, vessel.id, Edit({"imo": taken.details.imo}), versions=None, actor=ACTOR)
     assert _trail(world) == before
 
 
@@ -42,7 +43,9 @@ def test_what_fails_after_a_change_takes_its_entry_back(world: World):
 def test_only_what_differs_is_kept(world: World):
     vessel = world.vessel("Old", flag="NO")
     with world.database.unit_of_work() as unit_of_work:
-        vessels.change(unit_of_work, vessel.id, {"name": "New", "flag": "NO"}, versions=None, actor=ACTOR)
+        vessels.change(
+            unit_of_work, vessel.id, Edit({"name": "New", "flag": "NO"}), versions=None, actor=ACTOR
+        )
     entry = _trail(world)[-1]
     assert (entry.action, entry.before, entry.after) == ("vessel.changed", {"name": "Old"}, {"name": "New"})
 
@@ -51,7 +54,7 @@ def test_a_change_of_nothing_is_none(world: World):
     vessel = world.vessel("Same")
     before = _trail(world)
     with world.database.unit_of_work() as unit_of_work:
-        after = vessels.change(unit_of_work, vessel.id, {"name": "Same"}, versions=None, actor=ACTOR)
+        after = vessels.change(unit_of_work, vessel.id, Edit({"name": "Same"}), versions=None, actor=ACTOR)
         vessels.restore(unit_of_work, vessel.id, actor=ACTOR)
     assert after.version == vessel.version
     assert _trail(world) == before

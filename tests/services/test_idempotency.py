@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from tests.support import sql
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import ACTOR, World
+from tests.support.urls import KEYS
 
-from harbor_api.domain.entities import Actor, VesselDetails
+from harbor_api.domain.audit import Actor
+from harbor_api.domain.changes import Edit
 from harbor_api.domain.errors import IdempotencyKeyReused, PreconditionFailed
+from harbor_api.domain.vessels import VesselDetails
 from harbor_api.services import idempotency, vessels
 from harbor_api.services.idempotency import Once
 
@@ -31,9 +35,7 @@ def _together(*jobs: Callable[[], Any]) -> list[Any]:
 
 
 def _count(world: World, table: str) -> int:
-    with world.database.unit_of_work() as unit_of_work:
-        counted: int = unit_of_work._connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one()
-        return counted
+    return sql.count(world.database, table)
 
 
 def _register(world: World, once: Once, name: str = "Once") -> int:
@@ -47,20 +49,17 @@ def _register(world: World, once: Once, name: str = "Once") -> int:
 
 
 def _age(world: World, *, hours: int) -> None:
-    with world.database.unit_of_work() as unit_of_work:
-        unit_of_work._connection.exec_driver_sql(
-            f"UPDATE idempotency_keys SET created_at = created_at - interval '{hours} hours'"
-        )
+    sql.run(world.database, f"UPDATE idempotency_keys SET created_at = created_at - interval '{hours} hours'")
 
 
 def _leave(world: World, caller: int, count: int) -> None:
     """Leave keys of more than a day ago."""
-    with world.database.unit_of_work() as unit_of_work:
-        unit_of_work._connection.exec_driver_sql(
-            "INSERT INTO idempotency_keys (api_key_id, key, fingerprint, nonce, subject_id, created_at) "
-            f"SELECT {caller}, 'old ' || n, '', '', 1, now() - interval '25 hours' + n * interval '1 second' "
-            f"FROM generate_series(1, {count}) AS n"
-        )
+    sql.run(
+        world.database,
+        "INSERT INTO idempotency_keys (api_key_id, key, fingerprint, nonce, subject_id, created_at) "
+        f"SELECT {caller}, 'old ' || n, '', '', 1, now() - interval '25 hours' + n * interval '1 second' "
+        f"FROM generate_series(1, {count}) AS n",
+    )
 
 
 def _fail(world: World, once: Once, claimed: threading.Event | None = None) -> None:
@@ -180,7 +179,7 @@ def test_over_http_two_at_once_are_told_the_same_secret(client: CheckedClient, a
     before = _count(world, "api_keys")
 
     def post() -> Any:
-        answer = CheckedClient(app).post("/api/v1/api-keys", json=terms, headers=bearer)
+        answer = CheckedClient(app).post(KEYS, json=terms, headers=bearer)
         assert answer.status_code == 201, answer.text
         return answer.json["id"], answer.json["secret"]
 
@@ -197,7 +196,11 @@ def test_of_two_writers_at_once_exactly_one_wins(world: World):
         try:
             with world.database.unit_of_work() as unit_of_work:
                 vessels.change(
-                    unit_of_work, vessel.id, {"name": name}, versions={vessel.version}, actor=Actor(name=name)
+                    unit_of_work,
+                    vessel.id,
+                    Edit({"name": name}),
+                    versions={vessel.version},
+                    actor=Actor(name=name),
                 )
         except PreconditionFailed:
             return "lost"

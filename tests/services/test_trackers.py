@@ -4,13 +4,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from tests.support import sql
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import ACTOR, EPOCH, MASTER_KEY, SigningTracker, World
+from tests.support.urls import POSITIONS
 
-from harbor_api.domain import signatures
-from harbor_api.domain.entities import Tracker
+from harbor_api.domain import authentication, signatures
+from harbor_api.domain.changes import Edit
 from harbor_api.domain.errors import Conflict, NotFound, PreconditionFailed, SignatureInvalid, TrackerDisabled
 from harbor_api.domain.signatures import SignedMessage, derive_secret
+from harbor_api.domain.trackers import Tracker
 from harbor_api.schemas.fields import rfc3339
 from harbor_api.services import trackers, vessels
 
@@ -19,16 +22,12 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 def _accept(client: CheckedClient, signing: SigningTracker, recorded_at: datetime) -> str:
     fix = {"recorded_at": rfc3339(recorded_at), "lat": 59.9, "lon": 10.7}
-    verdict: str = client.post("/api/v1/positions", **signing.signed(fix)).json["verdict"]
+    verdict: str = client.post(POSITIONS, **signing.signed(fix)).json["verdict"]
     return verdict
 
 
 def _stored(world: World, vessel_id: int) -> int:
-    with world.database.unit_of_work() as unit_of_work:
-        counted: int = unit_of_work._connection.exec_driver_sql(
-            f"SELECT count(*) FROM positions WHERE vessel_id = {vessel_id}"
-        ).scalar_one()
-        return counted
+    return sql.count(world.database, f"positions WHERE vessel_id = {vessel_id}")
 
 
 def _reassign(world: World, tracker: Tracker, vessel_id: int, starts_at: datetime, **how: Any) -> Tracker:
@@ -121,14 +120,16 @@ class TestReassign:
             )
 
 
-def _authenticate(world: World, tracker: Tracker, generation: int, now: datetime) -> trackers.SigningTracker:
+def _authenticate(
+    world: World, tracker: Tracker, generation: int, now: datetime
+) -> authentication.SigningTracker:
     secret = derive_secret(MASTER_KEY, tracker.id, generation)
     message_id, timestamp = f"{tracker.id}-1", int(now.timestamp())
     signature = signatures.sign(secret, message_id, timestamp, b"{}")
     message = SignedMessage(tracker.id, message_id, str(timestamp), signature, b"{}", now)
-    with world.database.statement() as unit_of_work:
+    with world.database.autocommit() as unit_of_work:
         found = unit_of_work.trackers.find(tracker.number)
-    return trackers.authenticate(found, message, master_key=MASTER_KEY)
+    return authentication.authenticate(found, message, master_key=MASTER_KEY)
 
 
 def _rotate(world: World, tracker: Tracker, grace: timedelta, now: datetime) -> Tracker:
@@ -194,7 +195,7 @@ def test_a_change_of_nothing_is_none(world: World):
     tracker = world.tracker().tracker
     with world.database.unit_of_work() as unit_of_work:
         same = trackers.change(
-            unit_of_work, tracker.number, {"label": tracker.label}, versions=None, actor=ACTOR
+            unit_of_work, tracker.number, Edit({"label": tracker.label}), versions=None, actor=ACTOR
         )
         entries = unit_of_work.audit.search(after=None, limit=9, newest_first=True)
     assert same.version == tracker.version

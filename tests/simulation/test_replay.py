@@ -8,19 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.simulation.test_ais import DANISH, danish, data
-from tests.support.http_service import Answer, problem, running, secret_of
+from tests.support.http_service import Answer, problem, secret_of
 
 from harbor_api.simulation import ais
 from harbor_api.simulation.ais import AisRow, Skipped
 from harbor_api.simulation.replay import Credentials, Report, Ship, fix_of, gather_ships, replay
 
 MIDNIGHT = datetime(2026, 4, 26, tzinfo=UTC)
-
-
-@pytest.fixture
-def service():
-    with running() as service:
-        yield service
 
 
 def row(mmsi: int = 219_000_001, second: int = 0, **fields) -> AisRow:

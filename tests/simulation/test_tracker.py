@@ -20,12 +20,6 @@ FIX = {"recorded_at": "2026-01-02T03:04:05Z", "lat": 59.9, "lon": 10.7, "sog": 8
 
 
 @pytest.fixture
-def service():
-    with running() as service:
-        yield service
-
-
-@pytest.fixture
 def http():
     with httpx.Client() as http:
         yield http

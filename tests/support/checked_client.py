@@ -7,6 +7,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from tests.support.openapi_check import Contract, Lie
 
+from harbor_api.web import runtime
+
 
 class CheckedClient(FlaskClient):
     """A client that raises Lie where a response is not what the document says."""
@@ -14,7 +16,7 @@ class CheckedClient(FlaskClient):
     def __init__(self, app: Flask) -> None:
         super().__init__(app, app.response_class)
         self.contract = app.extensions.setdefault(
-            "test_contract", Contract(json.loads(app.extensions["harbor_openapi"]))
+            "test_contract", Contract(json.loads(runtime.of(app).document))
         )
 
     def open(self, *args: Any, **kwargs: Any) -> Any:

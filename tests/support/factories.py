@@ -10,13 +10,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from harbor_api.database import Database, UnitOfWork
-from harbor_api.domain.entities import Actor, ApiKey, Caller, KeyTerms, Tracker, Vessel, VesselDetails
+from harbor_api.domain.api_keys import ApiKey, Caller, KeyTerms
+from harbor_api.domain.audit import Actor
 from harbor_api.domain.signatures import derive_secret, sign
+from harbor_api.domain.trackers import Tracker
+from harbor_api.domain.vessels import Vessel, VesselDetails
 from harbor_api.services import api_keys, trackers, vessels
 
 MASTER_KEY = bytes(range(32))
 EPOCH = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ACTOR = Actor(name="test")
+STALE_AFTER = timedelta(minutes=15)
 # Sees everything, as a key for all vessels does.
 EVERYTHING = Caller(
     id=0,

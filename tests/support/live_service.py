@@ -56,18 +56,27 @@ class OwnPostgres:
 
     def crash(self) -> None:
         """Stop it at once, as a power cut would: what was not on disk is lost."""
-        postmaster = self._server.get_postmaster_info().process
-        family = [*postmaster.children(recursive=True), postmaster]
-        for process in family:
+        family = self.processes()
+        for process in reversed(family):
             # Its workers come and go by themselves.
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(family, timeout=10)
 
+    @property
+    def programs(self) -> Path:
+        """Return the folder of PostgreSQL's own programs."""
+        return Path(self._server.bin_path)
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the postmaster and all that it has started."""
+        postmaster = self._server.get_postmaster_info().process
+        return [postmaster, *postmaster.children(recursive=True)]
+
     def __enter__(self) -> "OwnPostgres":
         self.start()
         database = Database(self.url)
-        migrations.upgrade(database)
+        migrations.upgrade(database.engine)
         database.dispose()
         return self
 
@@ -149,6 +158,27 @@ class LiveService:
         assert self._process is not None
         self._process.terminate()
         return self._process.wait(_START_S)
+
+    @property
+    def pid(self) -> int:
+        """Return the id of the process that was started, the first of the service's."""
+        assert self._process is not None
+        return self._process.pid
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the first process and all that it has started."""
+        first = psutil.Process(self.pid)
+        return [first, *first.children(recursive=True)]
+
+    def workers(self) -> list[psutil.Process]:
+        """Return the processes that answer requests."""
+        children: list[psutil.Process] = psutil.Process(self.pid).children()
+        return children
+
+    def worker(self) -> psutil.Process:
+        """Return the only process that answers requests."""
+        [worker] = self.workers()
+        return worker
 
     def log(self) -> str:
         """Return all that it has logged."""

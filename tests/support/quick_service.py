@@ -2,8 +2,8 @@
 
 import os
 
-from harbor_api.cli.serve import Service
 from harbor_api.server.connections import Allowance, Bounds
+from harbor_api.server.service import Service
 from harbor_api.settings import Settings
 from harbor_api.telemetry import logs
 

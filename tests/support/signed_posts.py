@@ -4,18 +4,19 @@ import http.client
 import json
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from sqlalchemy import text
+import httpx
+from tests.support import sql
 from tests.support.factories import MASTER_KEY
+from tests.support.urls import POSITIONS
 
 from harbor_api.database import Database
-from harbor_api.domain.entities import tracker_id
 from harbor_api.domain.signatures import derive_secret, sign
+from harbor_api.domain.trackers import tracker_id
 
-BATCH = "/api/v1/positions/batch"
-SINGLE = "/api/v1/positions"
 VERDICT_OF_STATUS = {201: "stored", 200: "duplicate", 202: "quarantined", 422: "invalid"}
 
 
@@ -61,13 +62,26 @@ def signed_headers(tracker: int, data: bytes) -> dict[str, str]:
     }
 
 
+def send(
+    client: httpx.Client, signed: Mapping[str, Any], url: str = POSITIONS, **more: Any
+) -> httpx.Response:
+    """Post what a tracker has signed with a client of httpx, which names the body otherwise than Flask's."""
+    return client.post(url, content=signed["data"], headers=signed["headers"], **more)
+
+
+def head_of(url: str, headers: Mapping[str, Any]) -> bytes:
+    """Return the head of a post as it goes over the wire, for who sends the body in a way of their own."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"POST {url} HTTP/1.1\r\nHost: harbor\r\n{lines}\r\n".encode()
+
+
 def register_fleet(database: Database, size: int) -> None:
     """Register vessels 1 to ``size``, each with the tracker of its number.
 
     In three statements: through the services, two thousand of them would take a minute.
     """
     with database.unit_of_work() as unit_of_work:
-        execute = unit_of_work._connection.exec_driver_sql
+        execute = partial(sql.run, unit_of_work)
         execute(
             "INSERT INTO vessels (name, seq) "
             f"SELECT 'Ship ' || n, nextval('fleet_order') FROM generate_series(1, {size}) AS n"
@@ -79,15 +93,9 @@ def register_fleet(database: Database, size: int) -> None:
         )
 
 
-def rows(database: Database, statement: str, **values: Any) -> Sequence[Any]:
-    """Return what a statement finds."""
-    with database.statement() as unit_of_work:
-        return unit_of_work._connection.execute(text(statement), values).all()
-
-
 def backwards(database: Database) -> Sequence[Any]:
     """Return the vessels whose latest position is not their newest stored fix, as it is stored."""
-    return rows(
+    return sql.run(
         database,
         """
         SELECT vessel_id FROM (
@@ -102,7 +110,7 @@ def backwards(database: Database) -> Sequence[Any]:
 
 def in_both(database: Database) -> Sequence[Any]:
     """Return the fixes that are stored and held at once."""
-    return rows(
+    return sql.run(
         database,
         "SELECT vessel_id, recorded_at FROM positions "
         "JOIN quarantine USING (vessel_id, recorded_at, tracker_id) WHERE state = 'held'",

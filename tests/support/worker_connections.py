@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 import httpx
-import psutil
 from tests.support.live_service import LiveService
 
 _ALL_MET_S = 30
@@ -25,10 +24,9 @@ def _local_port(response: httpx.Response) -> int:
 
 def _worker_of(service: LiveService) -> dict[int, int]:
     """Return the process id of the worker at the other end of each connection, by this end's port."""
-    workers = psutil.Process(service._process.pid).children()
     return {
         connection.raddr.port: worker.pid
-        for worker in workers
+        for worker in service.workers()
         for connection in worker.net_connections("tcp")
         if connection.raddr
     }

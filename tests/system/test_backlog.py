@@ -16,19 +16,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from tests.support import sql
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import World, a_fix
 from tests.support.live_service import LiveService
-from tests.support.signed_posts import (
-    BATCH,
-    SINGLE,
-    Connection,
-    backwards,
-    in_both,
-    register_fleet,
-    rows,
-    signed_headers,
-)
+from tests.support.signed_posts import Connection, backwards, in_both, register_fleet, signed_headers
+from tests.support.urls import BATCH, TRACKERS
+from tests.support.urls import POSITIONS as SINGLE
 
 _BACKLOG = 17_000
 _BATCH = 1_000
@@ -132,7 +126,7 @@ def test_a_backlog_of_17000_over_one_link_that_breaks(live_service: LiveService,
     # The newest first.
     post(batches.pop()[::-1])
     newest = [fix for fix in fixes if _expected(fix) == "stored"][-1]
-    [marker] = rows(database, "SELECT recorded_at, lat, lon FROM latest_positions")
+    [marker] = sql.run(database, "SELECT recorded_at, lat, lon FROM latest_positions")
     assert marker == (datetime.fromisoformat(newest["recorded_at"]), newest["lat"], newest["lon"])
     breaks_at = len(batches) // 2
     for batch in batches[:breaks_at]:
@@ -159,11 +153,11 @@ def test_a_backlog_of_17000_over_one_link_that_breaks(live_service: LiveService,
         kind = verdict.get("reason", verdict["verdict"])
         assert kind == _expected(fix) or (kind == "duplicate" and fix["number"] in again), (fix, verdict)
         assert not verdict.get("differs")
-    kept = Counter(row[0] for row in rows(database, "SELECT reason FROM quarantine"))
+    kept = Counter(row[0] for row in sql.run(database, "SELECT reason FROM quarantine"))
     counts = Counter(map(_expected, fixes))
     assert kept == {reason: counts[reason] for reason in ("null_island", "future", "week_rollover")}
-    assert rows(database, "SELECT count(*) FROM positions") == [(counts["stored"],)]
-    [marker] = rows(database, "SELECT recorded_at, lat, lon FROM latest_positions")
+    assert sql.run(database, "SELECT count(*) FROM positions") == [(counts["stored"],)]
+    [marker] = sql.run(database, "SELECT recorded_at, lat, lon FROM latest_positions")
     assert marker == (datetime.fromisoformat(newest["recorded_at"]), newest["lat"], newest["lon"])
     assert not backwards(database)
     assert not in_both(database)
@@ -184,7 +178,7 @@ def test_gaps_are_told_newest_first_to_go_and_disappear_when_sent_again(client: 
     # What comes before the first is no gap until it has come.
     assert post(3) == [{"first": 4, "last": 4}, {"first": 6, "last": 6}, {"first": 8, "last": 8}]
     assert post(8, 6, 4) == []
-    told = client.get(f"/api/v1/trackers/{signer.tracker.number}", headers=world.bearer("trackers:read"))
+    told = client.get(f"{TRACKERS}/{signer.tracker.number}", headers=world.bearer("trackers:read"))
     assert told.json["missing"] == []
 
 

@@ -14,8 +14,10 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from tests.support import sql
 from tests.support.factories import a_fix
 from tests.support.live_service import LiveService, OwnPostgres
+from tests.support.signed_posts import send
 
 from harbor_api.postgres.tables import FLEET_ORDER_LOCK
 
@@ -45,8 +47,7 @@ def _order_locked(postgres: OwnPostgres):
 
 @contextmanager
 def _processes_stopped(postgres: OwnPostgres) -> Iterator[None]:
-    postmaster = postgres._server.get_postmaster_info().process
-    family = [postmaster, *postmaster.children(recursive=True)]
+    family = postgres.processes()
     try:
         for each in family:
             each.suspend()
@@ -58,8 +59,7 @@ def _processes_stopped(postgres: OwnPostgres) -> Iterator[None]:
 
 
 def _resident_mib(service: LiveService) -> float:
-    master = psutil.Process(service._process.pid)
-    resident: int = sum(each.memory_info().rss for each in (master, *master.children(recursive=True)))
+    resident: int = sum(each.memory_info().rss for each in service.processes())
     return resident / 2**20
 
 
@@ -71,7 +71,7 @@ def test_a_database_that_hangs_costs_no_more_than_patience(hang, tmp_path: Path)
             postgres.url,
             log=tmp_path / "log",
             database_timeout_ms=_TIMEOUT_MS,
-            most_waiting=100,
+            max_waiting=100,
             database_pool=_POOL,
         ) as service,
         ThreadPoolExecutor(_CALLERS) as pool,
@@ -83,9 +83,7 @@ def test_a_database_that_hangs_costs_no_more_than_patience(hang, tmp_path: Path)
         def post() -> tuple[int, str | None, float]:
             request = tracker.signed(a_fix(next(seconds)))
             began = time.monotonic()
-            answer = service.http.post(
-                "/api/v1/positions", content=request["data"], headers=request["headers"], timeout=60
-            )
+            answer = send(service.http, request, timeout=60)
             return answer.status_code, answer.headers.get("Retry-After"), time.monotonic() - began
 
         def post_until(ends: float) -> list[tuple[int, str | None, float]]:
@@ -130,15 +128,14 @@ def test_a_database_that_hangs_costs_no_more_than_patience(hang, tmp_path: Path)
         assert during - before < 100
         # What was answered while the database hung, and what after: it is stored or it was refused.
         stored = counts[201]
-        with service.world.database.statement() as unit_of_work:
-            kept = unit_of_work._connection.exec_driver_sql("SELECT count(*) FROM positions").scalar_one()
+        kept = sql.count(service.world.database, "positions")
         assert stored <= kept
 
 
 def test_more_than_may_wait_is_refused_at_once(tmp_path: Path):
     with (
         OwnPostgres() as postgres,
-        LiveService(postgres.url, log=tmp_path / "log", most_waiting=10) as service,
+        LiveService(postgres.url, log=tmp_path / "log", max_waiting=10) as service,
         ThreadPoolExecutor(_CALLERS) as pool,
     ):
         tracker = service.world.tracker()
@@ -146,9 +143,7 @@ def test_more_than_may_wait_is_refused_at_once(tmp_path: Path):
         def post(second: int) -> tuple[int, float]:
             request = tracker.signed(a_fix(second))
             began = time.monotonic()
-            answer = service.http.post(
-                "/api/v1/positions", content=request["data"], headers=request["headers"]
-            )
+            answer = send(service.http, request)
             return answer.status_code, time.monotonic() - began
 
         with _order_locked(postgres):

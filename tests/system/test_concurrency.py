@@ -17,28 +17,29 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support import sql
 from tests.support.factories import MASTER_KEY, World, rolled_back
 from tests.support.live_service import LiveService
 from tests.support.signed_posts import (
-    BATCH,
-    SINGLE,
     VERDICT_OF_STATUS,
     Connection,
     backwards,
     in_both,
     register_fleet,
-    rows,
     signed_headers,
 )
+from tests.support.urls import BATCH
+from tests.support.urls import POSITIONS as SINGLE
 
 from harbor_api.app import create_app
 from harbor_api.database import Database, UnitOfWork
-from harbor_api.domain.entities import Arrival, Delivery, Fix, Motion, Receipt
 from harbor_api.domain.judgement import Thresholds
+from harbor_api.domain.positions import Fix, Motion, Receipt, ReceivedFix, Submission
 from harbor_api.ingest import settling
 from harbor_api.settings import Settings
 from harbor_api.simulation import ais
 from harbor_api.simulation.replay import fix_of
+from harbor_api.web import runtime
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 FILES = ("ais-denmark-2026-04-26.csv", "ais-us-2014-01-01.csv")
@@ -112,20 +113,20 @@ def _sorted_pass(url: str, ships: Ships) -> None:
             data = app.json.dumps({"fixes": fixes[first : first + 1_000]}).encode()
             answer = client.post(BATCH, data=data, headers=signed_headers(number, data))
             assert answer.status_code == 200, answer.text
-    app.extensions["harbor_database"].dispose()
+    runtime.of(app).database.dispose()
 
 
 def _positions(database: Database) -> dict[Any, Any]:
-    return {tuple(row[:3]): tuple(row[3:]) for row in rows(database, f"SELECT {_KEPT} FROM positions")}
+    return {tuple(row[:3]): tuple(row[3:]) for row in sql.run(database, f"SELECT {_KEPT} FROM positions")}
 
 
 def _latest(database: Database) -> dict[Any, Any]:
-    return {row[0]: tuple(row[1:3]) for row in rows(database, f"SELECT {_KEPT} FROM latest_positions")}
+    return {row[0]: tuple(row[1:3]) for row in sql.run(database, f"SELECT {_KEPT} FROM latest_positions")}
 
 
 def _held(database: Database) -> list[Any]:
     return list(
-        rows(
+        sql.run(
             database,
             "SELECT vessel_id, recorded_at, tracker_id, reason, state, fix, raw FROM quarantine "
             "ORDER BY 1, 2, 3",
@@ -172,8 +173,8 @@ def test_real_data_from_eight_clients_at_once_ends_as_one_sorted_pass(new_databa
             assert _held(database) == _held(after)
             assert len(_held(after)) == 2 * (len(ships) // 20)
             numbers = "SELECT tracker_id, numbers FROM arrived_numbers ORDER BY tracker_id"
-            assert rows(database, numbers) == rows(after, numbers)
-            assert len(rows(database, numbers)) == len(ships)
+            assert sql.run(database, numbers) == sql.run(after, numbers)
+            assert len(sql.run(database, numbers)) == len(ships)
             for each in (database, after):
                 assert not backwards(each)
                 assert not in_both(each)
@@ -212,13 +213,13 @@ _fixes = st.builds(
 )
 
 
-def _deliveries(sent: Sequence[Any], trackers: Sequence[int], vessel: int) -> list[Delivery]:
-    """Return one delivery for each run of fixes from the same tracker."""
+def _submissions(sent: Sequence[Any], trackers: Sequence[int], vessel: int) -> list[Submission]:
+    """Return one submission for each run of fixes from the same tracker."""
     return [
-        Delivery(
+        Submission(
             tracker_id=trackers[sender],
-            arrivals=tuple(
-                Arrival(
+            fixes=tuple(
+                ReceivedFix(
                     vessel_id=vessel,
                     tracker_id=trackers[sender],
                     received_at=NOW,
@@ -238,22 +239,24 @@ def _deliveries(sent: Sequence[Any], trackers: Sequence[int], vessel: int) -> li
 
 
 def _outcome(
-    unit_of_work: UnitOfWork, deliveries: list[Sequence[Delivery]]
+    unit_of_work: UnitOfWork, submissions: list[Sequence[Submission]]
 ) -> tuple[dict[Any, Counter[Any]], list[Any]]:
     """Settle groups one after another; return the last one's verdicts of each fix, and all that is kept."""
     receipts: list[Receipt] = []
-    for group in deliveries:
+    for group in submissions:
         receipts = settling.settle(unit_of_work, group, thresholds=Thresholds())
     verdicts: dict[Any, Counter[Any]] = defaultdict(Counter)
-    for delivery, receipt in zip(deliveries[-1], receipts, strict=True):
-        for arrival, verdict in zip(delivery.arrivals, receipt.verdicts, strict=True):
-            verdicts[arrival.tracker_id, arrival.fix.recorded_at][repr((arrival.fix.motion, verdict))] += 1
-    read = unit_of_work._connection.exec_driver_sql
-    kept = [
-        read(f"SELECT {_KEPT} FROM {table} ORDER BY 1, 2, 3").all()
+    for submission, receipt in zip(submissions[-1], receipts, strict=True):
+        for received_fix, verdict in zip(submission.fixes, receipt.verdicts, strict=True):
+            verdicts[received_fix.tracker_id, received_fix.fix.recorded_at][
+                repr((received_fix.fix.motion, verdict))
+            ] += 1
+    kept: list[Any] = [
+        sql.run(unit_of_work, f"SELECT {_KEPT} FROM {table} ORDER BY 1, 2, 3")
         for table in ("positions", "latest_positions")
     ]
-    kept.append(read("SELECT recorded_at, tracker_id, reason, fix, raw FROM quarantine ORDER BY 1, 2").all())
+    held = "SELECT recorded_at, tracker_id, reason, fix, raw FROM quarantine ORDER BY 1, 2"
+    kept.append(sql.run(unit_of_work, held))
     return verdicts, kept
 
 
@@ -268,7 +271,7 @@ def test_order_and_repeats_inside_a_batch_do_not_matter(database: Database, worl
         repeated = data.draw(st.permutations(sent + data.draw(st.lists(st.sampled_from(sent), max_size=6))))
 
         def settled(batch):
-            groups = [_deliveries(each, trackers, vessel.id) for each in (earlier, batch)]
+            groups = [_submissions(each, trackers, vessel.id) for each in (earlier, batch)]
             # Nothing stays: each batch meets the same vessel.
             with rolled_back(database) as unit_of_work:
                 return _outcome(unit_of_work, groups)
@@ -291,7 +294,7 @@ def test_of_two_contents_for_one_time_the_one_that_was_judged_is_held(database: 
     tracker = world.tracker(vessel).tracker.number
     # The first in order of content is null island, for which both are held.
     sent = [(0, 0, (59.9, 10.7), None), (0, 0, (0.0, 0.0), None)]
-    groups = [_deliveries(sent, [tracker], vessel.id)]
+    groups = [_submissions(sent, [tracker], vessel.id)]
     with rolled_back(database) as unit_of_work:
         _, (_, _, held) = _outcome(unit_of_work, groups)
     assert [(row.reason, row.fix["lat"], row.raw["lat"]) for row in held] == [("null_island", 0, 0)]

@@ -16,17 +16,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tests.support import sql
 from tests.support.live_service import LiveService, OwnPostgres
-from tests.support.signed_posts import (
-    BATCH,
-    SINGLE,
-    VERDICT_OF_STATUS,
-    Connection,
-    backwards,
-    in_both,
-    register_fleet,
-    rows,
-)
+from tests.support.signed_posts import VERDICT_OF_STATUS, Connection, backwards, in_both, register_fleet
+from tests.support.urls import BATCH
+from tests.support.urls import POSITIONS as SINGLE
 
 _KILLS = 20
 _TRACKERS = 10
@@ -144,7 +138,7 @@ def test_nothing_acknowledged_is_lost_or_doubled_when_all_is_killed_twenty_times
         LiveService(postgres.url, log=tmp_path / "log", workers=2, database_timeout_ms=2_000) as service,
     ):
         register_fleet(service.world.database, _TRACKERS)
-        assert rows(service.world.database, "SHOW fsync") == [("on",)]
+        assert sql.run(service.world.database, "SHOW fsync") == [("on",)]
         trackers = [_TrackerOnBoard(service.port, number) for number in range(1, _TRACKERS + 1)]
         for each in trackers:
             each.start()
@@ -167,10 +161,10 @@ def test_nothing_acknowledged_is_lost_or_doubled_when_all_is_killed_twenty_times
         database = service.world.database
         database.dispose()
         kept = {
-            table: list(rows(database, f"SELECT tracker_id, recorded_at FROM {table}"))
+            table: list(sql.run(database, f"SELECT tracker_id, recorded_at FROM {table}"))
             for table in ("positions", "quarantine")
         }
-        kept_numbers = dict(rows(database, "SELECT tracker_id, numbers::text FROM arrived_numbers"))
+        kept_numbers = dict(sql.run(database, "SELECT tracker_id, numbers::text FROM arrived_numbers"))
         wrong = [*backwards(database), *in_both(database)]
     assert sum(killed.values()) == _KILLS
     assert unanswered > _KILLS / 2

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from tests.support.factories import MASTER_KEY
 from tests.support.live_service import free_port
+from tests.support.urls import VESSELS
 
 COMMAND = [sys.executable, "-m", "harbor_api.cli"]
 
@@ -85,17 +86,17 @@ def test_it_is_shared_survives_kill_9_and_ends_with_the_last(environ):
     assert len(_servers(environ)) == 1
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
-    fleet = httpx.get(f"{url}/api/v1/vessels", headers={"Authorization": f"Bearer {key}"})
+    fleet = httpx.get(f"{url}{VESSELS}", headers={"Authorization": f"Bearer {key}"})
     assert fleet.json()["features"][0]["properties"]["imo"] == "9074729"
 
     os.killpg(second.pid, signal.SIGKILL)
     second.wait()
     assert len(_servers(environ)) == 1
     third, url = _serve(environ)
-    fleet = httpx.get(f"{url}/api/v1/vessels", headers={"Authorization": f"Bearer {key}"})
+    fleet = httpx.get(f"{url}{VESSELS}", headers={"Authorization": f"Bearer {key}"})
     assert len(fleet.json()["features"]) == 1
     assert "revoked" in _run(environ, "keys", "revoke", "1")
-    fleet = httpx.get(f"{url}/api/v1/vessels", headers={"Authorization": f"Bearer {key}"})
+    fleet = httpx.get(f"{url}{VESSELS}", headers={"Authorization": f"Bearer {key}"})
     assert fleet.json()["code"] == "key_revoked"
     third.terminate()
     assert third.wait(30) == 0

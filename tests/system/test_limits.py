@@ -17,9 +17,10 @@ import pytest
 from tests.support.factories import SigningTracker, a_fix
 from tests.support.live_service import LiveService
 from tests.support.redis_server import RedisServer
+from tests.support.signed_posts import send
+from tests.support.urls import ME
 from tests.support.worker_connections import connections_by_worker, in_turn
 
-ME = "/api/v1/me"
 # What the service may take to find out that Redis is gone, or a request to get past one that hangs.
 BOUND_S = 2
 # It comes back by itself; how soon is a matter of its own clock, and of a busy machine.
@@ -145,17 +146,10 @@ def test_two_hosts_count_together(new_database, tmp_path: Path):
 
             tracker = one.world.tracker()
             answers = _at_once(
-                [
-                    partial(_post, each.http, tracker.signed(a_fix(n)))
-                    for n, each in enumerate([one, two] * 15)
-                ]
+                [partial(send, each.http, tracker.signed(a_fix(n))) for n, each in enumerate([one, two] * 15)]
             )
             assert _statuses(answers) == {201: 20, 429: 10}
             _assert_told(answers, "tracker", 20)
-
-
-def _post(client: httpx.Client, signed: dict[str, Any]) -> httpx.Response:
-    return client.post("/api/v1/positions", content=signed["data"], headers=signed["headers"])
 
 
 def test_one_worker_counts_exactly_without_redis(live_service: LiveService):
@@ -283,13 +277,13 @@ def test_a_caller_that_fails_locks_nobody_else_out(new_database, tmp_path: Path)
         def fail(n: int) -> httpx.Response:
             client = clients[n % len(clients)]
             if n % 4 == 3:
-                return _post(client, _wrong(tracker).signed(a_fix(n)))
+                return send(client, _wrong(tracker).signed(a_fix(n)))
             return client.get(ME, headers=bad_keys[n % 4])
 
         with ThreadPoolExecutor(len(clients) + 4) as pool:
             failed = pool.map(fail, range(60))
             read = pool.map(lambda _: service.http.get(ME, headers=bearer), range(30))
-            posted = pool.map(lambda n: _post(service.http, tracker.signed(a_fix(n))), range(30))
+            posted = pool.map(lambda n: send(service.http, tracker.signed(a_fix(n))), range(30))
             refusals = list(failed)
             assert {answer.status_code for answer in read} == {200}
             assert {answer.status_code for answer in posted} == {201}

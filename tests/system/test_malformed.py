@@ -22,7 +22,9 @@ from flask import Flask
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import SigningTracker, World, a_fix
 from tests.support.live_service import LiveService
-from tests.support.signed_posts import BATCH, SINGLE, Connection, percentile, register_fleet, signed_headers
+from tests.support.signed_posts import Connection, percentile, register_fleet, signed_headers
+from tests.support.urls import BATCH
+from tests.support.urls import POSITIONS as SINGLE
 
 _BODIES = 10_000
 _LIVE_S = 6

@@ -3,18 +3,17 @@
 import http.client
 import json
 import socket
-from collections.abc import Iterator
 
 import pytest
-from tests.conftest import NewDatabase
 from tests.support.live_service import LiveService
 from tests.support.operations import Operation, operations_of
+from tests.support.signed_posts import head_of
+from tests.support.urls import POSITIONS
 
 
 @pytest.fixture(scope="module")
-def service(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
-    with LiveService(new_database(), log=tmp_path_factory.mktemp("raw") / "service.log") as running:
-        yield running
+def service(module_service: LiveService) -> LiveService:
+    return module_service
 
 
 def _say(service: LiveService, request: bytes) -> tuple[http.client.HTTPResponse, bytes]:
@@ -61,10 +60,9 @@ def test_what_is_not_http_gets_a_problem(service: LiveService, request_, status,
 def test_a_body_whose_chunks_are_broken_is_refused(service: LiveService):
     tracker = service.world.tracker()
     headers = tracker.signed(b"{}")["headers"]
-    lines = b"".join(f"{name}: {value}\r\n".encode() for name, value in headers.items())
-    start = b"POST /api/v1/positions HTTP/1.1\r\nHost: harbor\r\nTransfer-Encoding: chunked\r\n" + lines
+    start = head_of(POSITIONS, {"Transfer-Encoding": "chunked", **headers})
     for chunks in (b"zz\r\n{}\r\n", b"2\r\n{}xx", b"-1\r\n", b"\r\n"):
-        answer, body = _say(service, start + b"\r\n" + chunks)
+        answer, body = _say(service, start + chunks)
         assert (answer.status, json.loads(body)["code"]) == (400, "bad_request"), chunks
 
 

@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 from tests.support.factories import SigningTracker, a_fix
 from tests.support.live_service import LiveService
+from tests.support.signed_posts import send
+from tests.support.urls import KEYS, ME, TRACKERS, VESSELS
 from tests.support.worker_connections import connections_by_worker, in_turn
 
-ME = "/api/v1/me"
 THREADS = 3
 # Of each thread; three that post and three that read make 60 requests a second in all.
 PER_SECOND = 10
@@ -78,10 +78,6 @@ class User:
         ]
 
 
-def _post(client: httpx.Client, signed: dict[str, Any]) -> httpx.Response:
-    return client.post("/api/v1/positions", content=signed["data"], headers=signed["headers"])
-
-
 def _bearer(secret: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {secret}"}
 
@@ -99,14 +95,14 @@ def test_rotation_under_load_refuses_no_legitimate_request(new_database, tmp_pat
 
         def post(client: httpx.Client, secret: str) -> httpx.Response:
             signing = replace(registered, secret=secret)
-            return _post(client, signing.signed(a_fix(next(seconds))))
+            return send(client, signing.signed(a_fix(next(seconds))))
 
         def read(client: httpx.Client, secret: str) -> httpx.Response:
-            return client.get("/api/v1/vessels", headers=_bearer(secret))
+            return client.get(VESSELS, headers=_bearer(secret))
 
         rotations = {
-            f"/api/v1/trackers/{registered.tracker.number}/rotate": User(post, [registered.secret]),
-            f"/api/v1/api-keys/{issued.id}/rotate": User(read, [key_secret]),
+            f"{TRACKERS}/{registered.tracker.number}/rotate": User(post, [registered.secret]),
+            f"{KEYS}/{issued.id}/rotate": User(read, [key_secret]),
         }
         vessel_tracker, partner = rotations.values()
         over = threading.Event()
@@ -168,14 +164,14 @@ def test_rotation_without_grace_ends_all_earlier_secrets_at_once(live_service: L
     tracker_secrets, key_secrets = [registered.secret], [key_secret]
     for grace in (3600, 0):
         for path, secrets in (
-            (f"/api/v1/trackers/{registered.tracker.number}/rotate", tracker_secrets),
-            (f"/api/v1/api-keys/{issued.id}/rotate", key_secrets),
+            (f"{TRACKERS}/{registered.tracker.number}/rotate", tracker_secrets),
+            (f"{KEYS}/{issued.id}/rotate", key_secrets),
         ):
             answer = service.http.post(path, json={"grace_s": grace}, headers=operator)
             assert answer.status_code == 200, answer.text
             secrets.append(answer.json()["secret"])
         posted = [
-            _post(service.http, SigningTracker(registered.tracker, secret).signed(a_fix(n))).status_code
+            send(service.http, SigningTracker(registered.tracker, secret).signed(a_fix(n))).status_code
             for n, secret in enumerate(tracker_secrets)
         ]
         read = [service.http.get(ME, headers=_bearer(secret)).status_code for secret in key_secrets]
@@ -215,7 +211,7 @@ def test_a_revoked_key_is_refused_by_every_worker_at_once(new_database, tmp_path
         with ThreadPoolExecutor(len(clients)) as pool:
             polling = [pool.submit(poll, worker) for worker in range(len(clients))]
             warm.wait(30)
-            answer = service.http.post(f"/api/v1/api-keys/{issued.id}/revoke", headers=operator)
+            answer = service.http.post(f"{KEYS}/{issued.id}/revoke", headers=operator)
             revoked_at = time.monotonic()
             assert answer.status_code == 200, answer.text
             for each in polling:

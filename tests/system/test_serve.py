@@ -13,15 +13,17 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.support import sql
 from tests.support.factories import a_fix
 from tests.support.live_service import LiveService, OwnPostgres
+from tests.support.signed_posts import head_of, send
+from tests.support.urls import BATCH, VESSELS
 
 COMMAND = [sys.executable, "-m", "harbor_api.cli"]
 
 
 def _post(service: LiveService, tracker, fix, **more) -> httpx.Response:
-    request = tracker.signed(fix)
-    return service.http.post("/api/v1/positions", content=request["data"], headers=request["headers"], **more)
+    return send(service.http, tracker.signed(fix), **more)
 
 
 def test_two_processes_that_post_the_same_fix_at_once_store_it_once(new_database, tmp_path: Path):
@@ -60,7 +62,7 @@ def test_the_database_gone_and_back(tmp_path: Path):
         answers = [_post(service, tracker, a_fix(1)).status_code for _ in range(6)]
         assert answers[-1] == 200
         assert 201 in answers
-        fleet = service.http.get("/api/v1/vessels", headers=bearer).json()
+        fleet = service.http.get(VESSELS, headers=bearer).json()
         assert fleet["features"][0]["properties"]["recorded_at"] == a_fix(1)["recorded_at"]
 
 
@@ -68,8 +70,7 @@ def test_ready_only_when_migrated(new_database, tmp_path: Path):
     url = new_database()
     with LiveService(url, log=tmp_path / "log") as service:
         assert service.http.get("/health/ready").status_code == 200
-        with service.world.database.unit_of_work() as unit_of_work:
-            unit_of_work._connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0000'")
+        sql.run(service.world.database, "UPDATE alembic_version SET version_num = '0000'")
         answer = service.http.get("/health/ready")
         assert (answer.status_code, answer.json()["code"]) == (503, "migrations_pending")
         assert service.http.get("/health").status_code == 200
@@ -162,10 +163,8 @@ def test_a_client_that_never_reads_its_batches_costs_the_others_nothing(live_ser
             for _ in range(200):
                 # The same batch each time: a thousand verdicts come back for it.
                 signed = silent.signed({"fixes": [a_fix(second) for second in range(1_000)]})
-                headers = {"Host": "harbor", "Content-Length": len(signed["data"]), **signed["headers"]}
-                head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-                request = f"POST /api/v1/positions/batch HTTP/1.1\r\n{head}\r\n".encode()
-                connection.sendall(request + signed["data"])
+                head = head_of(BATCH, {"Content-Length": len(signed["data"]), **signed["headers"]})
+                connection.sendall(head + signed["data"])
                 sent += 1
         assert 0 < sent < 200, "it was listened to for ever"
         for second in range(20):
@@ -176,7 +175,7 @@ def test_a_client_that_never_reads_its_batches_costs_the_others_nothing(live_ser
 def test_logs_are_json_with_request_ids_and_without_secrets(live_service: LiveService):
     tracker = live_service.world.tracker()
     bearer = live_service.world.bearer()
-    live_service.http.get("/api/v1/vessels", headers=bearer | {"X-Request-Id": "mine-1"})
+    live_service.http.get(VESSELS, headers=bearer | {"X-Request-Id": "mine-1"})
     _post(live_service, tracker, a_fix(lat=91))
     lines = [json.loads(line) for line in live_service.log().splitlines()]
     requests = [line for line in lines if line["event"] == "request" and line["path"] != "/openapi.json"]

@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harbor_api.domain.errors import MalformedJSON
-from harbor_api.web import arguments
-from harbor_api.web.arguments import parse_json
+from harbor_api.web import strict_json
+from harbor_api.web.strict_json import parse_json
 
 _texts = st.text(max_size=8)
 _scalars = (
@@ -34,7 +34,7 @@ def _outcome(body: bytes) -> Any:
 def _strictly(body: bytes) -> Any:
     """Return the outcome without the quick way."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arguments, "_plain", lambda _: None)
+        patch.setattr(strict_json, "_plain", lambda _: None)
         return _outcome(body)
 
 

@@ -3,12 +3,12 @@
 import pytest
 from flask import Flask
 from tests.support.factories import MASTER_KEY
+from tests.support.urls import VESSELS as URL
 
 from harbor_api.app import create_app
 from harbor_api.settings import Settings
 
 MAP = "https://map.example.org"
-URL = "/api/v1/vessels"
 
 
 @pytest.fixture

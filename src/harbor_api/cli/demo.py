@@ -20,7 +20,8 @@ import httpx
 
 from harbor_api.cli.shared import actor, ensure_tracker, open_database, read_settings
 from harbor_api.database import Database
-from harbor_api.domain.entities import KeyTerms, VesselDetails
+from harbor_api.domain.api_keys import SCOPES, KeyTerms
+from harbor_api.domain.vessels import VesselDetails
 from harbor_api.postgres import migrations
 from harbor_api.services import api_keys
 from harbor_api.settings import MASTER_KEY_BYTES, Settings, SettingsError
@@ -51,7 +52,7 @@ def command(interval: float) -> None:
     known = _recall(remembered)
     master_key = settings.tracker_master_key or known.master_key
     with open_database(settings) as database:
-        migrations.upgrade(database)
+        migrations.upgrade(database.engine)
         crew = [
             (
                 ship,
@@ -87,7 +88,7 @@ def _partner_key(database: Database, remembered: str | None) -> str:
     with database.unit_of_work() as unit_of_work:
         if remembered is not None and api_keys.holds(unit_of_work, remembered, now=datetime.now(UTC)):
             return remembered
-        terms = KeyTerms(name="demo", scopes=frozenset(api_keys.SCOPES))
+        terms = KeyTerms(name="demo", scopes=frozenset(SCOPES))
         _, secret = api_keys.issue(unit_of_work, terms, actor=actor())
         return secret
 

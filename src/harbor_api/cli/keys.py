@@ -6,7 +6,7 @@ import click
 
 from harbor_api.cli.output import print_table
 from harbor_api.cli.shared import actor, open_database
-from harbor_api.domain.entities import KeyTerms
+from harbor_api.domain.api_keys import SCOPES, KeyTerms
 from harbor_api.services import api_keys
 
 _KEY_ID = click.argument("key_id", type=click.IntRange(1, 2**31 - 1))
@@ -23,7 +23,7 @@ def command() -> None:
     "--scope",
     "scopes",
     multiple=True,
-    type=click.Choice(sorted(api_keys.SCOPES)),
+    type=click.Choice(sorted(SCOPES)),
     default=("vessels:read",),
     show_default=True,
     help="What the key may do; may be repeated.",
@@ -57,7 +57,7 @@ def add(
     terms = KeyTerms(
         name=name,
         owner=owner,
-        scopes=frozenset(api_keys.SCOPES if admin else scopes),
+        scopes=frozenset(SCOPES if admin else scopes),
         vessel_ids=frozenset(vessel_ids) if vessel_ids else None,
         delay_s=delay_s,
         coordinate_decimals=decimals,
@@ -72,7 +72,7 @@ def add(
 @command.command("list")
 def list_all() -> None:
     """List all keys, without their secrets."""
-    with open_database() as database, database.statement() as unit_of_work:
+    with open_database() as database, database.autocommit() as unit_of_work:
         rows = [
             (
                 k.id,

@@ -11,6 +11,6 @@ def command() -> None:
     """Bring the database's schema up to date; safe to run again, and from several hosts at once."""
     with open_database() as database:
         before = database.schema_revision()
-        migrations.upgrade(database)
+        migrations.upgrade(database.engine)
         after = database.schema_revision()
     click.echo(f"at {after} already" if before == after else f"from {before or 'empty'} to {after}")

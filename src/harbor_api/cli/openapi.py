@@ -10,6 +10,7 @@ import orjson
 
 from harbor_api.app import create_app
 from harbor_api.settings import MASTER_KEY_BYTES, Settings
+from harbor_api.web import runtime
 
 NEWEST = "harbor-api.json"
 TWIN = "harbor-api-3.0.json"
@@ -28,7 +29,7 @@ def documents() -> dict[str, dict[str, Any]]:
     """Return the document in both versions, by the names of their files."""
     # Nothing is connected to and nothing is signed: describing the service needs neither.
     settings = Settings(database_url="postgresql:///", tracker_master_key=bytes(MASTER_KEY_BYTES))
-    newest: dict[str, Any] = orjson.loads(create_app(settings).extensions["harbor_openapi"])
+    newest: dict[str, Any] = orjson.loads(runtime.of(create_app(settings)).document)
     return {NEWEST: newest, TWIN: as_3_0(newest)}
 
 

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from harbor_api.cli.output import print_table
 from harbor_api.cli.shared import ensure_tracker, open_database, read_settings
-from harbor_api.domain.entities import VesselDetails
+from harbor_api.domain.vessels import VesselDetails
 from harbor_api.simulation import ais
 from harbor_api.simulation.replay import Report, Ship, replay
 from harbor_api.simulation.tracker import Credentials

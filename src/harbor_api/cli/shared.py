@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from harbor_api.database import Database
-from harbor_api.domain.entities import Actor, VesselDetails
+from harbor_api.domain.audit import Actor
 from harbor_api.domain.signatures import derive_secret
+from harbor_api.domain.vessels import VesselDetails
 from harbor_api.postgres import embedded
 from harbor_api.services import trackers, vessels
 from harbor_api.settings import Settings

@@ -7,10 +7,10 @@ import click
 
 from harbor_api.cli.output import print_table
 from harbor_api.cli.shared import actor, open_database, read_settings
-from harbor_api.domain.entities import Tracker, tracker_number
+from harbor_api.domain.changes import ANY
 from harbor_api.domain.signatures import derive_secret
+from harbor_api.domain.trackers import Tracker, tracker_number
 from harbor_api.services import trackers
-from harbor_api.services.versions import ANY
 
 
 class _TrackerId(click.ParamType[int]):
@@ -102,14 +102,14 @@ def secret(tracker: int) -> None:
     """Print the secret of TRACKER again: it is derived from the master key."""
     settings = read_settings()
     master_key = settings.require_master_key()
-    with open_database(settings) as database, database.statement() as unit_of_work:
+    with open_database(settings) as database, database.autocommit() as unit_of_work:
         _print_secret(master_key, unit_of_work.trackers.get(tracker))
 
 
 @command.command("list")
 def list_all() -> None:
     """List all trackers, without their secrets."""
-    with open_database() as database, database.statement() as unit_of_work:
+    with open_database() as database, database.autocommit() as unit_of_work:
         rows = [
             (t.id, t.vessel_id, t.label, t.generation, t.previous_valid_until, t.disabled_at)
             for t in unit_of_work.trackers.search()

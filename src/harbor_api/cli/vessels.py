@@ -6,9 +6,9 @@ import click
 
 from harbor_api.cli.output import print_table
 from harbor_api.cli.shared import actor, open_database
-from harbor_api.domain.entities import VesselDetails
+from harbor_api.domain.changes import ANY, Edit
+from harbor_api.domain.vessels import VesselDetails
 from harbor_api.services import vessels
-from harbor_api.services.versions import ANY
 
 _VESSEL_ID = click.argument("vessel_id", type=click.IntRange(1, 2**31 - 1))
 
@@ -53,7 +53,7 @@ def change(vessel_id: int, **details: Any) -> None:
     """Change what is known of VESSEL_ID; an empty text takes it away."""
     members = {name: value or None for name, value in details.items() if value is not None}
     with open_database() as database, database.unit_of_work() as unit_of_work:
-        vessels.change(unit_of_work, vessel_id, members, versions=ANY, actor=actor())
+        vessels.change(unit_of_work, vessel_id, Edit(members), versions=ANY, actor=actor())
 
 
 @command.command()
@@ -75,7 +75,7 @@ def restore(vessel_id: int) -> None:
 @command.command("list")
 def list_all() -> None:
     """List all vessels."""
-    with open_database() as database, database.statement() as unit_of_work:
+    with open_database() as database, database.autocommit() as unit_of_work:
         rows = [
             (
                 v.id,

@@ -1,7 +1,22 @@
 """Everything that can go wrong for a caller: each class is one stable ``code`` with its HTTP status.
 
-Repositories, services and views raise these; one handler in ``problems.py`` renders them. A class's
-docstring is what the OpenAPI document tells a developer about its code.
+Whoever finds something wrong raises one of these, on whatever floor, and nobody on the way up turns it into
+an answer but one:
+
+    raise Conflict("...")     a rule, a repository, a service, a decorator, a view
+        |                     the unit of work that it leaves is rolled back
+    web/problems.py           one handler makes it application/problem+json (RFC 9457), with the request's id
+        |
+    409 {"code": "conflict", "title": ..., "detail": ..., "request_id": ...}
+
+    the class           ``code``, ``status`` and ``title``: for programs, and never changed
+    its docstring       what the OpenAPI document tells a developer about the code
+    ``detail``          what is wrong this time, for people; nothing secret, no name of ours
+    ``faults``          each wrong member of the body or parameter, with its place
+
+A new error is a class here, with a docstring; a name in ``@blueprint.raises`` of the views that answer it, or
+in the ``documented`` of the decorator that raises it; and a test that meets it. What no caller is told of is
+no HarborError and stands where it is caught, as ``TrackerChanged`` does.
 """
 
 from collections.abc import Mapping, Sequence
@@ -223,10 +238,3 @@ class MigrationsPending(Unavailable):
     """The database is reachable, but its schema is not the one that this release needs."""
 
     status, code, title = 503, "migrations_pending", "Migrations pending"
-
-
-class TrackerChanged(Exception):
-    """A tracker is not any more what its signature was checked against; the check has to be made again.
-
-    No caller is told of it.
-    """

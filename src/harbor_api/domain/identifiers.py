@@ -10,12 +10,12 @@ _IMO_WEIGHTS = (7, 6, 5, 4, 3, 2)
 
 
 def is_name(text: str) -> bool:
-    """Tell whether text can be read as a name."""
+    """Return whether text can be read as a name."""
     return _NAME.fullmatch(text) is not None
 
 
 def is_imo_number(text: str) -> bool:
-    """Tell whether text is an IMO ship identification number (IMO resolution A.1117(30)).
+    """Return whether text is an IMO ship identification number (IMO resolution A.1117(30)).
 
     Seven ASCII digits, of which the last is the last digit of the sum of the first six, weighted 7 to
     2: 9074729 holds because 9*7 + 0*6 + 7*5 + 4*4 + 7*3 + 2*2 = 139.
@@ -27,7 +27,7 @@ def is_imo_number(text: str) -> bool:
 
 
 def is_mmsi(text: str) -> bool:
-    """Tell whether text is a Maritime Mobile Service Identity (ITU-R M.585): nine ASCII digits.
+    """Return whether text is a Maritime Mobile Service Identity (ITU-R M.585): nine ASCII digits.
 
     Leading zeros count, which is why it is text; it changes with the flag and identifies no hull.
     """

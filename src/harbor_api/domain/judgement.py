@@ -3,8 +3,8 @@
 Nothing here reads a clock, a database or a setting: the caller hands over the time, the thresholds and
 the fixes around this one.
 
-A jump is judged by a model of a vessel: she is never faster than a limit, and each fix lies within a
-radius of where she was. Two fixes that no such vessel can have sent contradict each other. From this
+A jump is judged by a model of a vessel: it is never faster than a limit, and each fix lies within a
+radius of where it was. Two fixes that no such vessel can have sent contradict each other. From this
 follows what the order of arrival can do:
 
 - Fixes that all fit the model never contradict each other, whatever lies between them in time. A track
@@ -31,7 +31,7 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Literal
 
-from harbor_api.domain.entities import Neighbour
+from harbor_api.domain.positions import Neighbour
 
 NULL_ISLAND = "null_island"
 FUTURE = "future"
@@ -90,13 +90,13 @@ RULES = (
     Rule(
         IMPOSSIBLE_JUMP,
         "held",
-        "The vessel would have to be faster than her limit to come here from the fix before, or to get from "
+        "The vessel would have to be faster than its limit to come here from the fix before, or to get from "
         "here to the fix after. Once several such fixes agree with each other, the next one is believed.",
     ),
     Rule(
         "stationary_noise",
         "believed",
-        "A vessel at rest seems to wander, by as much as her receiver is wrong. Each fix is allowed a "
+        "A vessel at rest seems to wander, by as much as its receiver is wrong. Each fix is allowed a "
         "radius, so that this is never a jump, however short the time.",
     ),
 )
@@ -164,8 +164,8 @@ def judge(
 ) -> str | None:
     """Return the code of the reason to hold a fix in quarantine, None for one that can be believed.
 
-    ``before`` and ``after`` are the nearest stored fixes of the vessel on each side in time, of all her
-    trackers; one of the very same time may stand on either side. ``held`` are her fixes that are held for
+    ``before`` and ``after`` are the nearest stored fixes of the vessel on each side in time, of all its
+    trackers; one of the very same time may stand on either side. ``held`` are its fixes that are held for
     an impossible jump, in order of time and tracker: all of them, or at least the ``NEAREST`` ones between
     the two on each side of this fix, those of its very time among the later ones. The answer is the same,
     since no others count. A rule that needs neighbours is skipped where there are none.
@@ -194,7 +194,7 @@ def _has_lost_weeks(age: timedelta, thresholds: Thresholds) -> bool:
 
 
 def contradict(one: Neighbour, other: Neighbour, thresholds: Thresholds) -> bool:
-    """Tell whether no vessel within the limit of speed can have sent both."""
+    """Return whether no vessel within the limit of speed can have sent both."""
     seconds = abs((one.recorded_at - other.recorded_at).total_seconds())
     possible = (
         seconds * thresholds.max_speed_kn * _METRES_PER_SECOND_PER_KNOT
@@ -257,7 +257,7 @@ def _is_confirmed(
     held: Sequence[Neighbour],
     thresholds: Thresholds,
 ) -> bool:
-    """Tell whether enough held fixes, outwards from this one on both sides, agree each with the one before.
+    """Return whether enough held fixes, outwards from this one on both sides, agree each with the one before.
 
     Those between that do not agree are passed over, so that a few other wrong fixes do not keep the right
     ones out. Those beyond the stored neighbours do not count, nor those beyond the reach, which nothing

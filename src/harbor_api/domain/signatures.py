@@ -73,7 +73,7 @@ def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
 
 
 def verify(secret: str, message_id: str, timestamp: str, body: bytes, header: str) -> bool:
-    """Tell whether any ``v1`` signature of the header was made with ``secret``.
+    """Return whether any ``v1`` signature of the header was made with ``secret``.
 
     The comparison takes the same time wherever the signatures differ. A header with more than
     ``MAX_SIGNATURES`` signatures is refused whole, so that it cannot be used to buy guesses.

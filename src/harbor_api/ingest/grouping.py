@@ -1,8 +1,30 @@
 """Group commit: what many callers ask for at once is done for all of them in one go.
 
-A transaction costs a worker the same for one fix as for a hundred. Whoever comes first does what is
-waiting, his own included; those who come meanwhile wait, and one of them does the next group. There is no
+A transaction costs a worker the same for one fix as for a hundred. Whoever comes first does what is waiting,
+its own request included; those who come meanwhile wait, and one of them does the next group. There is no
 thread of its own to start, to stop or to lose.
+
+    A  comes, nobody leads: leads [A] ------>| answered
+    B      comes, waits .................... | leads [B C D] ------>| answered
+    C          comes, waits ................ | .................... | answered
+    D              comes, waits ............ | .................... | answered
+    E                                        |    comes, waits .... | leads [E] ------>| answered
+
+Who waits is woken once (``_Ticket.changed``) and looks which of two things has happened: the request is
+done, or the turn to lead has come. While somebody leads, ``_is_led`` holds; whoever ends a group wakes the
+first who waits, and where nobody does, lets ``_is_led`` go. So the lead is never lost, and never held by two.
+
+What may go wrong, and who is told:
+
+- Too much waits: whoever comes is refused at once, and nothing of it is done.
+- Nothing moves for ``patience_s``: who waits leaves the queue. What a leader has taken already may still be
+  done: a fix that is sent again is a duplicate, so nothing is lost by not knowing.
+- A group fails: each request is done again alone, so that one that cannot be done spoils no other. But where
+  the database is away all are told at once: the others would only wait for it, one by one.
+- A thread is ended while it waits: it takes its ticket along, and passes on the lead if that has just come.
+
+A request that is a whole group by itself (a large batch) does not queue: it would gain nothing and hold up
+the small ones. It goes beside the groups, two at a time.
 """
 
 import threading
@@ -16,63 +38,63 @@ from harbor_api.domain.errors import Unavailable
 # Two keep PostgreSQL busy while one of them is judged; each takes a database connection for its time.
 _ALONE_AT_ONCE = 2
 
-Job = TypeVar("Job")
+Request = TypeVar("Request")
 Result = TypeVar("Result")
 
 
-class _Ticket(Generic[Job, Result]):
-    """One caller's job, and how it ended."""
+class _Ticket(Generic[Request, Result]):
+    """One caller's request, and how it ended."""
 
-    __slots__ = ("changed", "error", "is_done", "job", "result", "weight")
+    __slots__ = ("changed", "error", "is_done", "request", "result", "weight")
 
-    def __init__(self, job: Job, weight: int) -> None:
-        self.job = job
+    def __init__(self, request: Request, weight: int) -> None:
+        self.request = request
         self.weight = weight
         self.changed = threading.Event()
         self.is_done = False
         self.result: Result | None = None
-        # Holds where whoever led the group was ended before he could say anything.
+        # Holds where whoever led the group was ended before anything could be said.
         self.error: Exception | None = Unavailable("The service is ending")
 
 
-class Grouping(Generic[Job, Result]):
-    """Does jobs in groups, one group at a time.
+class Grouping(Generic[Request, Result]):
+    """Does requests in groups, one group at a time.
 
-    A job that fills a group would only hold up the small ones: a few of those are done side by side.
+    A request that fills a group would only hold up the small ones: a few of those are done side by side.
 
-    ``work`` takes the jobs of a group and returns a result for each, in order, or raises. A group that
-    fails is done again one by one, so that a job that cannot be done spoils no other; where the reason is
+    ``work`` takes the requests of a group and returns a result for each, in order, or raises. A group that
+    fails is done again one by one, so that a request that cannot be done spoils no other; where the reason is
     that the database is away, it fails whole.
     """
 
     def __init__(
         self,
-        work: Callable[[Sequence[Job]], Sequence[Result]],
+        work: Callable[[Sequence[Request]], Sequence[Result]],
         *,
         most_in_group: int,
         most_waiting: int,
         patience_s: float,
     ) -> None:
-        """Bound a group and the queue, in weight, and for how long a job may wait."""
+        """Bound a group and the queue, in weight, and for how long a request may wait."""
         self._work = work
         self._most_in_group = most_in_group
         self._most_waiting = most_waiting
         self._patience_s = patience_s
         self._lock = threading.Lock()
         self._places = threading.Semaphore(_ALONE_AT_ONCE)
-        self._waiting: deque[_Ticket[Job, Result]] = deque()
+        self._waiting: deque[_Ticket[Request, Result]] = deque()
         self._weight = 0
         self._is_led = False
 
-    def do(self, job: Job, *, weight: int = 1) -> Result:
-        """Have a job done and return its result, or raise what went wrong with it.
+    def do(self, request: Request, *, weight: int = 1) -> Result:
+        """Have a request done and return its result, or raise what went wrong with it.
 
         Unavailable at once where too much is waiting, and after a while where nothing moves; it is not
-        known then whether the job will still be done.
+        known then whether the request will still be done.
         """
         if weight >= self._most_in_group:
-            return self._do_alone(job, weight)
-        ticket: _Ticket[Job, Result] = _Ticket(job, weight)
+            return self._do_alone(request, weight)
+        ticket: _Ticket[Request, Result] = _Ticket(request, weight)
         with self._lock:
             self._wait_with(weight)
             self._waiting.append(ticket)
@@ -88,12 +110,12 @@ class Grouping(Generic[Job, Result]):
         return result
 
     def _wait_with(self, weight: int) -> None:
-        """Let more wait, unless that is too much; one job alone never is."""
+        """Let more wait, unless that is too much; one request alone never is."""
         if self._weight and self._weight + weight > self._most_waiting:
             raise Unavailable("Too much is waiting for the database")
         self._weight += weight
 
-    def _do_alone(self, job: Job, weight: int) -> Result:
+    def _do_alone(self, request: Request, weight: int) -> Result:
         with self._lock:
             self._wait_with(weight)
         try:
@@ -104,18 +126,18 @@ class Grouping(Generic[Job, Result]):
         if not has_place:
             raise Unavailable("The database is too slow")
         try:
-            [result] = self._work([job])
+            [result] = self._work([request])
         finally:
             self._places.release()
         return result
 
-    def _await(self, ticket: _Ticket[Job, Result]) -> None:
-        """Wait until a job is done or its turn to lead has come."""
+    def _await(self, ticket: _Ticket[Request, Result]) -> None:
+        """Wait until a request is done or its turn to lead has come."""
         try:
             if ticket.changed.wait(self._patience_s):
                 return
         except BaseException:
-            # Whoever is ended here must not be waited for by those behind him.
+            # Whoever is ended here must not be waited for by those behind.
             with self._lock:
                 self._leave(ticket)
                 if ticket.changed.is_set() and not ticket.is_done:
@@ -127,7 +149,7 @@ class Grouping(Generic[Job, Result]):
             self._leave(ticket)
         raise Unavailable("The database is too slow")
 
-    def _leave(self, ticket: _Ticket[Job, Result]) -> None:
+    def _leave(self, ticket: _Ticket[Request, Result]) -> None:
         if ticket in self._waiting:
             self._waiting.remove(ticket)
             self._weight -= ticket.weight
@@ -153,7 +175,7 @@ class Grouping(Generic[Job, Result]):
             for ticket in group:
                 ticket.changed.set()
 
-    def _take(self) -> list[_Ticket[Job, Result]]:
+    def _take(self) -> list[_Ticket[Request, Result]]:
         with self._lock:
             group = [self._waiting.popleft()]
             weight = group[0].weight
@@ -163,9 +185,9 @@ class Grouping(Generic[Job, Result]):
             self._weight -= weight
         return group
 
-    def _finish(self, group: Sequence[_Ticket[Job, Result]]) -> None:
+    def _finish(self, group: Sequence[_Ticket[Request, Result]]) -> None:
         try:
-            results = self._work([ticket.job for ticket in group])
+            results = self._work([ticket.request for ticket in group])
         except Unavailable as error:
             for ticket in group:
                 ticket.error = error

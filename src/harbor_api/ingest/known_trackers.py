@@ -7,9 +7,16 @@ looked up first. So a change holds from the very next request on, in all workers
 
 from collections.abc import Callable
 
-from harbor_api.domain.entities import Tracker
+from harbor_api.domain.trackers import Tracker
 
 _MOST = 20_000
+
+
+class TrackerChanged(Exception):
+    """A tracker is not any more what its signature was checked against; the check has to be made again.
+
+    No caller is told of it.
+    """
 
 
 class KnownTrackers:

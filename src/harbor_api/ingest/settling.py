@@ -7,14 +7,19 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import groupby, islice
 from operator import attrgetter
-from typing import TYPE_CHECKING
 
-from harbor_api.domain.entities import Arrival, Delivery, Key, Neighbour, Receipt, Surroundings, Verdict
-from harbor_api.domain.errors import TrackerChanged
+from harbor_api.database import UnitOfWork
 from harbor_api.domain.judgement import IMPOSSIBLE_JUMP, NEAREST, Thresholds, judge
-
-if TYPE_CHECKING:
-    from harbor_api.database import UnitOfWork
+from harbor_api.domain.positions import (
+    FixKey,
+    Neighbour,
+    Receipt,
+    ReceivedFix,
+    Submission,
+    Surroundings,
+    Verdict,
+)
+from harbor_api.ingest.known_trackers import TrackerChanged
 
 # What may become of a fix, beside the reasons to hold it.
 _NEW, _KNOWN = "new", "known"
@@ -27,9 +32,9 @@ _named = attrgetter("key")
 
 
 def settle(
-    unit_of_work: "UnitOfWork", deliveries: Sequence[Delivery], *, thresholds: Thresholds
+    unit_of_work: UnitOfWork, submissions: Sequence[Submission], *, thresholds: Thresholds
 ) -> list[Receipt]:
-    """Store or hold all fixes of some deliveries, and return what became of each, in order.
+    """Store or hold all fixes of some submissions, and return what became of each, in order.
 
     The order of the fixes and repeats among them do not matter to the outcome: they are judged in order
     of time, and of two that differ only in content the same one is always the first. Durable once the
@@ -37,64 +42,66 @@ def settle(
 
     TrackerChanged where a tracker is not any more what its signature was checked against.
     """
-    arrivals = [arrival for delivery in deliveries for arrival in delivery.arrivals]
-    _admit(unit_of_work, deliveries, arrivals)
+    fixes = [received for submission in submissions for received in submission.fixes]
+    _admit(unit_of_work, submissions, fixes)
     # Before the lock of the order, which is held to the end.
-    numbers = [(each.tracker_id, number) for each in deliveries for number in each.numbers]
+    numbers = [(each.tracker_id, number) for each in submissions for number in each.numbers]
     missing = unit_of_work.arrived_numbers.note(numbers) if numbers else {}
-    places = _in_order(arrivals)
-    verdicts: list[Verdict | None] = [None] * len(arrivals)
-    if arrivals:
-        ranked = [arrivals[place] for place in places]
+    places = _in_order(fixes)
+    verdicts: list[Verdict | None] = [None] * len(fixes)
+    if fixes:
+        ranked = [fixes[place] for place in places]
         for place, verdict in zip(places, _settled(unit_of_work, ranked, thresholds), strict=True):
             verdicts[place] = verdict
     following = iter(verdicts)
     return [
         Receipt(
-            verdicts=tuple(verdict for _, verdict in zip(each.arrivals, following, strict=False) if verdict),
+            verdicts=tuple(verdict for _, verdict in zip(each.fixes, following, strict=False) if verdict),
             missing=missing.get(each.tracker_id, ()) if each.numbers else (),
         )
-        for each in deliveries
+        for each in submissions
     ]
 
 
-def _admit(unit_of_work: "UnitOfWork", deliveries: Sequence[Delivery], arrivals: Sequence[Arrival]) -> None:
+def _admit(unit_of_work: UnitOfWork, submissions: Sequence[Submission], fixes: Sequence[ReceivedFix]) -> None:
     signed = {
-        (each.tracker_id, each.tracker_version) for each in deliveries if each.tracker_version is not None
+        (each.tracker_id, each.tracker_version) for each in submissions if each.tracker_version is not None
     }
     versions = unit_of_work.positions.admit(
-        (arrival.vessel_id for arrival in arrivals), (tracker_id for tracker_id, _ in signed)
+        (received.vessel_id for received in fixes), (tracker_id for tracker_id, _ in signed)
     )
     if not signed <= versions.items():
         raise TrackerChanged
 
 
-def _in_order(arrivals: Sequence[Arrival]) -> list[int]:
+def _in_order(fixes: Sequence[ReceivedFix]) -> list[int]:
     """Return the places of fixes in order of vessel and time, and of their content where that is all."""
-    keys = [_key(arrival) for arrival in arrivals]
+    keys = [_key(received) for received in fixes]
     if len(set(keys)) == len(keys):
         return sorted(range(len(keys)), key=keys.__getitem__)
-    return sorted(range(len(keys)), key=lambda place: (*keys[place], repr(arrivals[place].fix.motion)))
+    return sorted(range(len(keys)), key=lambda place: (*keys[place], repr(fixes[place].fix.motion)))
 
 
-def _key(arrival: Arrival) -> tuple[int, datetime, int]:
-    return arrival.vessel_id, arrival.fix.recorded_at, arrival.tracker_id
+def _key(received: ReceivedFix) -> tuple[int, datetime, int]:
+    return received.vessel_id, received.fix.recorded_at, received.tracker_id
 
 
-def _settled(unit_of_work: "UnitOfWork", ranked: Sequence[Arrival], thresholds: Thresholds) -> list[Verdict]:
+def _settled(
+    unit_of_work: UnitOfWork, ranked: Sequence[ReceivedFix], thresholds: Thresholds
+) -> list[Verdict]:
     """Return the verdicts of fixes that are in order of vessel and time."""
-    added: list[Arrival] = []
-    held: list[tuple[Arrival, str]] = []
-    repeats: list[Arrival] = []
+    added: list[ReceivedFix] = []
+    held: list[tuple[ReceivedFix, str]] = []
+    repeats: list[ReceivedFix] = []
     verdicts: list[Verdict] = []
     for judging in _judged(unit_of_work, ranked, thresholds):
-        for arrival, key, outcome in judging.outcomes:
+        for received, key, outcome in judging.outcomes:
             latest = key == judging.newest
             if outcome is _NEW:
-                added.append(arrival)
+                added.append(received)
                 verdicts.append(_STORED[latest])
             elif outcome is _KNOWN:
-                repeats.append(arrival)
+                repeats.append(received)
                 verdicts.append(_DUPLICATE[latest])
             else:
                 verdicts.append(Verdict(verdict="quarantined", reason=outcome))
@@ -113,7 +120,7 @@ def _settled(unit_of_work: "UnitOfWork", ranked: Sequence[Arrival], thresholds: 
 
 
 def _judged(
-    unit_of_work: "UnitOfWork", ranked: Sequence[Arrival], thresholds: Thresholds
+    unit_of_work: UnitOfWork, ranked: Sequence[ReceivedFix], thresholds: Thresholds
 ) -> list["_Judging"]:
     """Return the judgement of the fixes of each vessel. Nothing is written."""
     around = unit_of_work.positions.around(ranked)
@@ -136,11 +143,11 @@ class _Judging:
     What was believed and held so far counts for the fixes that follow.
     """
 
-    def __init__(self, run: Sequence[Arrival], around: Surroundings, thresholds: Thresholds) -> None:
+    def __init__(self, run: Sequence[ReceivedFix], around: Surroundings, thresholds: Thresholds) -> None:
         self.vessel_id = run[0].vessel_id
         self.newest = around.newest
-        self.outcomes: list[tuple[Arrival, Key, str]] = []
-        self.held: list[tuple[Arrival, str]] = []
+        self.outcomes: list[tuple[ReceivedFix, FixKey, str]] = []
+        self.held: list[tuple[ReceivedFix, str]] = []
         self._run = run
         self._held_before = around.held
         self._thresholds = thresholds
@@ -160,13 +167,13 @@ class _Judging:
         """
         self._jumps = jumps
         last, told = self.outcomes[-1][1:] if self.outcomes else (None, "")
-        for arrival in islice(self._run, len(self.outcomes), None):
-            key = arrival.key
+        for received in islice(self._run, len(self.outcomes), None):
+            key = received.key
             # Of several with one key the first was judged.
-            outcome = _AGAIN.get(told, told) if key == last else self._outcome(arrival, key)
+            outcome = _AGAIN.get(told, told) if key == last else self._outcome(received, key)
             if outcome is None:
                 return False
-            self.outcomes.append((arrival, key, outcome))
+            self.outcomes.append((received, key, outcome))
             last, told = key, outcome
         return True
 
@@ -177,7 +184,7 @@ class _Judging:
         two that are left is asked about once, from its ends: so the nearest jumps around each are found, and
         those that are nearest to many are not found many times.
         """
-        left = {arrival.fix.recorded_at for arrival in islice(self._run, len(self.outcomes), None)}
+        left = {received.fix.recorded_at for received in islice(self._run, len(self.outcomes), None)}
         bounds = {each.recorded_at for each in self._ahead}
         if self._before is not None:
             bounds.add(self._before.recorded_at)
@@ -188,7 +195,7 @@ class _Judging:
             if at in left
         ]
 
-    def _outcome(self, arrival: Arrival, key: Key) -> str | None:
+    def _outcome(self, received: ReceivedFix, key: FixKey) -> str | None:
         """Return _NEW for a fix to store, _KNOWN for one that is stored, or the reason to hold it.
 
         None for a jump where it is not known which others are held; it can be asked again.
@@ -201,10 +208,10 @@ class _Judging:
             return _KNOWN
         if key in self._held_before:
             return self._held_before[key]
-        here = Neighbour.of(arrival.fix, arrival.tracker_id)
+        here = Neighbour.of(received.fix, received.tracker_id)
         reason = judge(
             here,
-            now=arrival.received_at,
+            now=received.received_at,
             thresholds=self._thresholds,
             before=self._before,
             after=ahead[0] if ahead else None,
@@ -215,7 +222,7 @@ class _Judging:
                 return None
             insort(self._jumps, here, key=_named)
         if reason is not None:
-            self.held.append((arrival, reason))
+            self.held.append((received, reason))
             return reason
         self._before = here
         if self.newest is None or key > self.newest:

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import flask_swagger_ui
-from flask import Blueprint, Response, abort, current_app, render_template, send_from_directory
+from flask import Blueprint, Response, abort, render_template, send_from_directory
+
+from harbor_api.web.runtime import current
 
 blueprint = Blueprint(
     "docs",
@@ -25,7 +27,7 @@ _CONTENT_SECURITY_POLICY = (
 @blueprint.get("/openapi.json")
 def openapi() -> Response:
     """Serve the OpenAPI document."""
-    return Response(current_app.extensions["harbor_openapi"], content_type="application/json")
+    return Response(current().document, content_type="application/json")
 
 
 @blueprint.get("/docs")

@@ -6,14 +6,13 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy import Engine
 
-from harbor_api.database import Database
 
-
-def upgrade(database: Database) -> None:
+def upgrade(engine: Engine) -> None:
     """Run the migrations that are missing, all in one transaction; those that ran are left alone."""
     config = _config()
-    with database.engine.connect() as connection:
+    with engine.connect() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 

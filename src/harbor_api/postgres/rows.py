@@ -4,7 +4,8 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from harbor_api.domain.entities import Motion, Vessel, VesselDetails
+from harbor_api.domain.positions import Motion
+from harbor_api.domain.vessels import Vessel, VesselDetails
 
 DETAILS = (
     "name",

@@ -27,13 +27,12 @@ def run(connection: Connection, statement: Statement) -> None:
     _psycopg(connection).execute(*statement)
 
 
-def commit(connection: Connection, last: Iterable[Statement]) -> None:
-    """Run some last statements and commit, in one round trip: all of it is done, or none."""
+def run_all(connection: Connection, several: Iterable[Statement]) -> None:
+    """Run statements that return no rows, one after the other, in one round trip."""
     psycopg = _psycopg(connection)
     with psycopg.pipeline():
-        for statement in last:
+        for statement in several:
             psycopg.execute(*statement)
-        psycopg.execute(b"COMMIT")
 
 
 def _psycopg(connection: Connection) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Row, bindparam, delete, func, insert, select, update
 
-from harbor_api.domain.entities import ApiKey, Caller, KeyTerms
+from harbor_api.domain.api_keys import ApiKey, Caller, KeyTerms
 from harbor_api.domain.errors import Conflict, NotFound
 from harbor_api.postgres.tables import api_keys, grants, vessels
 

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, text
 
-from harbor_api.domain.entities import Gap
+from harbor_api.domain.positions import Gap
 from harbor_api.postgres import statements
 from harbor_api.postgres.statements import Statement
 

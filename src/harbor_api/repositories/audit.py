@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Row, bindparam, func, insert, select, tuple_
 
-from harbor_api.domain.entities import Actor, AuditEntry
+from harbor_api.domain.audit import Actor, AuditEntry
 from harbor_api.postgres.tables import AUDIT_ORDER_LOCK, audit
 
 _TAKE_ORDER = select(func.pg_advisory_xact_lock(AUDIT_ORDER_LOCK))

@@ -4,6 +4,7 @@ Whatever a partner reads of vessels and positions is selected from here, so that
 forget a grant, a delay or a precision.
 """
 
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -20,14 +21,18 @@ from sqlalchemy import (
     true,
 )
 
-from harbor_api.domain.entities import Caller, LatestPosition, Motion, VesselOnMap
+from harbor_api.domain.api_keys import Caller
 from harbor_api.domain.errors import NotFound
+from harbor_api.domain.positions import Motion
+from harbor_api.domain.vessels import LatestPosition, VesselOnMap, is_stale
 from harbor_api.postgres.rows import MOTION, vessel_of
 from harbor_api.postgres.tables import grants, latest_positions, positions, vessels
 
 _COORDINATE_DECIMALS = 6
 _KEY: BindParameter[int] = bindparam("key_id")
 _DECIMALS: BindParameter[int] = bindparam("decimals")
+# The moment that a key sees, by PostgreSQL's clock: one for all workers and hosts.
+_AS_OF = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, bindparam("delay_s"))
 
 # What a key sees of the vessels, by whether it sees all. Told apart here and not in the condition, so that
 # who may see three vessels does not have all of them read.
@@ -40,7 +45,7 @@ _delayed = (
     select(positions)
     .where(
         positions.c.vessel_id == vessels.c.id,
-        positions.c.recorded_at <= func.now() - func.make_interval(0, 0, 0, 0, 0, 0, bindparam("delay_s")),
+        positions.c.recorded_at <= _AS_OF,
     )
     .order_by(positions.c.recorded_at.desc(), positions.c.tracker_id.desc())
     .limit(1)
@@ -57,6 +62,7 @@ def _fleet(visible: Any, position: Any, condition: Any) -> Select[Any]:
     return (
         select(
             vessels,
+            _AS_OF.label("as_of"),
             position.c.recorded_at,
             position.c.received_at,
             position.c.seq.label("position_seq"),
@@ -84,23 +90,26 @@ _ONE = {sight: fleet.where(_one) for sight, fleet in _fleets.items()}
 
 
 class Fleet:
-    """Vessels with their latest positions, as far as a key may see them."""
+    """Vessels with their latest positions, as far as a key may see them, and as it sees them."""
 
-    def __init__(self, connection: Connection, viewer: Caller) -> None:
+    def __init__(self, connection: Connection, viewer: Caller, *, stale_after: timedelta) -> None:
+        """Look as a key does; a vessel not heard of for longer than ``stale_after`` is stale."""
         self._connection = connection
         self._sight = viewer.all_vessels, viewer.delay_s > 0
+        self._stale_after = stale_after
+        self._decimals = (
+            _COORDINATE_DECIMALS if viewer.coordinate_decimals is None else viewer.coordinate_decimals
+        )
         self._values = {
-            "decimals": _COORDINATE_DECIMALS
-            if viewer.coordinate_decimals is None
-            else viewer.coordinate_decimals,
+            "decimals": self._decimals,
+            "delay_s": viewer.delay_s,
             **({} if viewer.all_vessels else {"key_id": viewer.id}),
-            **({"delay_s": viewer.delay_s} if viewer.delay_s > 0 else {}),
         }
 
     def search(self, *, retired: bool = False) -> list[VesselOnMap]:
         """Return the vessels in service, or those that are retired, in order of id."""
         rows = self._connection.execute(_ALL[self._sight], {**self._values, "retired": retired})
-        return [_on_map(row) for row in rows]
+        return [self._on_map(row) for row in rows]
 
     def get(self, vessel_id: int) -> VesselOnMap:
         """Return one vessel, in service or retired; NotFound also where the key may not see it."""
@@ -109,16 +118,19 @@ class Fleet:
         ).one_or_none()
         if row is None:
             raise NotFound(f"There is no vessel {vessel_id}")
-        return _on_map(row)
+        return self._on_map(row)
 
-
-def _on_map(row: Row[Any]) -> VesselOnMap:
-    latest = None
-    if row.recorded_at is not None:
-        latest = LatestPosition(
-            recorded_at=row.recorded_at,
-            received_at=row.received_at,
-            motion=Motion(**{name: getattr(row, name) for name in MOTION}),
-            seq=row.position_seq,
-        )
-    return VesselOnMap(vessel=vessel_of(row), latest=latest)
+    def _on_map(self, row: Row[Any]) -> VesselOnMap:
+        vessel = vessel_of(row)
+        latest = None
+        if row.recorded_at is not None:
+            latest = LatestPosition(
+                recorded_at=row.recorded_at,
+                received_at=row.received_at,
+                motion=Motion(**{name: getattr(row, name) for name in MOTION}),
+                seq=row.position_seq,
+            )
+        stale = is_stale(row.recorded_at, now=row.as_of, stale_after=self._stale_after)
+        seq = latest.seq if latest else 0
+        state = (vessel.version, seq, "stale" if stale else "live", self._decimals)
+        return VesselOnMap(vessel=vessel, latest=latest, stale=stale, state=state)

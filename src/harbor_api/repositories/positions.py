@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
-from harbor_api.domain.entities import Arrival, Key, Neighbour, Surroundings
+from harbor_api.domain.positions import FixKey, Neighbour, ReceivedFix, Surroundings
 from harbor_api.postgres import statements
 from harbor_api.postgres.rows import MOTION, measures_of
 from harbor_api.postgres.statements import Statement
@@ -20,10 +20,10 @@ _MOTION = ", ".join(MOTION)
 # Fixes as JSON hands them over, those that came together under what they share: PostgreSQL parses one
 # parameter faster than a driver adapts rows, and what is said once is parsed once.
 _INPUT = f"""
-    SELECT delivery.vessel_id, recorded_at, delivery.tracker_id, delivery.received_at, {_MOTION}, place
-    FROM json_to_recordset(%(deliveries)s)
-            AS delivery (vessel_id integer, tracker_id integer, received_at timestamptz, fixes json),
-        json_to_recordset(delivery.fixes) AS fix (
+    SELECT submission.vessel_id, recorded_at, submission.tracker_id, submission.received_at, {_MOTION}, place
+    FROM json_to_recordset(%(submissions)s)
+            AS submission (vessel_id integer, tracker_id integer, received_at timestamptz, fixes json),
+        json_to_recordset(submission.fixes) AS fix (
             place integer, recorded_at timestamptz, lat float8, lon float8, sog real, cog real, heading real,
             nav_status smallint, accuracy_m real, battery_v real)
 """  # noqa: S608 - only names of columns are put in, none from a caller
@@ -151,7 +151,7 @@ ORDER BY place
 """.encode()  # noqa: S608 - only names of columns are put in, none from a caller
 
 _vessel = attrgetter("vessel_id")
-_delivery = attrgetter("vessel_id", "tracker_id", "received_at")
+_submission = attrgetter("vessel_id", "tracker_id", "received_at")
 
 
 class Positions:
@@ -178,9 +178,9 @@ class Positions:
         found = statements.rows(self._connection, Statement(_ADMIT, values))
         return {tracker_id: version for _, tracker_id, version in found if tracker_id is not None}
 
-    def around(self, arrivals: Sequence[Arrival]) -> Mapping[int, Surroundings]:
+    def around(self, fixes: Sequence[ReceivedFix]) -> Mapping[int, Surroundings]:
         """Return what is known around some fixes, by vessel."""
-        stretches = [list(run) for _, run in groupby(arrivals, key=_vessel)]
+        stretches = [list(run) for _, run in groupby(fixes, key=_vessel)]
         ids = [run[0].vessel_id for run in stretches]
         known = {vessel_id: _Known() for vessel_id in ids}
         while stretches:
@@ -189,7 +189,9 @@ class Positions:
             stretches = [part for run in crowded for part in _parts(run)]
         return {vessel_id: each.surroundings() for vessel_id, each in known.items()}
 
-    def _look(self, stretches: list[list[Arrival]], known: Mapping[int, "_Known"]) -> list[list[Arrival]]:
+    def _look(
+        self, stretches: list[list[ReceivedFix]], known: Mapping[int, "_Known"]
+    ) -> list[list[ReceivedFix]]:
         """Note what is known around stretches of fixes; return those around which there may be more."""
         asked = [
             {
@@ -211,16 +213,16 @@ class Positions:
             rows[place] += 1
         return [run for run, many in zip(stretches, rows, strict=True) if many >= 2 * len(run) + _MARGIN]
 
-    def addition(self, arrivals: Sequence[Arrival]) -> Statement:
+    def addition(self, fixes: Sequence[ReceivedFix]) -> Statement:
         """Return what stores fixes, none of which is stored yet, and moves latest positions forward.
 
         Whoever runs it holds the lock of the order up to the end of the transaction.
         """
-        return Statement(_ADD, {"deliveries": _as_json(arrivals)})
+        return Statement(_ADD, {"submissions": _as_json(fixes)})
 
-    def differ(self, arrivals: Sequence[Arrival]) -> list[bool]:
+    def differ(self, fixes: Sequence[ReceivedFix]) -> list[bool]:
         """Tell of fixes that are stored already whether their content differs from what is stored."""
-        values = {"deliveries": _as_json(arrivals, placed=True)}
+        values = {"submissions": _as_json(fixes, placed=True)}
         return [differs for (differs,) in statements.rows(self._connection, Statement(_DIFFER, values))]
 
 
@@ -229,9 +231,9 @@ class _Known:
 
     def __init__(self) -> None:
         self._max_speed_kn: float | None = None
-        self._newest: Key | None = None
-        self._stored: dict[Key, Neighbour] = {}
-        self._held: dict[Key, str] = {}
+        self._newest: FixKey | None = None
+        self._stored: dict[FixKey, Neighbour] = {}
+        self._held: dict[FixKey, str] = {}
 
     def note(
         self,
@@ -255,24 +257,24 @@ class _Known:
         return Surroundings(self._max_speed_kn, self._newest, stored, self._held)
 
 
-def _parts(run: list[Arrival]) -> list[list[Arrival]]:
+def _parts(run: list[ReceivedFix]) -> list[list[ReceivedFix]]:
     size = -(-len(run) // _PARTS)
     return [run[place : place + size] for place in range(0, len(run), size)]
 
 
-def _as_json(arrivals: Iterable[Arrival], *, placed: bool = False) -> str:
+def _as_json(fixes: Iterable[ReceivedFix], *, placed: bool = False) -> str:
     """Return fixes as ``_INPUT`` takes them, each with its place where that is wanted."""
-    deliveries = []
+    submissions = []
     places = count()
-    for (vessel_id, tracker_id, received_at), run in groupby(arrivals, key=_delivery):
-        fixes = []
+    for (vessel_id, tracker_id, received_at), run in groupby(fixes, key=_submission):
+        rows = []
         for each in run:
             row = measures_of(each.fix.motion)
             row["recorded_at"] = each.fix.recorded_at
             if placed:
                 row["place"] = next(places)
-            fixes.append(row)
-        deliveries.append(
-            {"vessel_id": vessel_id, "tracker_id": tracker_id, "received_at": received_at, "fixes": fixes}
+            rows.append(row)
+        submissions.append(
+            {"vessel_id": vessel_id, "tracker_id": tracker_id, "received_at": received_at, "fixes": rows}
         )
-    return orjson.dumps(deliveries).decode()
+    return orjson.dumps(submissions).decode()

@@ -17,8 +17,8 @@ from sqlalchemy import (
     update,
 )
 
-from harbor_api.domain.entities import Arrival, Fix, HeldFix, Motion, Neighbour
 from harbor_api.domain.errors import NotFound
+from harbor_api.domain.positions import Fix, HeldFix, Motion, Neighbour, ReceivedFix
 from harbor_api.postgres import statements
 from harbor_api.postgres.rows import MOTION, measures_of
 from harbor_api.postgres.statements import Statement
@@ -154,19 +154,19 @@ class Quarantine:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def hold(self, held: Iterable[tuple[Arrival, str]]) -> None:
+    def hold(self, held: Iterable[tuple[ReceivedFix, str]]) -> None:
         """Hold fixes back, each with its reason; one that is held already stays as it is."""
         rows = [
             {
-                "vessel_id": arrival.vessel_id,
-                "recorded_at": arrival.fix.recorded_at,
-                "tracker_id": arrival.tracker_id,
-                "received_at": arrival.received_at,
+                "vessel_id": received.vessel_id,
+                "recorded_at": received.fix.recorded_at,
+                "tracker_id": received.tracker_id,
+                "received_at": received.received_at,
                 "reason": reason,
-                "fix": measures_of(arrival.fix.motion),
-                "raw": arrival.raw,
+                "fix": measures_of(received.fix.motion),
+                "raw": received.raw,
             }
-            for arrival, reason in held
+            for received, reason in held
         ]
         self._connection.execute(_HOLD, {"held": orjson.dumps(rows).decode()})
 
@@ -240,7 +240,7 @@ class Quarantine:
 def _held(row: Row[Any]) -> HeldFix:
     return HeldFix(
         id=row.id,
-        arrival=Arrival(
+        received=ReceivedFix(
             vessel_id=row.vessel_id,
             tracker_id=row.tracker_id,
             received_at=row.received_at,

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import ARRAY, BigInteger, Connection, Integer, Row, bindparam, func, insert, select, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from harbor_api.domain.entities import Assignment, Tracker
 from harbor_api.domain.errors import Conflict, NotFound
+from harbor_api.domain.trackers import Assignment, Tracker
 from harbor_api.postgres.tables import assignments, positions, trackers
 
 # Earlier than any fix: where the first assignment of a tracker starts.

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from harbor_api.domain.entities import Vessel, VesselDetails
 from harbor_api.domain.errors import Conflict, NotFound
+from harbor_api.domain.vessels import Vessel, VesselDetails
 from harbor_api.postgres.rows import DETAILS, vessel_of
 from harbor_api.postgres.tables import FLEET_ORDER_LOCK, fleet_order, vessels
 

@@ -1,15 +1,15 @@
 """API keys, as operators issue them."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from flask import g
 from flask.views import MethodView
 
+from harbor_api.database import UnitOfWork
 from harbor_api.domain import errors
-from harbor_api.domain.entities import ApiKey, KeyTerms
+from harbor_api.domain.api_keys import ApiKey, KeyTerms, entropy_for, generate, shown
+from harbor_api.domain.changes import Edit
 from harbor_api.schemas.api_keys import (
     KeyPageSchema,
     KeySchema,
@@ -18,12 +18,12 @@ from harbor_api.schemas.api_keys import (
     KeyTermsUpdateSchema,
     MeSchema,
 )
-from harbor_api.schemas.paging import PageQuerySchema
-from harbor_api.schemas.trackers import RotationSchema
-from harbor_api.services import api_keys, idempotency
-from harbor_api.services.idempotency import Claim
-from harbor_api.web import auth, paging, preconditions, rate_limits
-from harbor_api.web.blueprint import Blueprint, actor, database, settings
+from harbor_api.schemas.paging import PageQuery, PageQuerySchema
+from harbor_api.schemas.trackers import Rotation, RotationSchema
+from harbor_api.services import api_keys
+from harbor_api.web import auth, idempotency, paging, preconditions, rate_limits
+from harbor_api.web.blueprint import Answer, Blueprint
+from harbor_api.web.runtime import actor, caller, current, versions
 
 blueprint = Blueprint(
     "api-keys",
@@ -32,57 +32,49 @@ blueprint = Blueprint(
     url_prefix="/api/v1",
 )
 _KEY_ID = {"in": "path", "name": "key_id", "description": "The key's `id`.", "example": 1}
-Answer = tuple[dict[str, Any], int, Mapping[str, str]]
 
 
 @blueprint.route("/api-keys")
 class ApiKeys(MethodView):
     @auth.requires_key("keys:read")
-    @rate_limits.by_key
     @blueprint.arguments(PageQuerySchema, location="query")
     @blueprint.response(200, KeyPageSchema, headers=("Link",), description="A page of keys.")
     @blueprint.doc(operationId="listApiKeys")
-    def get(self, query: Mapping[str, Any]) -> Answer:
+    def get(self, query: PageQuery) -> Answer:
         """List the API keys.
 
         In the order in which they were issued, revoked ones included, without their secrets.
         """
-        page = paging.read(query)
-        with database().statement() as unit_of_work:
-            found = unit_of_work.api_keys.search(after=page.after or 0, limit=page.to_read)
-        return page.answer("api_keys", found, [_members(each) for each in found], lambda each: each.id)
+        with current().database.autocommit() as unit_of_work:
+            found = unit_of_work.api_keys.search(after=query.after or 0, limit=query.to_read)
+        return paging.answer(query, "api_keys", found, show=_members, number=lambda each: each.id)
 
     @auth.requires_key("keys:write")
-    @rate_limits.by_key
-    @preconditions.done_once
+    @idempotency.done_once
     @blueprint.arguments(KeyTermsSchema)
     @blueprint.response(201, KeySecretSchema, headers=("ETag", "Location"), description="Issued.")
     @blueprint.raises(errors.Conflict)
     @blueprint.doc(operationId="createApiKey")
-    def post(self, members: Mapping[str, Any]) -> Answer:
+    def post(self, terms: KeyTerms) -> Answer:
         """Issue an API key.
 
         The answer tells its secret, which nobody can read again. A key gives only scopes that it has
         itself, and one that sees some vessels only, or sees them late or coarsely, only reads.
         """
-        with database().unit_of_work() as unit_of_work:
-            claim = idempotency.claim(unit_of_work, g.once)
-            entropy = _entropy(claim)
-            if claim.subject_id is None:
-                key, secret = api_keys.issue(
-                    unit_of_work, _terms(members), actor=actor(), grantor=g.api_key, entropy=entropy
-                )
-                claim.done(key.id)
-            else:
-                key, secret = unit_of_work.api_keys.get(claim.subject_id), api_keys.generate(entropy)
-        body, _, headers = _shown(key)
-        return {**body, "secret": secret}, 201, {**headers, "Location": f"/api/v1/api-keys/{key.id}"}
+
+        def issue(unit_of_work: UnitOfWork, nonce: bytes) -> int:
+            key, _ = api_keys.issue(
+                unit_of_work, terms, actor=actor(), grantor=caller(), entropy=_entropy(nonce)
+            )
+            return key.id
+
+        body, _, headers = idempotency.do_once(issue, _with_secret)
+        return body, 201, {**headers, "Location": f"/api/v1/api-keys/{body['id']}"}
 
 
 @blueprint.route("/api-keys/<identifier:key_id>", parameters=[_KEY_ID])
 class ApiKeyById(MethodView):
     @auth.requires_key("keys:read")
-    @rate_limits.by_key
     @blueprint.response(200, KeySchema, headers=("ETag",), description="The key.")
     @blueprint.raises(errors.NotFound)
     @blueprint.doc(operationId="getApiKey")
@@ -91,29 +83,28 @@ class ApiKeyById(MethodView):
 
         Without its secret.
         """
-        with database().statement() as unit_of_work:
+        with current().database.autocommit() as unit_of_work:
             return _shown(unit_of_work.api_keys.get(key_id))
 
     @auth.requires_key("keys:write")
-    @rate_limits.by_key
     @preconditions.demands_version
     @blueprint.arguments(KeyTermsUpdateSchema)
     @blueprint.response(200, KeySchema, headers=("ETag",), description="Changed.")
     @blueprint.raises(errors.NotFound, errors.Conflict)
     @blueprint.doc(operationId="updateApiKey")
-    def patch(self, members: Mapping[str, Any], key_id: int) -> Answer:
+    def patch(self, edit: Edit[KeyTerms], key_id: int) -> Answer:
         """Change the terms of an API key.
 
         In force with the key's next request. Members that are left out stay as they are.
         """
-        with database().unit_of_work() as unit_of_work:
+        with current().database.unit_of_work() as unit_of_work:
             key = api_keys.change(
                 unit_of_work,
                 key_id,
-                _sets(members),
-                versions=g.versions,
+                edit,
+                versions=versions(),
                 actor=actor(),
-                grantor=g.api_key,
+                grantor=caller(),
             )
         return _shown(key)
 
@@ -121,44 +112,36 @@ class ApiKeyById(MethodView):
 @blueprint.route("/api-keys/<identifier:key_id>/rotate", parameters=[_KEY_ID])
 class ApiKeyRotation(MethodView):
     @auth.requires_key("keys:write")
-    @rate_limits.by_key
-    @preconditions.done_once
+    @idempotency.done_once
     @blueprint.arguments(RotationSchema)
     @blueprint.response(200, KeySecretSchema, headers=("ETag",), description="Rotated.")
     @blueprint.raises(errors.NotFound, errors.Conflict)
     @blueprint.doc(operationId="rotateApiKey")
-    def post(self, members: Mapping[str, Any], key_id: int) -> Answer:
+    def post(self, rotation: Rotation, key_id: int) -> Answer:
         """Give an API key a new secret.
 
         The old one holds for the grace time, so that its user can change over without an interruption.
         409 while an earlier rotation is under way, and for a key that is revoked.
         """
-        with database().unit_of_work() as unit_of_work:
-            claim = idempotency.claim(unit_of_work, g.once)
-            entropy = _entropy(claim)
-            if claim.subject_id is None:
-                key, secret = api_keys.rotate(
-                    unit_of_work,
-                    key_id,
-                    grace=timedelta(seconds=members["grace_s"]),
-                    now=datetime.now(UTC),
-                    actor=actor(),
-                    grantor=g.api_key,
-                    entropy=entropy,
-                )
-                claim.done(key_id)
-            else:
-                key, secret = unit_of_work.api_keys.get(key_id), api_keys.generate(entropy)
-                if key.prefix != api_keys.shown(secret):
-                    raise errors.Conflict("The key has been rotated again since")
-        body, status, headers = _shown(key)
-        return {**body, "secret": secret}, status, headers
+
+        def rotate(unit_of_work: UnitOfWork, nonce: bytes) -> int:
+            api_keys.rotate(
+                unit_of_work,
+                key_id,
+                grace=rotation.grace,
+                now=datetime.now(UTC),
+                actor=actor(),
+                grantor=caller(),
+                entropy=_entropy(nonce),
+            )
+            return key_id
+
+        return idempotency.do_once(rotate, _with_secret)
 
 
 @blueprint.route("/api-keys/<identifier:key_id>/revoke", parameters=[_KEY_ID])
 class ApiKeyRevocation(MethodView):
     @auth.requires_key("keys:write")
-    @rate_limits.by_key
     @blueprint.response(200, KeySchema, headers=("ETag",), description="Revoked.")
     @blueprint.raises(errors.NotFound)
     @blueprint.doc(operationId="revokeApiKey")
@@ -167,14 +150,13 @@ class ApiKeyRevocation(MethodView):
 
         With all its secrets, for good: its next request is refused, on every worker.
         """
-        with database().unit_of_work() as unit_of_work:
-            return _shown(api_keys.revoke(unit_of_work, key_id, actor=actor(), grantor=g.api_key))
+        with current().database.unit_of_work() as unit_of_work:
+            return _shown(api_keys.revoke(unit_of_work, key_id, actor=actor(), grantor=caller()))
 
 
 @blueprint.route("/me")
 class Me(MethodView):
     @auth.requires_key()
-    @rate_limits.by_key
     @blueprint.response(200, MeSchema, description="The key.")
     @blueprint.doc(operationId="getMe")
     def get(self) -> dict[str, Any]:
@@ -182,8 +164,8 @@ class Me(MethodView):
 
         What it is, what it may do and see, and what it has left.
         """
-        with database().statement() as unit_of_work:
-            key = unit_of_work.api_keys.get(g.api_key.id)
+        with current().database.autocommit() as unit_of_work:
+            key = unit_of_work.api_keys.get(caller().id)
         return {**_members(key), "rate_limit": rate_limits.left()}
 
 
@@ -200,14 +182,13 @@ def _shown(key: ApiKey) -> Answer:
     return _members(key), 200, {"ETag": preconditions.etag(key.version)}
 
 
-def _sets(members: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the members with lists as the sets that they stand for."""
-    return {name: frozenset(value) if isinstance(value, list) else value for name, value in members.items()}
+def _with_secret(unit_of_work: UnitOfWork, key_id: int, nonce: bytes) -> Answer:
+    key, secret = unit_of_work.api_keys.get(key_id), generate(_entropy(nonce))
+    if key.prefix != shown(secret):
+        raise errors.Conflict("The key has been rotated again since")
+    body, status, headers = _shown(key)
+    return {**body, "secret": secret}, status, headers
 
 
-def _terms(members: Mapping[str, Any]) -> KeyTerms:
-    return KeyTerms(**_sets(members))
-
-
-def _entropy(claim: Claim) -> bytes:
-    return api_keys.entropy_for(settings().require_master_key(), claim.nonce)
+def _entropy(nonce: bytes) -> bytes:
+    return entropy_for(current().settings.require_master_key(), nonce)

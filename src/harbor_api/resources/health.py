@@ -4,10 +4,10 @@ from flask.views import MethodView
 
 from harbor_api import __version__
 from harbor_api.domain import errors
-from harbor_api.postgres import migrations
 from harbor_api.schemas.health import HealthSchema, ServiceHealthSchema
-from harbor_api.web import auth, rate_limits
-from harbor_api.web.blueprint import Blueprint, database
+from harbor_api.web import auth
+from harbor_api.web.blueprint import Blueprint
+from harbor_api.web.runtime import current
 
 blueprint = Blueprint("health", __name__, description="Whether the service is well.", url_prefix="/health")
 _WELL = {"status": "ok", "version": __version__}
@@ -25,11 +25,12 @@ class Health(MethodView):
         Asks PostgreSQL, and answers 503 where it does not answer. Without Redis the service goes on, and
         each worker counts limits for itself: `status` is `degraded` then.
         """
-        database().schema_revision()
-        shared = rate_limits.are_shared()
+        current().database.schema_revision()
+        counters = current().counters
+        shared = counters.are_shared()
         return {
             **_WELL,
-            "status": "degraded" if rate_limits.are_degraded() else "ok",
+            "status": "degraded" if counters.is_degraded else "ok",
             "limits": "shared" if shared else "per_process",
         }
 
@@ -58,6 +59,6 @@ class Ready(MethodView):
 
         Answers 503 where PostgreSQL does not answer or its schema is not the one of this release.
         """
-        if database().schema_revision() != migrations.head():
+        if not current().database.is_migrated():
             raise errors.MigrationsPending("Run harbor-api migrate")
         return _WELL

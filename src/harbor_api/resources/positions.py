@@ -1,17 +1,17 @@
 """Where trackers post their fixes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, cast
 
-from flask import Response, g, jsonify
+from flask import Response, jsonify
 from flask.views import MethodView
 
-from harbor_api.domain.entities import Arrival, Delivery, Fix, Receipt
 from harbor_api.domain.errors import NoFix, ValidationFailed
-from harbor_api.ingest import settling as ingestion
+from harbor_api.domain.positions import Fix, Receipt
 from harbor_api.schemas.positions import (
+    Batch,
     BatchSchema,
     FixSchema,
     ForecastSchema,
@@ -21,11 +21,12 @@ from harbor_api.schemas.positions import (
     is_no_fix,
     load_fix,
 )
-from harbor_api.web import auth, rate_limits
+from harbor_api.web import auth
 from harbor_api.web.arguments import load
-from harbor_api.web.blueprint import Blueprint, database, ingest, thresholds
+from harbor_api.web.blueprint import Blueprint
 from harbor_api.web.documented import View
 from harbor_api.web.problems import MOST_TOLD, told
+from harbor_api.web.runtime import body, current, signer
 
 blueprint = Blueprint("positions", __name__, description="Signed fixes from trackers.", url_prefix="/api/v1")
 _STATUS = {"stored": 201, "duplicate": 200, "quarantined": 202}
@@ -41,9 +42,9 @@ def _note_refused(view: View) -> View:
         try:
             return view(*args, **kwargs)
         except (NoFix, ValidationFailed):
-            number = g.json.get("number") if isinstance(g.json, dict) else None
-            if _plausible([number]):
-                ingest().do(_delivery([], [number]))
+            sent = body()
+            if isinstance(sent, dict) and type(sent.get("number")) is int:
+                _accept([], [sent["number"]])
             raise
 
     return cast("View", wrapper)
@@ -52,7 +53,6 @@ def _note_refused(view: View) -> View:
 @blueprint.route("/positions")
 class Positions(MethodView):
     @auth.requires_signature()
-    @rate_limits.by_tracker
     @_note_refused
     @blueprint.arguments(FixSchema, load=load_fix)
     @blueprint.response(201, VerdictSchema, description="Stored: the fix is durable.")
@@ -71,7 +71,7 @@ class Positions(MethodView):
         answer at all, keep it and send it again later, newly signed: a fix that is sent twice is
         stored once.
         """
-        receipt = ingest().do(_delivery([(fix, g.json)]))
+        receipt = _accept([(fix, body())], [fix.number])
         [verdict] = receipt.verdicts
         return _answer(as_members(verdict), receipt, _STATUS[verdict.verdict])
 
@@ -79,11 +79,10 @@ class Positions(MethodView):
 @blueprint.route("/positions/batch")
 class PositionBatch(MethodView):
     @auth.requires_signature(largest_body=_LARGEST_BATCH_BYTES)
-    @rate_limits.by_tracker
     @blueprint.arguments(BatchSchema)
     @blueprint.response(200, ReceiptSchema, description="A verdict for each fix, in order.")
     @blueprint.doc(operationId="postPositionBatch")
-    def post(self, batch: Mapping[str, Any]) -> Response:
+    def post(self, batch: Batch) -> Response:
         """Post up to 1,000 signed fixes.
 
         For what a tracker has stored while it was out of coverage: one signature, one transaction, and a
@@ -92,7 +91,7 @@ class PositionBatch(MethodView):
         The order of the fixes and repeats among them do not matter. Bodies may be compressed with gzip
         or deflate, up to 512 KiB as sent and 1 MiB decompressed; the signature covers the bytes as sent.
         """
-        items = batch["fixes"]
+        items = batch.fixes
         read = _read_all(items)
         fixes = [(fix, item) for fix, item in zip(read, items, strict=True) if type(fix) is Fix]
         # An invalid fix has arrived, too: it need not be sent again.
@@ -100,7 +99,7 @@ class PositionBatch(MethodView):
             fix.number if type(fix) is Fix else item.get("number") if isinstance(item, dict) else None
             for fix, item in zip(read, items, strict=True)
         ]
-        receipt = ingest().do(_delivery(fixes, numbers), weight=max(1, len(fixes)))
+        receipt = _accept(fixes, numbers)
         following = iter(receipt.verdicts)
         verdicts = [as_members(next(following)) if type(fix) is Fix else fix for fix in read]
         return _answer({"verdicts": verdicts}, receipt, 200)
@@ -109,7 +108,6 @@ class PositionBatch(MethodView):
 @blueprint.route("/positions/check")
 class PositionCheck(MethodView):
     @auth.requires_signature(explain=True)
-    @rate_limits.by_tracker
     @blueprint.arguments(FixSchema, load=load_fix)
     @blueprint.response(200, ForecastSchema, description="What would become of the fix.")
     @blueprint.doc(operationId="checkPosition")
@@ -121,17 +119,15 @@ class PositionCheck(MethodView):
         a `signature_invalid` carries `expected`: the bytes that the signature had to cover, and what
         went wrong where it is a usual mistake.
         """
-        delivery = _delivery([(fix, g.json)])
-        [receipt] = database().rehearse(
-            lambda unit_of_work: ingestion.settle(unit_of_work, [delivery], thresholds=thresholds())
-        )
+        receipt = current().intake.rehearse(signer(), fix, body(), now=datetime.now(UTC))
         return receipt.verdicts[0]
 
 
 def _answer(members: dict[str, Any], receipt: Receipt, status: int) -> Response:
     """Return the answer with what else the tracker should know."""
-    if g.secret_ends_at is not None:
-        members["secret_ends_at"] = g.secret_ends_at
+    secret_ends_at = signer().secret_ends_at
+    if secret_ends_at is not None:
+        members["secret_ends_at"] = secret_ends_at
     if receipt.missing:
         members["missing"] = [{"first": gap.first, "last": gap.last} for gap in receipt.missing]
     response = jsonify(members)
@@ -139,24 +135,9 @@ def _answer(members: dict[str, Any], receipt: Receipt, status: int) -> Response:
     return response
 
 
-def _delivery(fixes: list[tuple[Fix, Any]], numbers: list[Any] | None = None) -> Delivery:
-    """Return what the tracker that has signed sends: fixes, each with the JSON value that it came as."""
-    now = datetime.now(UTC)
-    tracker = g.tracker
-    if numbers is None:
-        numbers = [fix.number for fix, _ in fixes]
-    return Delivery(
-        tracker_id=tracker.number,
-        arrivals=tuple(
-            Arrival(tracker.vessel_at(fix.recorded_at), tracker.number, now, fix, raw) for fix, raw in fixes
-        ),
-        numbers=_plausible(numbers),
-        tracker_version=tracker.version,
-    )
-
-
-def _plausible(numbers: Iterable[Any]) -> tuple[int, ...]:
-    return tuple(each for each in numbers if type(each) is int and 0 <= each < 2**53)
+def _accept(fixes: Sequence[tuple[Fix, Any]], numbers: Iterable[Any]) -> Receipt:
+    """Hand over what the tracker that has signed sends."""
+    return current().intake.accept(signer(), fixes, numbers=numbers, now=datetime.now(UTC))
 
 
 def _read_all(items: list[Any]) -> list[Fix | dict[str, Any]]:

@@ -1,26 +1,28 @@
 """The fleet: partners read it as GeoJSON, operators register, change, retire and restore vessels."""
 
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flask import g
 from flask.views import MethodView
 
 from harbor_api.database import UnitOfWork
 from harbor_api.domain import errors
-from harbor_api.domain.entities import VesselDetails
+from harbor_api.domain.changes import Edit
+from harbor_api.domain.vessels import VesselDetails
 from harbor_api.schemas.geojson import MEDIA_TYPE
 from harbor_api.schemas.vessels import (
+    FleetQuery,
     FleetQuerySchema,
     VesselCreationSchema,
     VesselFeatureCollectionSchema,
     VesselFeatureSchema,
     VesselUpdateSchema,
+    as_collection,
+    as_feature,
 )
-from harbor_api.services import idempotency, vessels
-from harbor_api.web import auth, preconditions, rate_limits
-from harbor_api.web.blueprint import Blueprint, actor, database, settings
+from harbor_api.services import vessels
+from harbor_api.web import auth, idempotency, preconditions
+from harbor_api.web.blueprint import Answer, Blueprint
+from harbor_api.web.runtime import actor, caller, current, versions
 
 blueprint = Blueprint(
     "vessels",
@@ -29,29 +31,26 @@ blueprint = Blueprint(
     url_prefix="/api/v1/vessels",
 )
 _VESSEL_ID = {"in": "path", "name": "vessel_id", "description": "The vessel's `id`.", "example": 1}
-Answer = tuple[dict[str, Any], int, Mapping[str, str]]
 
 
 @blueprint.route("")
 class Vessels(MethodView):
     @auth.requires_key("vessels:read")
-    @rate_limits.by_key
     @blueprint.arguments(FleetQuerySchema, location="query")
     @blueprint.response(200, VesselFeatureCollectionSchema, content_type=MEDIA_TYPE, description="The fleet.")
     @blueprint.doc(operationId="listVessels")
-    def get(self, query: Mapping[str, Any]) -> dict[str, Any]:
+    def get(self, query: FleetQuery) -> dict[str, Any]:
         """List the fleet.
 
         Every vessel in service that the key may see, as a GeoJSON Feature at its latest position, in
         order of id. A vessel that was never seen has `geometry: null`.
         """
-        with database().statement() as unit_of_work:
-            fleet = unit_of_work.fleet(g.api_key).search(retired=query["retired"])
-        return vessels.as_collection(fleet, now=_now(), stale_after=_stale_after())
+        with current().database.autocommit() as unit_of_work:
+            fleet = unit_of_work.fleet(caller(), stale_after=current().stale_after)
+            return as_collection(fleet.search(retired=query.retired))
 
     @auth.requires_key("vessels:write")
-    @rate_limits.by_key
-    @preconditions.done_once
+    @idempotency.done_once
     @blueprint.arguments(VesselCreationSchema)
     @blueprint.response(
         201,
@@ -62,25 +61,20 @@ class Vessels(MethodView):
     )
     @blueprint.raises(errors.Conflict)
     @blueprint.doc(operationId="createVessel")
-    def post(self, details: Mapping[str, Any]) -> Answer:
+    def post(self, details: VesselDetails) -> Answer:
         """Register a vessel.
 
         409 where its IMO number or MMSI is on another vessel in service.
         """
-        with database().unit_of_work() as unit_of_work:
-            claim = idempotency.claim(unit_of_work, g.once)
-            vessel_id = claim.subject_id
-            if vessel_id is None:
-                vessel_id = vessels.register(unit_of_work, VesselDetails(**details), actor=actor()).id
-                claim.done(vessel_id)
-            body, _, headers = _shown(unit_of_work, vessel_id)
-        return body, 201, {**headers, "Location": f"{blueprint.url_prefix}/{vessel_id}"}
+        body, _, headers = idempotency.do_once(
+            lambda unit_of_work, _: vessels.register(unit_of_work, details, actor=actor()).id, _shown
+        )
+        return body, 201, {**headers, "Location": f"{blueprint.url_prefix}/{body['id']}"}
 
 
 @blueprint.route("/<identifier:vessel_id>", parameters=[_VESSEL_ID])
 class VesselById(MethodView):
     @auth.requires_key("vessels:read")
-    @rate_limits.by_key
     @blueprint.response(
         200, VesselFeatureSchema, content_type=MEDIA_TYPE, headers=("ETag",), description="The vessel."
     )
@@ -91,11 +85,10 @@ class VesselById(MethodView):
 
         The vessel, in service or retired, as a GeoJSON Feature at its latest position.
         """
-        with database().statement() as unit_of_work:
+        with current().database.autocommit() as unit_of_work:
             return _shown(unit_of_work, vessel_id)
 
     @auth.requires_key("vessels:write")
-    @rate_limits.by_key
     @preconditions.demands_version
     @blueprint.arguments(VesselUpdateSchema)
     @blueprint.response(
@@ -103,20 +96,19 @@ class VesselById(MethodView):
     )
     @blueprint.raises(errors.NotFound, errors.Conflict)
     @blueprint.doc(operationId="updateVessel")
-    def patch(self, members: Mapping[str, Any], vessel_id: int) -> Answer:
+    def patch(self, edit: Edit[VesselDetails], vessel_id: int) -> Answer:
         """Change a vessel.
 
         Members that are left out stay as they are; null takes away what was known.
         """
-        with database().unit_of_work() as unit_of_work:
-            vessels.change(unit_of_work, vessel_id, members, versions=g.versions, actor=actor())
+        with current().database.unit_of_work() as unit_of_work:
+            vessels.change(unit_of_work, vessel_id, edit, versions=versions(), actor=actor())
             return _shown(unit_of_work, vessel_id)
 
 
 @blueprint.route("/<identifier:vessel_id>/retire", parameters=[_VESSEL_ID])
 class VesselRetirement(MethodView):
     @auth.requires_key("vessels:write")
-    @rate_limits.by_key
     @blueprint.response(
         200, VesselFeatureSchema, content_type=MEDIA_TYPE, headers=("ETag",), description="Retired."
     )
@@ -128,7 +120,7 @@ class VesselRetirement(MethodView):
         It leaves the map, its numbers are free for others, and its history stays. Its trackers may go on
         posting: nothing that they send is lost.
         """
-        with database().unit_of_work() as unit_of_work:
+        with current().database.unit_of_work() as unit_of_work:
             vessels.retire(unit_of_work, vessel_id, actor=actor())
             return _shown(unit_of_work, vessel_id)
 
@@ -136,7 +128,6 @@ class VesselRetirement(MethodView):
 @blueprint.route("/<identifier:vessel_id>/restore", parameters=[_VESSEL_ID])
 class VesselRestoration(MethodView):
     @auth.requires_key("vessels:write")
-    @rate_limits.by_key
     @blueprint.response(
         200, VesselFeatureSchema, content_type=MEDIA_TYPE, headers=("ETag",), description="In service."
     )
@@ -147,22 +138,11 @@ class VesselRestoration(MethodView):
 
         409 where its IMO number or MMSI has been given to another vessel meanwhile.
         """
-        with database().unit_of_work() as unit_of_work:
+        with current().database.unit_of_work() as unit_of_work:
             vessels.restore(unit_of_work, vessel_id, actor=actor())
             return _shown(unit_of_work, vessel_id)
 
 
-def _shown(unit_of_work: UnitOfWork, vessel_id: int) -> Answer:
-    shown = unit_of_work.fleet(g.api_key).get(vessel_id)
-    body = vessels.as_feature(shown, now=_now(), stale_after=_stale_after())
-    seq = shown.latest.seq if shown.latest else 0
-    tag = preconditions.etag(shown.vessel.version, seq, "stale" if body["properties"]["stale"] else "live")
-    return body, 200, {"ETag": tag}
-
-
-def _now() -> datetime:
-    return datetime.now(UTC) - timedelta(seconds=g.api_key.delay_s)
-
-
-def _stale_after() -> timedelta:
-    return timedelta(seconds=settings().stale_after_s)
+def _shown(unit_of_work: UnitOfWork, vessel_id: int, _: bytes = b"") -> Answer:
+    shown = unit_of_work.fleet(caller(), stale_after=current().stale_after).get(vessel_id)
+    return as_feature(shown), 200, {"ETag": preconditions.etag(*shown.state)}

@@ -1,13 +1,17 @@
 """API keys, as operators issue and see them and as a key sees itself."""
 
+from typing import Any
+
 from marshmallow import Schema
 from marshmallow.fields import List, Nested, String
 from marshmallow.validate import Length, OneOf, Range, Regexp
 
+from harbor_api.domain.api_keys import SCOPES, KeyTerms
+from harbor_api.domain.changes import Edit
 from harbor_api.domain.identifiers import NAME
 from harbor_api.schemas.fields import Timestamp, Whole, distinct
 from harbor_api.schemas.paging import LinksSchema
-from harbor_api.services.api_keys import SCOPES
+from harbor_api.schemas.typed import TypedSchema, edit
 
 _NAME = {"description": "Who or what uses it.", "pattern": f"^{NAME}$", "examples": ["Nordic Logistics"]}
 _name = (Length(1, 100), Regexp(rf"\A{NAME}\Z"))
@@ -38,8 +42,23 @@ _EXPIRES = {
 }
 
 
-class KeyTermsSchema(Schema):
+def _sets(members: dict[str, Any]) -> dict[str, Any]:
+    """Return members with lists as the sets that they stand for."""
+    return {name: frozenset(value) if isinstance(value, list) else value for name, value in members.items()}
+
+
+def _terms(**members: Any) -> KeyTerms:
+    return KeyTerms(**_sets(members))
+
+
+def _edit(**members: Any) -> Edit[KeyTerms]:
+    return edit(**_sets(members))
+
+
+class KeyTermsSchema(TypedSchema):
     """What a key may do and see."""
+
+    makes = _terms
 
     name = String(required=True, validate=_name, metadata=_NAME)
     owner = String(load_default="", validate=Length(max=200), metadata=_OWNER)
@@ -64,8 +83,10 @@ class KeyTermsSchema(Schema):
     expires_at = Timestamp(load_default=None, allow_none=True, metadata=_EXPIRES)
 
 
-class KeyTermsUpdateSchema(Schema):
+class KeyTermsUpdateSchema(TypedSchema):
     """What to change of a key's terms; members that are left out stay."""
+
+    makes = _edit
 
     name = String(validate=_name, metadata=_NAME)
     owner = String(validate=Length(max=200), metadata=_OWNER)

@@ -1,11 +1,13 @@
 """The audit trail as it is read."""
 
+from dataclasses import dataclass
+
 from marshmallow import Schema
 from marshmallow.fields import Dict, List, Nested, String
 from marshmallow.validate import OneOf, Regexp
 
 from harbor_api.schemas.fields import Timestamp, Whole
-from harbor_api.schemas.paging import LinksSchema, PageQuerySchema
+from harbor_api.schemas.paging import LinksSchema, PageQuery, PageQuerySchema
 
 
 class AuditEntrySchema(Schema):
@@ -49,8 +51,18 @@ class AuditPageSchema(Schema):
     links = Nested(LinksSchema, required=True)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditQuery(PageQuery):
+    """Which entries of the trail, and in which order."""
+
+    order: str
+    subject: str | None = None
+
+
 class AuditQuerySchema(PageQuerySchema):
     """Which entries."""
+
+    makes = AuditQuery
 
     order = String(
         load_default="newest_first",

@@ -68,13 +68,10 @@ class Timestamp(fields.AwareDateTime):
     }
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:
-        if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        moment = from_rfc3339(value)
+        if moment is None:
             raise self.make_error("invalid", input=value, obj_type="datetime")
-        try:
-            moment = datetime.fromisoformat(value)
-            return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-        except (ValueError, OverflowError) as error:
-            raise self.make_error("invalid", input=value, obj_type="datetime") from error
+        return moment
 
     def _serialize(self, value: datetime | None, *_: Any, **__: Any) -> str | None:
         return None if value is None else rfc3339(value)
@@ -84,6 +81,18 @@ def distinct(values: list[Any]) -> None:
     """Refuse a list in which a value stands twice: what ``uniqueItems`` says in the document."""
     if len(set(values)) < len(values):
         raise ValidationError("Holds a value twice.")
+
+
+def from_rfc3339(value: object) -> datetime | None:
+    """Return in UTC the time that an RFC 3339 date-time with its offset tells, None for any other value."""
+    # datetime.fromisoformat alone takes more than RFC 3339 has, NUL included.
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+        return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def rfc3339(moment: datetime) -> str:

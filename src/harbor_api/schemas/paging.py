@@ -1,10 +1,15 @@
 """What all lists have in common."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
 from marshmallow import Schema
 from marshmallow.fields import String
 from marshmallow.validate import Range, Regexp
 
 from harbor_api.schemas.fields import QueryWhole
+from harbor_api.schemas.typed import TypedSchema
 
 CURSOR = "after-"
 
@@ -22,8 +27,28 @@ class LinksSchema(Schema):
     )
 
 
-class PageQuerySchema(Schema):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageQuery:
+    """Which page of a list: at most ``limit`` items, from where ``cursor`` says."""
+
+    limit: int
+    cursor: str | None = None
+
+    @property
+    def after(self) -> int | None:
+        """The last number of the page before, None at the beginning."""
+        return None if self.cursor is None else int(self.cursor.removeprefix(CURSOR))
+
+    @property
+    def to_read(self) -> int:
+        """How many rows to read: one more than is shown tells whether there is a next page."""
+        return self.limit + 1
+
+
+class PageQuerySchema(TypedSchema):
     """Which page of a list."""
+
+    makes: ClassVar[Callable[..., Any]] = PageQuery
 
     limit = QueryWhole(
         load_default=100,

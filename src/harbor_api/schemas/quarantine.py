@@ -1,12 +1,14 @@
 """Fixes in quarantine, as operators see them."""
 
+from dataclasses import dataclass
+
 from marshmallow import Schema
 from marshmallow.fields import List, Nested, Raw, String
 from marshmallow.validate import OneOf, Range
 
 from harbor_api.domain.judgement import REASONS
 from harbor_api.schemas.fields import Number, QueryWhole, Timestamp, Whole
-from harbor_api.schemas.paging import LinksSchema, PageQuerySchema
+from harbor_api.schemas.paging import LinksSchema, PageQuery, PageQuerySchema
 
 _STATES = ["held", "released", "rejected"]
 _REASON = {
@@ -64,8 +66,19 @@ class HeldFixPageSchema(Schema):
     links = Nested(LinksSchema, required=True)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantineQuery(PageQuery):
+    """Which fixes of the quarantine."""
+
+    vessel_id: int | None = None
+    reason: str | None = None
+    state: str | None = None
+
+
 class QuarantineQuerySchema(PageQuerySchema):
     """Which fixes."""
+
+    makes = QuarantineQuery
 
     vessel_id = QueryWhole(
         validate=Range(1, 2**31 - 1), metadata={"description": "Only of this vessel.", "examples": [1]}

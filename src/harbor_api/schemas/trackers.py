@@ -1,5 +1,8 @@
 """Trackers, as operators register and see them."""
 
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
 from marshmallow import Schema
 from marshmallow.fields import List, Nested, String
 from marshmallow.validate import Length, Range, Regexp
@@ -7,6 +10,7 @@ from marshmallow.validate import Length, Range, Regexp
 from harbor_api.schemas.fields import Timestamp, TrueOrFalse, Whole
 from harbor_api.schemas.paging import LinksSchema
 from harbor_api.schemas.positions import GapSchema
+from harbor_api.schemas.typed import TypedSchema, edit
 
 _VESSEL_ID = {"description": "The vessel's `id`.", "examples": [1]}
 _LABEL = {
@@ -110,23 +114,58 @@ class TrackerPageSchema(Schema):
     links = Nested(LinksSchema, required=True)
 
 
-class TrackerCreationSchema(Schema):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTracker:
     """A tracker to register."""
+
+    vessel_id: int
+    label: str
+    test: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reassignment:
+    """Another vessel for a tracker, from a moment on; None is now."""
+
+    vessel_id: int
+    starts_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """For how long the earlier secret still holds."""
+
+    grace_s: int
+
+    @property
+    def grace(self) -> timedelta:
+        """The same as a span of time."""
+        return timedelta(seconds=self.grace_s)
+
+
+class TrackerCreationSchema(TypedSchema):
+    """A tracker to register."""
+
+    makes = NewTracker
 
     vessel_id = Whole(required=True, validate=Range(1, 2**31 - 1), metadata=_VESSEL_ID)
     label = String(load_default="", validate=_label, metadata=_LABEL)
     test = TrueOrFalse(load_default=False, metadata=_TEST)
 
 
-class TrackerUpdateSchema(Schema):
+class TrackerUpdateSchema(TypedSchema):
     """What to change of a tracker; members that are left out stay."""
+
+    makes = edit
 
     label = String(validate=_label, metadata=_LABEL)
     test = TrueOrFalse(metadata=_TEST)
 
 
-class ReassignmentSchema(Schema):
+class ReassignmentSchema(TypedSchema):
     """Another vessel for a tracker."""
+
+    makes = Reassignment
 
     vessel_id = Whole(required=True, validate=Range(1, 2**31 - 1), metadata=_VESSEL_ID)
     starts_at = Timestamp(
@@ -138,8 +177,10 @@ class ReassignmentSchema(Schema):
     )
 
 
-class RotationSchema(Schema):
+class RotationSchema(TypedSchema):
     """How long the earlier secret still holds."""
+
+    makes = Rotation
 
     grace_s = Whole(
         load_default=604_800,

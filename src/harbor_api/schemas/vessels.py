@@ -1,16 +1,22 @@
 """Vessels as GeoJSON: what partners read."""
 
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
 from marshmallow import Schema
 from marshmallow.fields import Boolean, List, Nested, String
 from marshmallow.validate import Length, OneOf, Range, Regexp
 
 from harbor_api.domain.identifiers import NAME
+from harbor_api.domain.vessels import VesselDetails, VesselOnMap
 from harbor_api.schemas.fields import Number, QueryBoolean, Timestamp, Whole
 from harbor_api.schemas.geojson import PointSchema
+from harbor_api.schemas.typed import TypedSchema, edit
 
 _MAX_SPEED = {
-    "description": "What she cannot exceed, in knots: a fix that asks for more is held in quarantine. Null "
-    "for the operator's usual limit.",
+    "description": "What the vessel cannot exceed, in knots: a fix that asks for more is held in quarantine. "
+    "Null for the operator's usual limit.",
     "examples": [45],
 }
 
@@ -162,8 +168,10 @@ def _metres(example: float) -> dict[str, object]:
     return {"description": "Metres.", "examples": [example]}
 
 
-class VesselCreationSchema(Schema):
+class VesselCreationSchema(TypedSchema):
     """A vessel to register. What is not known is left out or null."""
+
+    makes = VesselDetails
 
     name = String(required=True, validate=_name, metadata=_NAME)
     imo = String(allow_none=True, validate=_imo, metadata=_IMO)
@@ -177,8 +185,10 @@ class VesselCreationSchema(Schema):
     max_speed_kn = Number(allow_none=True, validate=Range(1, 1000), metadata=_MAX_SPEED)
 
 
-class VesselUpdateSchema(Schema):
+class VesselUpdateSchema(TypedSchema):
     """What to change of a vessel: members that are left out stay, null takes away what was known."""
+
+    makes = edit
 
     name = String(validate=_name, metadata=_NAME)
     imo = String(allow_none=True, validate=_imo, metadata=_IMO)
@@ -192,10 +202,57 @@ class VesselUpdateSchema(Schema):
     max_speed_kn = Number(allow_none=True, validate=Range(1, 1000), metadata=_MAX_SPEED)
 
 
-class FleetQuerySchema(Schema):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetQuery:
+    """Which vessels: those that are retired, or those in service."""
+
+    retired: bool
+
+
+class FleetQuerySchema(TypedSchema):
     """Which vessels."""
+
+    makes = FleetQuery
 
     retired = QueryBoolean(
         load_default=False,
         metadata={"description": "true: those that are retired, instead of those in service."},
     )
+
+
+_COORDINATE_DECIMALS = 6
+_SHOWN_MOTION = ("sog", "cog", "heading", "nav_status", "accuracy_m")
+
+
+def as_feature(shown: VesselOnMap) -> dict[str, Any]:
+    """Return a vessel as a GeoJSON Feature (RFC 7946): [longitude, latitude], 6 decimals."""
+    latest = shown.latest
+    return {
+        "type": "Feature",
+        "id": shown.vessel.id,
+        "geometry": None
+        if latest is None
+        else {
+            "type": "Point",
+            "coordinates": [
+                round(latest.motion.lon, _COORDINATE_DECIMALS),
+                round(latest.motion.lat, _COORDINATE_DECIMALS),
+            ],
+        },
+        "properties": {
+            **asdict(shown.vessel.details),
+            "recorded_at": latest and latest.recorded_at,
+            "received_at": latest and latest.received_at,
+            "retired_at": shown.vessel.retired_at,
+            "stale": shown.stale,
+            **{name: latest and getattr(latest.motion, name) for name in _SHOWN_MOTION},
+        },
+    }
+
+
+def as_collection(fleet: Iterable[VesselOnMap]) -> dict[str, Any]:
+    """Return vessels as a GeoJSON FeatureCollection, in the order given."""
+    return {
+        "type": "FeatureCollection",
+        "features": [as_feature(each) for each in fleet],
+    }

@@ -8,7 +8,7 @@ A new connection is never refused. When an address, or all together, hold more t
 cutting what loses least: first those that are idle between two requests, then those that have been waited
 for longest. What the application is busy with is never cut.
 
-The bytes that are held for somebody who has not shown yet who he is (unfinished heads and bodies), and those
+The bytes that are held for a caller who is not known yet (unfinished heads and bodies), and those
 of answers that nobody reads, are bounded for the whole worker in the same way.
 """
 

@@ -1,80 +1,32 @@
 """API keys: how they are made, recognised and judged."""
 
-import hashlib
-import hmac
-import secrets
-import zlib
-from collections.abc import Collection, Mapping
-from dataclasses import fields, replace
+from collections.abc import Collection
+from dataclasses import fields
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harbor_api.domain.entities import Actor, ApiKey, Caller, KeyTerms
+from harbor_api.database import UnitOfWork
+from harbor_api.domain.api_keys import (
+    PARTNER_SCOPES,
+    ApiKey,
+    Caller,
+    KeyTerms,
+    digest,
+    generate,
+    is_well_formed,
+    shown,
+)
+from harbor_api.domain.audit import Actor
+from harbor_api.domain.changes import Edit, demand, demand_rotatable
 from harbor_api.domain.errors import Conflict, Fault, KeyInvalid, KeyRevoked, ScopeMissing, ValidationFailed
 from harbor_api.domain.identifiers import is_name
-from harbor_api.services import audit
-from harbor_api.services.rotation import demand_rotatable
-from harbor_api.services.versions import demand
+from harbor_api.services.audit import Trail
 
-if TYPE_CHECKING:
-    from harbor_api.database import UnitOfWork
-
-PREFIX = "hbr_"
-SCOPES = {
-    "vessels:read": "Read the vessels and their latest positions.",
-    "vessels:write": "Register, change, retire and restore vessels.",
-    "trackers:read": "List the trackers.",
-    "trackers:write": "Register, reassign, disable and rotate trackers.",
-    "keys:read": "List the API keys.",
-    "keys:write": "Issue, change, rotate and revoke API keys, up to its own scopes.",
-    "quarantine:read": "List the fixes in quarantine.",
-    "quarantine:write": "Release and reject fixes in quarantine.",
-    "audit:read": "Read who changed what.",
-}
-# What a key may carry that sees only some vessels, or sees them late or coarsely.
-PARTNER_SCOPES = frozenset({"vessels:read"})
-_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_RANDOM_DIGITS = 30
-_CHECK_DIGITS = 6
-_SHOWN_DIGITS = 6
-_ENTROPY_BYTES = 32
 _USE_NOTED_EVERY = timedelta(minutes=1)
 
 
-def generate(entropy: bytes | None = None) -> str:
-    """Return a new key: ``hbr_``, 30 base62 digits (178 bits) and their CRC-32 as 6 more.
-
-    The same 32 bytes of entropy give the same key; without any, a new one is drawn.
-    """
-    number = int.from_bytes(entropy or secrets.token_bytes(_ENTROPY_BYTES))
-    body = ""
-    for _ in range(_RANDOM_DIGITS):
-        number, digit = divmod(number, len(_BASE62))
-        body += _BASE62[digit]
-    return PREFIX + body + _checksum(body)
-
-
-def entropy_for(master_key: bytes, nonce: bytes) -> bytes:
-    """Return 32 bytes that only who has the master key can derive from a nonce.
-
-    A repeated request for a key must tell the same secret again, which is stored nowhere.
-    """
-    return hmac.digest(master_key, b"harbor/api-key/v1" + nonce, hashlib.sha256)
-
-
-def is_well_formed(key: str) -> bool:
-    """Tell whether text can be a key at all: a mistyped one is told without asking the database."""
-    digits = key.removeprefix(PREFIX)
-    return (
-        key.startswith(PREFIX)
-        and len(digits) == _RANDOM_DIGITS + _CHECK_DIGITS
-        and set(digits) <= set(_BASE62)
-        and digits[_RANDOM_DIGITS:] == _checksum(digits[:_RANDOM_DIGITS])
-    )
-
-
 def issue(
-    unit_of_work: "UnitOfWork",
+    unit_of_work: UnitOfWork,
     terms: KeyTerms,
     *,
     actor: Actor,
@@ -90,15 +42,15 @@ def issue(
     _check(terms)
     _demand_power(grantor, terms)
     secret = generate(entropy)
-    key = unit_of_work.api_keys.add(terms, prefix=shown(secret), sha256=_hash(secret))
-    audit.note(unit_of_work, actor, "api_key.created", _subject(key), after=_state(key))
+    key = unit_of_work.api_keys.add(terms, prefix=shown(secret), sha256=digest(secret))
+    _trail.note(unit_of_work, actor, "created", key)
     return key, secret
 
 
 def change(
-    unit_of_work: "UnitOfWork",
+    unit_of_work: UnitOfWork,
     key_id: int,
-    members: Mapping[str, Any],
+    edit: Edit[KeyTerms],
     *,
     versions: Collection[int] | None,
     actor: Actor,
@@ -107,21 +59,19 @@ def change(
     """Change a key's terms; errors as with ``issue``, and PreconditionFailed."""
     before = unit_of_work.api_keys.lock(key_id)
     demand(before.version, versions)
-    terms = replace(before.terms, **members)
+    terms = edit.of(before.terms)
     _check(terms)
     _demand_power(grantor, before.terms)
     _demand_power(grantor, terms)
     if terms == before.terms:
         return before
     after = unit_of_work.api_keys.replace(key_id, terms)
-    audit.note(
-        unit_of_work, actor, "api_key.changed", _subject(after), before=_state(before), after=_state(after)
-    )
+    _trail.note(unit_of_work, actor, "changed", after, before=before)
     return after
 
 
 def rotate(
-    unit_of_work: "UnitOfWork",
+    unit_of_work: UnitOfWork,
     key_id: int,
     *,
     grace: timedelta,
@@ -141,32 +91,28 @@ def rotate(
     demand_rotatable(before.previous_valid_until, grace=grace, now=now)
     secret = generate(entropy)
     after = unit_of_work.api_keys.rotate(
-        key_id, prefix=shown(secret), sha256=_hash(secret), previous_valid_until=now + grace
+        key_id, prefix=shown(secret), sha256=digest(secret), previous_valid_until=now + grace
     )
-    audit.note(
-        unit_of_work, actor, "api_key.rotated", _subject(after), before=_state(before), after=_state(after)
-    )
+    _trail.note(unit_of_work, actor, "rotated", after, before=before)
     return after, secret
 
 
-def revoke(unit_of_work: "UnitOfWork", key_id: int, *, actor: Actor, grantor: Caller | None = None) -> ApiKey:
+def revoke(unit_of_work: UnitOfWork, key_id: int, *, actor: Actor, grantor: Caller | None = None) -> ApiKey:
     """Revoke a key with all its secrets, for good; one that is revoked stays as it is."""
     before = unit_of_work.api_keys.lock(key_id)
     _demand_power(grantor, before.terms)
     if before.revoked_at is not None:
         return before
     after = unit_of_work.api_keys.revoke(key_id)
-    audit.note(
-        unit_of_work, actor, "api_key.revoked", _subject(after), before=_state(before), after=_state(after)
-    )
+    _trail.note(unit_of_work, actor, "revoked", after, before=before)
     return after
 
 
-def recognise(unit_of_work: "UnitOfWork", secret: str, *, now: datetime) -> Caller:
+def recognise(unit_of_work: UnitOfWork, secret: str, *, now: datetime) -> Caller:
     """Return who presents a key; KeyInvalid or KeyRevoked where it does not hold."""
     if not is_well_formed(secret):
         raise KeyInvalid
-    found = unit_of_work.api_keys.present(_hash(secret), now=now)
+    found = unit_of_work.api_keys.present(digest(secret), now=now)
     if found is None:
         raise KeyInvalid
     caller, holds = found
@@ -177,28 +123,13 @@ def recognise(unit_of_work: "UnitOfWork", secret: str, *, now: datetime) -> Call
     return caller
 
 
-def holds(unit_of_work: "UnitOfWork", secret: str, *, now: datetime) -> bool:
-    """Tell whether a key would be let in now."""
+def holds(unit_of_work: UnitOfWork, secret: str, *, now: datetime) -> bool:
+    """Return whether a key would be let in now."""
     try:
         recognise(unit_of_work, secret, now=now)
     except (KeyInvalid, KeyRevoked):
         return False
     return True
-
-
-def demand_scope(caller: Caller, scope: str) -> None:
-    """Raise ScopeMissing unless the key carries the scope."""
-    if scope not in caller.scopes:
-        raise ScopeMissing(f"This key does not carry the scope {scope}")
-
-
-def shown(secret: str) -> str:
-    """Return the part of a key that may be shown, to tell keys apart."""
-    return secret[: len(PREFIX) + _SHOWN_DIGITS]
-
-
-def _hash(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()
 
 
 def _check(terms: KeyTerms) -> None:
@@ -234,10 +165,4 @@ def _state(key: ApiKey) -> dict[str, Any]:
     }
 
 
-def _checksum(body: str) -> str:
-    number = zlib.crc32(body.encode())
-    digits = ""
-    for _ in range(_CHECK_DIGITS):
-        number, digit = divmod(number, 62)
-        digits = _BASE62[digit] + digits
-    return digits
+_trail = Trail("api_key", _subject, _state)

@@ -1,19 +1,41 @@
 """How an administrative change is told to the audit trail: only what differs, and nothing secret."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, TypeVar
 
-from harbor_api.domain.entities import Actor
-
-if TYPE_CHECKING:
-    from harbor_api.database import UnitOfWork
+from harbor_api.database import UnitOfWork
+from harbor_api.domain.audit import Actor
 
 State = Mapping[str, Any]
+Kept = TypeVar("Kept")
+
+
+@dataclass(frozen=True, slots=True)
+class Trail(Generic[Kept]):
+    """How changes of one kind of thing are told: under which name, of which one, and what of its state."""
+
+    kind: str
+    subject: Callable[[Kept], str]
+    state: Callable[[Kept], State]
+
+    def note(
+        self, unit_of_work: UnitOfWork, actor: Actor, what: str, after: Kept, *, before: Kept | None = None
+    ) -> None:
+        """Add that something was done, as with ``note``; without ``before`` it was made."""
+        note(
+            unit_of_work,
+            actor,
+            f"{self.kind}.{what}",
+            self.subject(after),
+            before=None if before is None else self.state(before),
+            after=self.state(after),
+        )
 
 
 def note(
-    unit_of_work: "UnitOfWork",
+    unit_of_work: UnitOfWork,
     actor: Actor,
     action: str,
     subject: str,

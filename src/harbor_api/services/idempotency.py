@@ -2,12 +2,9 @@
 
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from harbor_api.database import UnitOfWork
 from harbor_api.domain.errors import IdempotencyKeyReused
-
-if TYPE_CHECKING:
-    from harbor_api.database import UnitOfWork
 
 _NONCE_BYTES = 32
 
@@ -25,7 +22,7 @@ class Once:
 class Claim:
     """The creation under way, or, with ``subject_id``, the one that was done before."""
 
-    unit_of_work: "UnitOfWork"
+    unit_of_work: UnitOfWork
     once: Once
     nonce: bytes
     subject_id: int | None
@@ -36,7 +33,7 @@ class Claim:
             self.unit_of_work.idempotency_keys.done(self.once.caller, self.once.key, subject_id)
 
 
-def claim(unit_of_work: "UnitOfWork", once: Once) -> Claim:
+def claim(unit_of_work: UnitOfWork, once: Once) -> Claim:
     """Begin a creation in this transaction, or find the one that a repeat is of.
 
     IdempotencyKeyReused where the key came with another request before.

@@ -1,17 +1,16 @@
 """What an operator decides about a fix in quarantine."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harbor_api.domain.entities import Actor, HeldFix
+from harbor_api.database import UnitOfWork
+from harbor_api.domain.audit import Actor
 from harbor_api.domain.errors import Conflict
-from harbor_api.services import audit
-
-if TYPE_CHECKING:
-    from harbor_api.database import UnitOfWork
+from harbor_api.domain.positions import HeldFix
+from harbor_api.services.audit import Trail
 
 
-def release(unit_of_work: "UnitOfWork", held_id: int, *, now: datetime, actor: Actor) -> HeldFix:
+def release(unit_of_work: UnitOfWork, held_id: int, *, now: datetime, actor: Actor) -> HeldFix:
     """Let a fix enter history in its place, and become the latest only if it is the newest.
 
     One that is released stays as it is; Conflict for one that is rejected.
@@ -21,25 +20,18 @@ def release(unit_of_work: "UnitOfWork", held_id: int, *, now: datetime, actor: A
         return before
     if before.state == "rejected":
         raise Conflict("The fix is rejected")
-    arrival = before.arrival
-    unit_of_work.positions.admit([arrival.vessel_id], [])
-    around = unit_of_work.positions.around([arrival])[arrival.vessel_id]
+    received = before.received
+    unit_of_work.positions.admit([received.vessel_id], [])
+    around = unit_of_work.positions.around([received])[received.vessel_id]
     # Another may have come in since with the same time and tracker: the first one stays.
-    if arrival.key not in {each.key for each in around.stored}:
-        unit_of_work.run_last(unit_of_work.positions.addition([arrival]))
+    if received.key not in {each.key for each in around.stored}:
+        unit_of_work.run_last(unit_of_work.positions.addition([received]))
     after = unit_of_work.quarantine.decide(held_id, "released", at=now)
-    audit.note(
-        unit_of_work,
-        actor,
-        "quarantine.released",
-        _subject(after),
-        before=_state(before),
-        after=_state(after),
-    )
+    _trail.note(unit_of_work, actor, "released", after, before=before)
     return after
 
 
-def reject(unit_of_work: "UnitOfWork", held_id: int, *, now: datetime, actor: Actor) -> HeldFix:
+def reject(unit_of_work: UnitOfWork, held_id: int, *, now: datetime, actor: Actor) -> HeldFix:
     """Keep a fix off the map for good; it stays in quarantine for as long as that is kept.
 
     One that is rejected stays as it is; Conflict for one that is released.
@@ -50,14 +42,7 @@ def reject(unit_of_work: "UnitOfWork", held_id: int, *, now: datetime, actor: Ac
     if before.state == "released":
         raise Conflict("The fix is released")
     after = unit_of_work.quarantine.decide(held_id, "rejected", at=now)
-    audit.note(
-        unit_of_work,
-        actor,
-        "quarantine.rejected",
-        _subject(after),
-        before=_state(before),
-        after=_state(after),
-    )
+    _trail.note(unit_of_work, actor, "rejected", after, before=before)
     return after
 
 
@@ -67,3 +52,6 @@ def _subject(held: HeldFix) -> str:
 
 def _state(held: HeldFix) -> dict[str, Any]:
     return {"state": held.state, "decided_at": held.decided_at}
+
+
+_trail = Trail("quarantine", _subject, _state)

@@ -1,95 +1,26 @@
-"""Trackers: who signed a request, and what an operator does with a tracker."""
+"""What an operator does with a tracker."""
 
-import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harbor_api.domain import diagnosis, signatures
-from harbor_api.domain.entities import Actor, Tracker, Vessel
+from harbor_api.database import UnitOfWork
+from harbor_api.domain.audit import Actor
+from harbor_api.domain.changes import Edit, demand, demand_rotatable
 from harbor_api.domain.errors import (
     Conflict,
     NotFound,
-    SignatureInvalid,
-    SignatureMissing,
-    TimestampOutOfTolerance,
-    TrackerDisabled,
 )
-from harbor_api.domain.signatures import SignedMessage
+from harbor_api.domain.trackers import Tracker
+from harbor_api.domain.vessels import Vessel
 from harbor_api.services import audit
-from harbor_api.services.rotation import demand_rotatable
-from harbor_api.services.versions import demand
+from harbor_api.services.audit import Trail
 
-if TYPE_CHECKING:
-    from harbor_api.database import UnitOfWork
-
-TOLERANCE_S = 300
 # Nothing undoes an assignment but the next one, which must be later.
 _FURTHEST_AHEAD = timedelta(days=30)
-_MESSAGE_ID = re.compile(r"(trk_[0-9]{4,10})-[A-Za-z0-9_-]{1,64}", re.ASCII)
-_TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class SigningTracker:
-    """A tracker that has signed. ``secret_ends_at`` is told where it signs with its previous secret."""
-
-    tracker: Tracker
-    secret_ends_at: datetime | None
-
-
-def read_headers(*, id: str, timestamp: str, signature: str, body: bytes, now: datetime) -> SignedMessage:  # noqa: A002 - the header's own name
-    """Return what the three webhook headers say, "" for one that is not there.
-
-    SignatureMissing where one is missing or malformed, TimestampOutOfTolerance where the attempt is more
-    than TOLERANCE_S seconds away from now. The time is that of the attempt; a fix from flash is signed
-    again when it is sent.
-    """
-    identity = _MESSAGE_ID.fullmatch(id)
-    if identity is None:
-        raise SignatureMissing("webhook-id must be <tracker id>-<1 to 64 of A-Z a-z 0-9 _ ->")
-    if not _TIMESTAMP.fullmatch(timestamp):
-        raise SignatureMissing("webhook-timestamp must be the unix time of this attempt in seconds")
-    if not signature:
-        raise SignatureMissing("webhook-signature must hold at least one v1 signature")
-    if abs(int(timestamp) - now.timestamp()) > TOLERANCE_S:
-        raise TimestampOutOfTolerance(
-            f"webhook-timestamp is more than {TOLERANCE_S} s away from the server's clock"
-        )
-    return SignedMessage(identity[1], id, timestamp, signature, body, now)
-
-
-def authenticate(
-    tracker: Tracker | None,
-    message: SignedMessage,
-    *,
-    master_key: bytes,
-    explain: bool = False,
-) -> SigningTracker:
-    """Return the tracker, which signed the message; SignatureInvalid or TrackerDisabled otherwise.
-
-    ``tracker`` is the one that the message names, None where there is none. That gets the answer of a wrong
-    signature, after the same work, so that nobody can find out which numbers exist. With ``explain`` a
-    tracker under test is told what it had to sign.
-    """
-    generations = _valid_generations(tracker, message.received_at) if tracker else [0]
-    secrets = [signatures.derive_secret(master_key, message.tracker_id, each) for each in generations]
-    signed = [
-        signatures.verify(secret, message.id, message.timestamp, message.body, message.signature)
-        for secret in secrets
-    ]
-    if tracker is None or not any(signed):
-        error = SignatureInvalid("No signature fits the headers and the body as they arrived")
-        if explain and tracker is not None and tracker.test:
-            error.members["expected"] = diagnosis.expected(message, secrets)
-        raise error
-    if tracker.disabled_at is not None:
-        raise TrackerDisabled
-    return SigningTracker(tracker, None if signed[0] else tracker.previous_valid_until)
-
-
-def ensure(unit_of_work: "UnitOfWork", vessel: Vessel, *, label: str, actor: Actor) -> Tracker:
+def ensure(unit_of_work: UnitOfWork, vessel: Vessel, *, label: str, actor: Actor) -> Tracker:
     """Return the vessel's tracker with this label, registering it where there is none."""
     for tracker in unit_of_work.trackers.of_vessel(vessel.id):
         if tracker.label == label and tracker.vessel_id == vessel.id:
@@ -98,17 +29,17 @@ def ensure(unit_of_work: "UnitOfWork", vessel: Vessel, *, label: str, actor: Act
 
 
 def register(
-    unit_of_work: "UnitOfWork", *, vessel_id: int, label: str, test: bool = False, actor: Actor
+    unit_of_work: UnitOfWork, *, vessel_id: int, label: str, test: bool = False, actor: Actor
 ) -> Tracker:
     """Register a tracker for a vessel in service; Conflict where there is none with this id."""
     _demand_in_service(unit_of_work, vessel_id)
     tracker = unit_of_work.trackers.add(vessel_id=vessel_id, label=label, test=test)
-    audit.note(unit_of_work, actor, "tracker.created", _subject(tracker), after=_state(tracker))
+    _trail.note(unit_of_work, actor, "created", tracker)
     return tracker
 
 
 def reassign(
-    unit_of_work: "UnitOfWork",
+    unit_of_work: UnitOfWork,
     number: int,
     *,
     vessel_id: int,
@@ -148,9 +79,9 @@ def reassign(
 
 
 def change(
-    unit_of_work: "UnitOfWork",
+    unit_of_work: UnitOfWork,
     number: int,
-    members: Mapping[str, Any],
+    edit: Edit[Tracker],
     *,
     versions: Collection[int] | None,
     actor: Actor,
@@ -158,29 +89,29 @@ def change(
     """Change a tracker's label or whether it is under test."""
     before = unit_of_work.trackers.lock(number)
     demand(before.version, versions)
-    if all(getattr(before, name) == value for name, value in members.items()):
+    if all(getattr(before, name) == value for name, value in edit.members.items()):
         return before
-    return _changed(unit_of_work, before, "tracker.changed", members, actor=actor)
+    return _changed(unit_of_work, before, "changed", edit.members, actor=actor)
 
 
-def disable(unit_of_work: "UnitOfWork", number: int, *, now: datetime, actor: Actor) -> Tracker:
+def disable(unit_of_work: UnitOfWork, number: int, *, now: datetime, actor: Actor) -> Tracker:
     """Refuse what a tracker signs from now on; one that is disabled stays as it is."""
     before = unit_of_work.trackers.lock(number)
     if before.disabled_at is not None:
         return before
-    return _changed(unit_of_work, before, "tracker.disabled", {"disabled_at": now}, actor=actor)
+    return _changed(unit_of_work, before, "disabled", {"disabled_at": now}, actor=actor)
 
 
-def enable(unit_of_work: "UnitOfWork", number: int, *, actor: Actor) -> Tracker:
+def enable(unit_of_work: UnitOfWork, number: int, *, actor: Actor) -> Tracker:
     """Let a tracker post again."""
     before = unit_of_work.trackers.lock(number)
     if before.disabled_at is None:
         return before
-    return _changed(unit_of_work, before, "tracker.enabled", {"disabled_at": None}, actor=actor)
+    return _changed(unit_of_work, before, "enabled", {"disabled_at": None}, actor=actor)
 
 
 def rotate(
-    unit_of_work: "UnitOfWork", number: int, *, grace: timedelta, now: datetime, actor: Actor
+    unit_of_work: UnitOfWork, number: int, *, grace: timedelta, now: datetime, actor: Actor
 ) -> Tracker:
     """Give a tracker its next secret; the one it has holds for the grace time.
 
@@ -191,18 +122,18 @@ def rotate(
     before = unit_of_work.trackers.lock(number)
     demand_rotatable(before.previous_valid_until, grace=grace, now=now)
     members = {"generation": before.generation + 1, "previous_valid_until": now + grace if grace else None}
-    return _changed(unit_of_work, before, "tracker.rotated", members, actor=actor)
+    return _changed(unit_of_work, before, "rotated", members, actor=actor)
 
 
 def _changed(
-    unit_of_work: "UnitOfWork", before: Tracker, action: str, members: Mapping[str, Any], *, actor: Actor
+    unit_of_work: UnitOfWork, before: Tracker, what: str, members: Mapping[str, Any], *, actor: Actor
 ) -> Tracker:
     after = unit_of_work.trackers.change(before.number, members)
-    audit.note(unit_of_work, actor, action, _subject(after), before=_state(before), after=_state(after))
+    _trail.note(unit_of_work, actor, what, after, before=before)
     return after
 
 
-def _demand_in_service(unit_of_work: "UnitOfWork", vessel_id: int) -> None:
+def _demand_in_service(unit_of_work: UnitOfWork, vessel_id: int) -> None:
     try:
         vessel = unit_of_work.vessels.lock(vessel_id)
     except NotFound:
@@ -223,7 +154,4 @@ def _state(tracker: Tracker) -> dict[str, Any]:
     }
 
 
-def _valid_generations(tracker: Tracker, now: datetime) -> list[int]:
-    if tracker.previous_valid_until is not None and now < tracker.previous_valid_until:
-        return [tracker.generation, tracker.generation - 1]
-    return [tracker.generation]
+_trail = Trail("tracker", _subject, _state)

@@ -1,36 +1,30 @@
-"""Vessels: what may be registered, and how one is shown."""
+"""What an operator does with a vessel."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harbor_api.domain.entities import Actor, Vessel, VesselDetails, VesselOnMap
+from harbor_api.database import UnitOfWork
+from harbor_api.domain.audit import Actor
+from harbor_api.domain.changes import Edit, demand
 from harbor_api.domain.errors import Fault, ValidationFailed
 from harbor_api.domain.identifiers import is_imo_number, is_mmsi, is_name
-from harbor_api.services import audit
-from harbor_api.services.positions import is_stale
-from harbor_api.services.versions import demand
-
-if TYPE_CHECKING:
-    from harbor_api.database import UnitOfWork
-
-_COORDINATE_DECIMALS = 6
-_SHOWN_MOTION = ("sog", "cog", "heading", "nav_status", "accuracy_m")
+from harbor_api.domain.vessels import Vessel, VesselDetails
+from harbor_api.services.audit import Trail
 
 
-def register(unit_of_work: "UnitOfWork", details: VesselDetails, *, actor: Actor) -> Vessel:
+def register(unit_of_work: UnitOfWork, details: VesselDetails, *, actor: Actor) -> Vessel:
     """Register a vessel.
 
     ValidationFailed where a number is not one, Conflict where it is on another vessel in service.
     """
     _check(details)
     vessel = unit_of_work.vessels.add(details)
-    audit.note(unit_of_work, actor, "vessel.created", _subject(vessel), after=_state(vessel))
+    _trail.note(unit_of_work, actor, "created", vessel)
     return vessel
 
 
-def ensure(unit_of_work: "UnitOfWork", details: VesselDetails, *, actor: Actor) -> Vessel:
+def ensure(unit_of_work: UnitOfWork, details: VesselDetails, *, actor: Actor) -> Vessel:
     """Return the vessel in service with this MMSI, registering it where there is none.
 
     AIS repeats whatever IMO number a crew typed in: one that another vessel has already is left out.
@@ -44,9 +38,9 @@ def ensure(unit_of_work: "UnitOfWork", details: VesselDetails, *, actor: Actor) 
 
 
 def change(
-    unit_of_work: "UnitOfWork",
+    unit_of_work: UnitOfWork,
     vessel_id: int,
-    members: Mapping[str, Any],
+    edit: Edit[VesselDetails],
     *,
     versions: Collection[int] | None,
     actor: Actor,
@@ -58,38 +52,32 @@ def change(
     """
     before = unit_of_work.vessels.lock(vessel_id)
     demand(before.version, versions)
-    details = replace(before.details, **members)
+    details = edit.of(before.details)
     _check(details)
     if details == before.details:
         return before
     after = unit_of_work.vessels.replace(vessel_id, details)
-    audit.note(
-        unit_of_work, actor, "vessel.changed", _subject(after), before=_state(before), after=_state(after)
-    )
+    _trail.note(unit_of_work, actor, "changed", after, before=before)
     return after
 
 
-def retire(unit_of_work: "UnitOfWork", vessel_id: int, *, actor: Actor) -> Vessel:
+def retire(unit_of_work: UnitOfWork, vessel_id: int, *, actor: Actor) -> Vessel:
     """Take a vessel off the map; its history stays. One that is retired stays as it is."""
     before = unit_of_work.vessels.lock(vessel_id)
     if before.retired_at is not None:
         return before
     after = unit_of_work.vessels.retire(vessel_id)
-    audit.note(
-        unit_of_work, actor, "vessel.retired", _subject(after), before=_state(before), after=_state(after)
-    )
+    _trail.note(unit_of_work, actor, "retired", after, before=before)
     return after
 
 
-def restore(unit_of_work: "UnitOfWork", vessel_id: int, *, actor: Actor) -> Vessel:
+def restore(unit_of_work: UnitOfWork, vessel_id: int, *, actor: Actor) -> Vessel:
     """Put a retired vessel on the map again; Conflict where one of its numbers is taken by now."""
     before = unit_of_work.vessels.lock(vessel_id)
     if before.retired_at is None:
         return before
     after = unit_of_work.vessels.restore(vessel_id)
-    audit.note(
-        unit_of_work, actor, "vessel.restored", _subject(after), before=_state(before), after=_state(after)
-    )
+    _trail.note(unit_of_work, actor, "restored", after, before=before)
     return after
 
 
@@ -113,36 +101,4 @@ def _state(vessel: Vessel) -> dict[str, Any]:
     return {**asdict(vessel.details), "retired_at": vessel.retired_at}
 
 
-def as_feature(shown: VesselOnMap, *, now: datetime, stale_after: timedelta) -> dict[str, Any]:
-    """Return a vessel as a GeoJSON Feature (RFC 7946): [longitude, latitude], 6 decimals."""
-    latest = shown.latest
-    recorded_at = latest.recorded_at if latest else None
-    return {
-        "type": "Feature",
-        "id": shown.vessel.id,
-        "geometry": None
-        if latest is None
-        else {
-            "type": "Point",
-            "coordinates": [
-                round(latest.motion.lon, _COORDINATE_DECIMALS),
-                round(latest.motion.lat, _COORDINATE_DECIMALS),
-            ],
-        },
-        "properties": {
-            **asdict(shown.vessel.details),
-            "recorded_at": recorded_at,
-            "received_at": latest and latest.received_at,
-            "retired_at": shown.vessel.retired_at,
-            "stale": is_stale(recorded_at, now=now, stale_after=stale_after),
-            **{name: latest and getattr(latest.motion, name) for name in _SHOWN_MOTION},
-        },
-    }
-
-
-def as_collection(fleet: Iterable[VesselOnMap], *, now: datetime, stale_after: timedelta) -> dict[str, Any]:
-    """Return vessels as a GeoJSON FeatureCollection, in the order given."""
-    return {
-        "type": "FeatureCollection",
-        "features": [as_feature(each, now=now, stale_after=stale_after) for each in fleet],
-    }
+_trail = Trail("vessel", _subject, _state)

@@ -75,7 +75,7 @@ class Report:
 
     @property
     def adds_up(self) -> bool:
-        """Tell whether every row that was read is counted exactly once."""
+        """Return whether every row that was read is counted exactly once."""
         return self.rows_read == (
             self.stored
             + self.duplicate

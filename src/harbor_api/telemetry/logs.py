@@ -1,22 +1,14 @@
 """Structured logs: one JSON object a line, each line of a request with its request id."""
 
 import logging
-import re
-import secrets
 import sys
-import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import structlog
-from flask import Flask, Response, g, has_request_context, request
 
-_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
-# What a healthy fleet does all day, signed posts and probes: a line for each would cost a third of
-# the throughput and bury the rest. They are logged at debug, and at info as soon as they go wrong.
-_ROUTINE = {"positions", "health"}
-
-log = structlog.get_logger("harbor_api.requests")
+# How to learn which request is under way: one way for all applications of a process.
+_naming: list[Callable[[], str | None]] = []
 
 
 def configure(level: str) -> None:
@@ -57,45 +49,17 @@ def configure(level: str) -> None:
     )
 
 
-def install(app: Flask) -> None:
-    """Give each request its id and log how it ended."""
-    app.before_request(_begin)
-    app.after_request(_end)
+def name_requests(request_id: Callable[[], str | None]) -> None:
+    """Put on each line the id of the request that it is written for, where there is one.
+
+    It is asked for when a line is written: to keep it at hand for lines that are not written costs more.
+    """
+    _naming[:] = [request_id]
 
 
 def _name_request(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Put the request id on each line that is written while a request is handled."""
-    if has_request_context() and "request_id" in g:
-        event.setdefault("request_id", g.request_id)
+    for request_id in _naming:
+        found = request_id()
+        if found is not None:
+            event.setdefault("request_id", found)
     return event
-
-
-def _begin() -> None:
-    presented = request.headers.get("X-Request-Id", "")
-    g.request_id = presented if _SANE_REQUEST_ID.fullmatch(presented) else secrets.token_hex(16)
-    g.began = time.perf_counter()
-
-
-def _end(response: Response) -> Response:
-    response.headers.add("X-Request-Id", g.request_id)
-    routine = request.blueprint in _ROUTINE and response.status_code < 400
-    if routine and not logging.getLogger().isEnabledFor(logging.DEBUG):
-        return response
-    write = log.debug if routine else log.info
-    write(
-        "request",
-        method=request.method,
-        path=request.path,
-        status=response.status_code,
-        ms=round((time.perf_counter() - g.began) * 1000, 1),
-        caller=_caller(),
-    )
-    return response
-
-
-def _caller() -> str | None:
-    if "tracker" in g:
-        return str(g.tracker.id)
-    if "api_key" in g:
-        return f"key {g.api_key.id}"
-    return request.remote_addr

@@ -1,23 +1,41 @@
-"""Who is calling: a partner with an API key, a tracker with a signature, or anybody.
+"""Who may call a view: a partner with an API key, a tracker with a signature, or anybody.
 
-Every view carries exactly one of these decorators, outermost, so that nothing else of a request is
-looked at before its caller is known. A test proves that no view forgot.
+Every view carries exactly one of these decorators, outermost, so that nothing else of a request is looked
+at before its caller is known. It authenticates, counts the request against the caller's limit, and documents
+both. A test proves that no view forgot.
+
+The order of a view's decorators is the order in which a request meets them, from the top down:
+
+    @auth.requires_key("vessels:write")      1  401, 403  who calls, and may it? Only then: parameters
+                                                400, 429  that nothing takes, and the limit
+    @idempotency.done_once                   2  400       headers that the change hangs on; needs the caller
+      or @preconditions.demands_version         428
+    @blueprint.arguments(VesselSchema)       3  4xx       the body or the query, as a frozen dataclass
+    @blueprint.response(201, ...)            4            on the way back: what the view returns, rendered
+    @blueprint.raises(errors.Conflict)       -  409       changes nothing: what the view itself may raise
+    @blueprint.doc(operationId="...")        -            changes nothing: the operation's name
+    def post(self, details): ...
+
+Python applies them from the bottom up, and each adds to the notes in ``_apidoc`` that those below it left:
+what a decorator does and what the document says of it stand in one place (see ``documented``). Were a body
+parsed first, strangers would get 422 for a mistake in it instead of 401, and make the service work for them.
+A decorator that comes too early finds nobody: ``runtime.caller()`` then names the one that is missing.
+
+``requires_signature`` has an order of its own inside: the three headers, then the body (it is not read for
+whoever did not sign), then the signature, then parameters and limit. Each failed authentication is counted
+against its address, and only failures are refused for that.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Callable
 from functools import wraps
 from typing import Any, cast
 
-from flask import g, request
+from flask import request
 
 from harbor_api.domain import errors
-from harbor_api.domain.entities import Caller, Tracker, tracker_number
-from harbor_api.domain.signatures import SignedMessage
-from harbor_api.services import api_keys, trackers
-from harbor_api.web import blueprint, rate_limits
+from harbor_api.domain.api_keys import demand_scope
+from harbor_api.web import callers, rate_limits, runtime
+from harbor_api.web.blueprint import refuse_unknown_query
 from harbor_api.web.documented import View, documented
 
 SECURITY_SCHEMES = {
@@ -48,10 +66,6 @@ SECURITY_SCHEMES = {
         "tracker's secret (Standard Webhooks). Up to 4, separated by spaces.",
     },
 }
-# How often a request is begun anew whose tracker is changed meanwhile.
-_ATTEMPTS = 3
-_BEARER = 'Bearer realm="harbor"'
-_WEBHOOK = 'StandardWebhooks realm="harbor"'
 
 
 def public(view: View) -> View:
@@ -59,7 +73,7 @@ def public(view: View) -> View:
 
     @wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        blueprint.refuse_unknown_query()
+        refuse_unknown_query()
         return view(*args, **kwargs)
 
     return documented(cast("View", wrapper), security=[])
@@ -68,16 +82,17 @@ def public(view: View) -> View:
 def requires_key(scope: str | None = None) -> Callable[[View], View]:
     """Let only API keys call a view, those with a scope where one is named.
 
-    The caller is left in ``g.api_key``.
+    ``runtime.caller()`` is the key.
     """
 
     def decorator(view: View) -> View:
         @wraps(view)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            g.api_key = _presented_key()
+            runtime.here().caller = key = callers.presented_key()
             if scope is not None:
-                api_keys.demand_scope(g.api_key, scope)
-            blueprint.refuse_unknown_query()
+                demand_scope(key, scope)
+            refuse_unknown_query()
+            rate_limits.count_key()
             return view(*args, **kwargs)
 
         return documented(
@@ -88,17 +103,17 @@ def requires_key(scope: str | None = None) -> Callable[[View], View]:
                 errors.KeyInvalid,
                 errors.KeyRevoked,
                 *(() if scope is None else (errors.ScopeMissing,)),
+                errors.RateLimited,
                 errors.Unavailable,
             ),
+            headers=rate_limits.HEADERS,
         )
 
     return decorator
 
 
 def requires_signature(*, explain: bool = False, largest_body: int | None = None) -> Callable[[View], View]:
-    """Let only trackers call a view that signed the raw body; the tracker is left in ``g.tracker``.
-
-    Where it signs with its previous secret, ``g.secret_ends_at`` says until when it may.
+    """Let only trackers call a view that signed the raw body; ``runtime.signer()`` is who has signed.
 
     With ``explain`` a tracker under test is told what it had to sign, where it signed wrong.
     ``largest_body`` is in bytes, where it is not the usual one.
@@ -106,30 +121,30 @@ def requires_signature(*, explain: bool = False, largest_body: int | None = None
 
     def decorator(view: View) -> View:
         def call(*args: Any, **kwargs: Any) -> Any:
-            blueprint.refuse_unknown_query()
+            refuse_unknown_query()
+            rate_limits.count_tracker()
             return view(*args, **kwargs)
 
         @wraps(view)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             if largest_body is not None:
                 request.max_content_length = largest_body
-            signer = _Signer(explain=explain)
-            if not explain and signer.is_known():
+            with callers.challenged():
+                message = callers.signed_message()
+                signer = runtime.current().intake.signer(message, explain=explain)
+                is_known = not explain and signer.is_known()
+                if not is_known:
+                    signer.look_up()
+                runtime.here().signer = signer
                 try:
                     return call(*args, **kwargs)
                 except errors.Unavailable:
                     raise
                 except errors.HarborError:
-                    # By now it may have to be refused for another reason.
-                    signer.look_up()
+                    if is_known:
+                        # By now it may have to be refused for another reason.
+                        signer.look_up()
                     raise
-                except errors.TrackerChanged:
-                    pass
-            for _ in range(_ATTEMPTS):
-                signer.look_up()
-                with suppress(errors.TrackerChanged):
-                    return call(*args, **kwargs)
-            raise errors.Unavailable("The tracker is being changed")
 
         return documented(
             cast("View", wrapper),
@@ -140,90 +155,10 @@ def requires_signature(*, explain: bool = False, largest_body: int | None = None
                 errors.TimestampOutOfTolerance,
                 errors.TrackerDisabled,
                 errors.RequestTimeout,
+                errors.RateLimited,
                 errors.Unavailable,
             ),
+            headers=rate_limits.HEADERS,
         )
 
     return decorator
-
-
-def _presented_key() -> Caller:
-    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not secret:
-        error = errors.KeyMissing("Send your API key as Authorization: Bearer hbr_...")
-        error.headers["WWW-Authenticate"] = _BEARER
-        rate_limits.refuse_failure(error)
-    try:
-        with blueprint.database().statement() as unit_of_work:
-            return api_keys.recognise(unit_of_work, secret.strip(), now=datetime.now(UTC))
-    except (errors.KeyInvalid, errors.KeyRevoked) as error:
-        error.headers["WWW-Authenticate"] = f'{_BEARER}, error="invalid_token"'
-        rate_limits.refuse_failure(error)
-
-
-class _Signer:
-    """Whoever has signed the present request; the tracker is left in ``g.tracker``.
-
-    A signature is checked once, be the tracker known, looked up or none at all, so that time does not tell
-    which trackers there are; only one that was changed since it was met takes a second check.
-    """
-
-    def __init__(self, *, explain: bool) -> None:
-        self._explain = explain
-        with _challenged():
-            self._message = _signed_message()
-        self._number = tracker_number(self._message.tracker_id)
-        self._known: Tracker | None = None
-        self._wrong: errors.HarborError | None = None
-
-    def is_known(self) -> bool:
-        """Tell whether the tracker has signed as far as this process knows."""
-        self._known = None if self._number is None else blueprint.known_trackers().recall(self._number)
-        if self._known is None:
-            return False
-        try:
-            self._accept(self._known)
-        except errors.HarborError as error:
-            self._wrong = error
-        return self._wrong is None
-
-    def look_up(self) -> None:
-        """Look the tracker up, and raise what is wrong with it or with its signature."""
-        tracker = None if self._number is None else blueprint.known_trackers().look_up(self._number)
-        with _challenged():
-            if tracker is None or tracker != self._known:
-                self._accept(tracker)
-            elif self._wrong is not None:
-                raise self._wrong
-
-    def _accept(self, tracker: Tracker | None) -> None:
-        signing = trackers.authenticate(
-            tracker,
-            self._message,
-            master_key=blueprint.settings().require_master_key(),
-            explain=self._explain,
-        )
-        g.tracker, g.secret_ends_at = signing.tracker, signing.secret_ends_at
-
-
-def _signed_message() -> SignedMessage:
-    headers = request.headers
-    message = trackers.read_headers(
-        id=headers.get("webhook-id", ""),
-        timestamp=headers.get("webhook-timestamp", ""),
-        signature=headers.get("webhook-signature", ""),
-        body=b"",
-        now=datetime.now(UTC),
-    )
-    # Whoever did not sign is told before his body is read: it would be held for a stranger.
-    return replace(message, body=request.get_data(cache=True))
-
-
-@contextmanager
-def _challenged() -> Iterator[None]:
-    """Tell how to sign where somebody did not, and count it."""
-    try:
-        yield
-    except (errors.SignatureMissing, errors.SignatureInvalid, errors.TimestampOutOfTolerance) as error:
-        error.headers["WWW-Authenticate"] = _WEBHOOK
-        rate_limits.refuse_failure(error)

@@ -6,9 +6,25 @@ calls ``documented`` in the same place, so that what a reader sees, the document
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
+from http import HTTPStatus
 from typing import Any, TypeVar
 
+from apispec import APISpec
+
+from harbor_api.domain import errors
 from harbor_api.domain.errors import HarborError
+from harbor_api.schemas.problems import MEDIA_TYPE, ProblemSchema
+from harbor_api.web import problems
+from harbor_api.web.headers import HEADERS, OF_STATUS
+
+# Any operation can fail like this, whatever it does.
+_EVERYWHERE = (
+    errors.BadRequest,
+    errors.InvalidParameter,
+    errors.URITooLong,
+    errors.HeadersTooLarge,
+    errors.InternalError,
+)
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -30,3 +46,61 @@ def documented(
         notes.setdefault("manual_doc", {})["security"] = [dict(each) for each in security]
     view._apidoc = notes  # type: ignore[attr-defined]  # noqa: SLF001 - where flask-smorest looks
     return view
+
+
+def describe_errors(
+    doc: dict[str, Any], doc_info: dict[str, Any], *, spec: APISpec, **_: Any
+) -> dict[str, Any]:
+    """Return an operation's description with its errors, and with the headers of all its answers."""
+    codes = {*doc_info.get("errors", ()), *(error.code for error in _EVERYWHERE)}
+    if doc_info.get("header_parameters"):
+        doc["parameters"] = [*doc.get("parameters", ()), *doc_info["header_parameters"]]
+    responses = doc.setdefault("responses", {})
+    by_status: dict[int, list[type[HarborError]]] = {}
+    for code in sorted(codes):
+        error = HarborError.by_code[code]
+        by_status.setdefault(error.status, []).append(error)
+    for status, kinds in sorted(by_status.items()):
+        if status in responses:
+            raise TypeError(f"{status} is both an answer and an error")
+        responses[status] = _problem_response(status, kinds)
+    for status, response in responses.items():
+        names = ["X-Request-Id", *OF_STATUS.get(int(status), ())]
+        components = {name: name for name in names}
+        # Limits are counted once the caller is known: some refusals come before that.
+        counted = int(status) in {*range(200, 400), 409, 412, 422, 428, 429}
+        for name in sorted(doc_info.get("headers", ())):
+            components[name] = name if counted else f"{name}-Where-Counted"
+        components |= {name: name for name in response.get("headers", {})}
+        response.setdefault("headers", {}).update(
+            {name: {"$ref": f"#/components/headers/{key}"} for name, key in components.items()}
+        )
+        for name, key in components.items():
+            if key not in spec.components.headers:
+                always = HEADERS[name].get("required", False) and key == name
+                spec.components.header(key, HEADERS[name] | {"required": always})
+    return doc
+
+
+def _problem_response(status: int, kinds: list[type[HarborError]]) -> dict[str, Any]:
+    """Document one error status of an operation: which codes it can carry, each with an example."""
+    meanings = "\n".join(f"- `{kind.code}`: {problems.prose(kind)}" for kind in kinds)
+    return {
+        "description": f"{HTTPStatus(status).phrase}\n\n{meanings}",
+        "content": {
+            MEDIA_TYPE: {
+                "schema": ProblemSchema,
+                "examples": {
+                    kind.code: {
+                        "summary": kind.title,
+                        "value": problems.document(
+                            kind(),
+                            instance="/api/v1/...",
+                            request_id="5f2b6f0e4c9d4e21b7a1c06c2a6d8f11",
+                        ),
+                    }
+                    for kind in kinds
+                },
+            }
+        },
+    }

@@ -1,4 +1,14 @@
-"""How errors reach the caller: whatever is raised becomes application/problem+json (RFC 9457)."""
+"""How errors reach the caller: whatever is raised becomes application/problem+json (RFC 9457).
+
+    HarborError       any floor of ours      handle_domain         as it is
+    HTTPException     Flask, werkzeug        handle_framework      the one of ours for its status
+    ParseException    gunicorn, in a body    handle_broken_body    400
+    any other         a mistake of ours      handle_unexpected     500: the trace goes to the log, and to
+                                                                   the caller the id to quote
+
+``web/openapi.py`` registers these four. What gunicorn refuses before there is a request (a head that is none,
+or too large) is told in the same words by ``server/worker.py``, through ``document``.
+"""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -6,13 +16,14 @@ from typing import Any
 
 import orjson
 import structlog
-from flask import Response, g, request
+from flask import Response, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
 from harbor_api.domain import errors
 from harbor_api.domain.errors import Fault, HarborError
 from harbor_api.schemas.problems import MEDIA_TYPE
+from harbor_api.web import runtime
 
 # Whoever sends more mistakes than this learns of the first ones: the answer must not outgrow the request.
 MOST_TOLD = 50
@@ -33,7 +44,7 @@ log = structlog.get_logger(__name__)
 def render(error: HarborError) -> Response:
     """Return the response that tells a caller about an error."""
     response = Response(
-        orjson.dumps(document(error, instance=request.path, request_id=g.request_id)),
+        orjson.dumps(document(error, instance=request.path, request_id=runtime.request_id())),
         status=error.status,
         headers=error.headers,
     )
@@ -72,15 +83,6 @@ def told(faults: Iterable[Fault]) -> list[dict[str, str]]:
 def prose(kind: type[HarborError]) -> str:
     """Return what an error's docstring says, on one line."""
     return " ".join((kind.__doc__ or kind.title).split())
-
-
-def table() -> str:
-    """Return all codes that an answer can carry as a table in Markdown."""
-    rows = sorted(HarborError.by_code.values(), key=lambda kind: (kind.status, kind.code))
-    lines = "\n".join(f"| {kind.status} | `{kind.code}` | {prose(kind)} |" for kind in rows)
-    # Folded in Swagger UI, so that the operations are what a reader meets first.
-    head = "| status | code | meaning |\n|---|---|---|"
-    return f"<details><summary>All error codes</summary>\n\n{head}\n{lines}\n\n</details>\n"
 
 
 def from_framework(exception: HTTPException) -> HarborError:

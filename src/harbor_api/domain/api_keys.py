@@ -1,0 +1,133 @@
+"""API keys: what one may do and see, and the form of its secret."""
+
+import hashlib
+import hmac
+import secrets
+import zlib
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from harbor_api.domain.errors import ScopeMissing
+
+PREFIX = "hbr_"
+SCOPES = {
+    "vessels:read": "Read the vessels and their latest positions.",
+    "vessels:write": "Register, change, retire and restore vessels.",
+    "trackers:read": "List the trackers.",
+    "trackers:write": "Register, reassign, disable and rotate trackers.",
+    "keys:read": "List the API keys.",
+    "keys:write": "Issue, change, rotate and revoke API keys, up to its own scopes.",
+    "quarantine:read": "List the fixes in quarantine.",
+    "quarantine:write": "Release and reject fixes in quarantine.",
+    "audit:read": "Read who changed what.",
+}
+# What a key may carry that sees only some vessels, or sees them late or coarsely.
+PARTNER_SCOPES = frozenset({"vessels:read"})
+_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_RANDOM_DIGITS = 30
+_CHECK_DIGITS = 6
+_SHOWN_DIGITS = 6
+_ENTROPY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyTerms:
+    """What a key may do and see.
+
+    ``vessel_ids`` is None for all vessels. Positions are shown ``delay_s`` seconds late and with
+    ``coordinate_decimals`` decimals, None for all there are.
+    """
+
+    name: str
+    owner: str = ""
+    scopes: frozenset[str] = field(default_factory=frozenset)
+    vessel_ids: frozenset[int] | None = None
+    delay_s: int = 0
+    coordinate_decimals: int | None = None
+    requests_per_minute: int | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """An issued API key without its secret; ``prefix`` is the part that may be shown."""
+
+    id: int
+    prefix: str
+    terms: KeyTerms
+    created_at: datetime | None = None
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
+    previous_valid_until: datetime | None = None
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """A key as each request meets it: without its vessels, which may be thousands."""
+
+    id: int
+    name: str
+    scopes: frozenset[str]
+    all_vessels: bool
+    delay_s: int
+    coordinate_decimals: int | None
+    requests_per_minute: int | None
+    last_used_at: datetime | None = None
+
+
+def generate(entropy: bytes | None = None) -> str:
+    """Return a new key: ``hbr_``, 30 base62 digits (178 bits) and their CRC-32 as 6 more.
+
+    The same 32 bytes of entropy give the same key; without any, a new one is drawn.
+    """
+    number = int.from_bytes(entropy or secrets.token_bytes(_ENTROPY_BYTES))
+    body = ""
+    for _ in range(_RANDOM_DIGITS):
+        number, digit = divmod(number, len(_BASE62))
+        body += _BASE62[digit]
+    return PREFIX + body + _checksum(body)
+
+
+def entropy_for(master_key: bytes, nonce: bytes) -> bytes:
+    """Return 32 bytes that only who has the master key can derive from a nonce.
+
+    A repeated request for a key must tell the same secret again, which is stored nowhere.
+    """
+    return hmac.digest(master_key, b"harbor/api-key/v1" + nonce, hashlib.sha256)
+
+
+def is_well_formed(key: str) -> bool:
+    """Return whether text can be a key at all: a mistyped one is told without asking the database."""
+    digits = key.removeprefix(PREFIX)
+    return (
+        key.startswith(PREFIX)
+        and len(digits) == _RANDOM_DIGITS + _CHECK_DIGITS
+        and set(digits) <= set(_BASE62)
+        and digits[_RANDOM_DIGITS:] == _checksum(digits[:_RANDOM_DIGITS])
+    )
+
+
+def shown(secret: str) -> str:
+    """Return the part of a key that may be shown, to tell keys apart."""
+    return secret[: len(PREFIX) + _SHOWN_DIGITS]
+
+
+def digest(secret: str) -> bytes:
+    """Return what is stored of a key: its SHA-256."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def demand_scope(caller: Caller, scope: str) -> None:
+    """Raise ScopeMissing unless the key carries the scope."""
+    if scope not in caller.scopes:
+        raise ScopeMissing(f"This key does not carry the scope {scope}")
+
+
+def _checksum(body: str) -> str:
+    number = zlib.crc32(body.encode())
+    digits = ""
+    for _ in range(_CHECK_DIGITS):
+        number, digit = divmod(number, 62)
+        digits = _BASE62[digit] + digits
+    return digits

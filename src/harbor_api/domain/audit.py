@@ -1,0 +1,27 @@
+"""Who changes something, and what is kept of that."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who changes something: a key, or a person at the command line."""
+
+    name: str
+    api_key_id: int | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One administrative change. ``before`` and ``after`` hold what differs, and nothing secret."""
+
+    id: int
+    at: datetime
+    actor: Actor
+    action: str
+    subject: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None

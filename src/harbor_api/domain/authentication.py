@@ -1,0 +1,83 @@
+"""Who signed a request: what the three webhook headers say, and whether a tracker's secrets fit."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from harbor_api.domain import diagnosis, signatures
+from harbor_api.domain.errors import (
+    SignatureInvalid,
+    SignatureMissing,
+    TimestampOutOfTolerance,
+    TrackerDisabled,
+)
+from harbor_api.domain.signatures import SignedMessage
+from harbor_api.domain.trackers import Tracker
+
+TOLERANCE_S = 300
+_MESSAGE_ID = re.compile(r"(trk_[0-9]{4,10})-[A-Za-z0-9_-]{1,64}", re.ASCII)
+_TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class SigningTracker:
+    """A tracker that has signed. ``secret_ends_at`` is told where it signs with its previous secret."""
+
+    tracker: Tracker
+    secret_ends_at: datetime | None
+
+
+def read_headers(*, id: str, timestamp: str, signature: str, body: bytes, now: datetime) -> SignedMessage:  # noqa: A002 - the header's own name
+    """Return what the three webhook headers say, "" for one that is not there.
+
+    SignatureMissing where one is missing or malformed, TimestampOutOfTolerance where the attempt is more
+    than TOLERANCE_S seconds away from now. The time is that of the attempt; a fix from flash is signed
+    again when it is sent.
+    """
+    identity = _MESSAGE_ID.fullmatch(id)
+    if identity is None:
+        raise SignatureMissing("webhook-id must be <tracker id>-<1 to 64 of A-Z a-z 0-9 _ ->")
+    if not _TIMESTAMP.fullmatch(timestamp):
+        raise SignatureMissing("webhook-timestamp must be the unix time of this attempt in seconds")
+    if not signature:
+        raise SignatureMissing("webhook-signature must hold at least one v1 signature")
+    if abs(int(timestamp) - now.timestamp()) > TOLERANCE_S:
+        raise TimestampOutOfTolerance(
+            f"webhook-timestamp is more than {TOLERANCE_S} s away from the server's clock"
+        )
+    return SignedMessage(identity[1], id, timestamp, signature, body, now)
+
+
+def authenticate(
+    tracker: Tracker | None,
+    message: SignedMessage,
+    *,
+    master_key: bytes,
+    explain: bool = False,
+) -> SigningTracker:
+    """Return the tracker, which signed the message; SignatureInvalid or TrackerDisabled otherwise.
+
+    ``tracker`` is the one that the message names, None where there is none. That gets the answer of a wrong
+    signature, after the same work, so that nobody can find out which numbers exist. With ``explain`` a
+    tracker under test is told what it had to sign.
+    """
+    generations = _valid_generations(tracker, message.received_at) if tracker else [0]
+    secrets = [signatures.derive_secret(master_key, message.tracker_id, each) for each in generations]
+    signed = [
+        signatures.verify(secret, message.id, message.timestamp, message.body, message.signature)
+        for secret in secrets
+    ]
+    if tracker is None or not any(signed):
+        error = SignatureInvalid("No signature fits the headers and the body as they arrived")
+        if explain and tracker is not None and tracker.test:
+            error.members["expected"] = diagnosis.expected(message, secrets)
+        raise error
+    if tracker.disabled_at is not None:
+        raise TrackerDisabled
+    return SigningTracker(tracker, None if signed[0] else tracker.previous_valid_until)
+
+
+def _valid_generations(tracker: Tracker, now: datetime) -> list[int]:
+    if tracker.previous_valid_until is not None and now < tracker.previous_valid_until:
+        return [tracker.generation, tracker.generation - 1]
+    return [tracker.generation]

@@ -1,0 +1,139 @@
+"""A fix from the tracker's receiver to its verdict, and what is known around it.
+
+Those that a batch makes by the thousand are tuples: a frozen dataclass takes three times as long to make.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+
+class Motion(NamedTuple):
+    """Where something is and how it moves: WGS 84 degrees, knots, degrees in [0, 360)."""
+
+    lat: float
+    lon: float
+    sog: float | None = None
+    cog: float | None = None
+    heading: float | None = None
+    nav_status: int | None = None
+    accuracy_m: float | None = None
+    battery_v: float | None = None
+
+
+class Fix(NamedTuple):
+    """One position as a tracker reports it, at the time that the tracker's receiver gave it.
+
+    ``number`` is the tracker's own, where it counts its fixes.
+    """
+
+    recorded_at: datetime
+    motion: Motion
+    number: int | None = None
+
+
+FixKey = tuple[datetime, int]
+"""What names a fix among those of its vessel: its time and its tracker."""
+
+
+class Neighbour(NamedTuple):
+    """What a jump is judged by, of another fix of the same vessel; its time and tracker name it."""
+
+    recorded_at: datetime
+    lat: float
+    lon: float
+    accuracy_m: float | None = None
+    tracker_id: int = 0
+
+    @classmethod
+    def of(cls, fix: Fix, tracker_id: int = 0) -> "Neighbour":
+        """Return a fix as it looks to the ones around it."""
+        motion = fix.motion
+        return cls(fix.recorded_at, motion.lat, motion.lon, motion.accuracy_m, tracker_id)
+
+    @property
+    def key(self) -> FixKey:
+        return self.recorded_at, self.tracker_id
+
+
+class Surroundings(NamedTuple):
+    """What is known around some fixes of one vessel.
+
+    ``stored`` holds, in order, the copy of each of them that is stored and the nearest stored fix on each
+    side of each, and perhaps more; ``held`` holds the reasons of those that were held, whatever was decided
+    about them since. ``newest`` names its latest position.
+    """
+
+    max_speed_kn: float | None
+    newest: FixKey | None
+    stored: Sequence[Neighbour]
+    held: Mapping[FixKey, str]
+
+
+class ReceivedFix(NamedTuple):
+    """A fix together with whose it is, when it reached the service, and the JSON value that it came as."""
+
+    vessel_id: int
+    tracker_id: int
+    received_at: datetime
+    fix: Fix
+    raw: Any = None
+
+    @property
+    def key(self) -> FixKey:
+        return self.fix.recorded_at, self.tracker_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """The fixes of one request, and the numbers that its tracker gave those and the invalid ones.
+
+    ``tracker_version`` is that of the tracker that its signature was checked against, None where there was
+    no signature.
+    """
+
+    tracker_id: int
+    fixes: tuple[ReceivedFix, ...]
+    numbers: tuple[int, ...] = ()
+    tracker_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldFix:
+    """A fix in quarantine, and what has been decided about it."""
+
+    id: int
+    received: ReceivedFix
+    reason: str
+    state: Literal["held", "released", "rejected"]
+    decided_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Numbers of fixes that have not arrived, from the first to the last."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What became of one fix. ``differs`` is told of a duplicate, ``reason`` of a quarantined one."""
+
+    verdict: Literal["stored", "duplicate", "quarantined"]
+    latest: bool = False
+    differs: bool | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What became of a submission: a verdict for each of its fixes, in order.
+
+    ``missing`` are numbers that have not arrived, the newest gaps, where the tracker counts its fixes.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    missing: tuple[Gap, ...] = ()

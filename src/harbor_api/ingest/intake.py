@@ -1,0 +1,195 @@
+"""What the rest of the service knows of ingest: who has signed, and what becomes of the fixes that came.
+
+The way of a signed fix, from the view down to the commit and back:
+
+    web/auth                     intake.signer(message): whoever claims to have signed the raw bytes
+      Signer.is_known              a tracker that this process has met is not looked up
+      Signer.look_up               any other is, and whoever is to be refused; in groups, too
+    resources/positions          intake.accept(signer(), fixes): a Submission, each fix with its vessel
+      Grouping.do                  waits until somebody does a group with it, or does one itself
+        Database.transact            one transaction for the whole group:
+          settling.settle
+            Positions.admit            locks the vessels, reads the trackers' versions    -> TrackerChanged
+            ArrivedNumbers.note        which numbers have come, and which are missing
+            Positions.around           what is stored and held around the fixes
+            judge, Quarantine.hold     pure rules; what cannot be believed is kept aside with its reason
+            Positions.addition         stores, and moves latest positions forward: kept for the last,
+          COMMIT                       and sent with this, as it takes the lock of the committed order
+      Receipt                      a verdict for each fix, in order; all of it is durable
+
+A tracker that this process has met is not looked up again before its signature is checked: the transaction
+that stores its fixes demands that it is still the same. Where it is not (TrackerChanged: rotated, reassigned
+or disabled since) the group is done one by one, the tracker is looked up, the signature is checked anew, and
+the fixes are handed over once more, here and nowhere else.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from harbor_api.database import Database, UnitOfWork
+from harbor_api.domain.authentication import SigningTracker, authenticate
+from harbor_api.domain.errors import HarborError, Unavailable
+from harbor_api.domain.judgement import Thresholds
+from harbor_api.domain.positions import Fix, Receipt, ReceivedFix, Submission
+from harbor_api.domain.signatures import SignedMessage
+from harbor_api.domain.trackers import Tracker, tracker_number
+from harbor_api.ingest import settling
+from harbor_api.ingest.grouping import Grouping, Request, Result
+from harbor_api.ingest.known_trackers import KnownTrackers, TrackerChanged
+from harbor_api.settings import Settings
+
+# The order's lock is held for as long as a group is written: longer groups would make others wait.
+_MOST_IN_GROUP = 250
+# How often fixes are handed over anew whose tracker is changed meanwhile.
+_ATTEMPTS = 3
+
+
+class Signer:
+    """Whoever has signed a message.
+
+    A signature is checked once, be the tracker known, looked up or none at all, so that time does not tell
+    which trackers there are; only one that was changed since it was met takes a second check.
+    """
+
+    def __init__(self, intake: "Intake", message: SignedMessage, *, explain: bool) -> None:
+        self._intake = intake
+        self._message = message
+        self._explain = explain
+        self._number = tracker_number(message.tracker_id)
+        self._known: Tracker | None = None
+        self._wrong: HarborError | None = None
+        self._signing: SigningTracker | None = None
+
+    @property
+    def tracker(self) -> Tracker:
+        """The tracker, as it was when its signature was checked."""
+        return self._checked.tracker
+
+    @property
+    def secret_ends_at(self) -> datetime | None:
+        """Until when the secret holds that it signed with, where that is its previous one."""
+        return self._checked.secret_ends_at
+
+    @property
+    def _checked(self) -> SigningTracker:
+        if self._signing is None:
+            raise RuntimeError("the signature was not checked")
+        return self._signing
+
+    def is_known(self) -> bool:
+        """Return whether the tracker has signed as far as this process knows."""
+        self._known = None if self._number is None else self._intake.trackers.recall(self._number)
+        if self._known is None:
+            return False
+        try:
+            self._accept(self._known)
+        except HarborError as error:
+            self._wrong = error
+        return self._wrong is None
+
+    def look_up(self) -> None:
+        """Look the tracker up, and raise what is wrong with it or with its signature."""
+        tracker = None if self._number is None else self._intake.trackers.look_up(self._number)
+        if tracker is None or tracker != self._known:
+            self._accept(tracker)
+        elif self._wrong is not None:
+            raise self._wrong
+
+    def _accept(self, tracker: Tracker | None) -> None:
+        self._signing = authenticate(
+            tracker, self._message, master_key=self._intake.master_key, explain=self._explain
+        )
+
+
+class Intake:
+    """What takes in the fixes that this process receives, for all requests together."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        """Store in a database, judged and bounded as the settings say."""
+        self.master_key = settings.require_master_key()
+        self._database = database
+        self._thresholds = Thresholds(
+            future_tolerance=timedelta(seconds=settings.future_tolerance_s),
+            retention=timedelta(days=settings.oldest_fix_days) if settings.oldest_fix_days else None,
+            max_speed_kn=settings.max_speed_kn,
+            noise_m=settings.noise_m,
+        )
+        self._max_waiting = settings.max_waiting
+        # Whoever waits for a connection, for a lock and for a statement is given up only after all three.
+        self._patience_s = 3 * settings.database_timeout_ms / 1000
+        self._settlings = self._grouped(self._settle)
+        self._look_ups = self._grouped(self._find)
+        self.trackers = KnownTrackers(self._look_ups.do)
+
+    def signer(self, message: SignedMessage, *, explain: bool = False) -> Signer:
+        """Return whoever claims to have signed a message; nothing of it is checked yet.
+
+        With ``explain`` a tracker under test is told what it had to sign, where it signed wrong.
+        """
+        return Signer(self, message, explain=explain)
+
+    def accept(
+        self, signer: Signer, fixes: Sequence[tuple[Fix, Any]], *, numbers: Iterable[Any], now: datetime
+    ) -> Receipt:
+        """Store or hold the fixes of a signer, each with the JSON value that it came as.
+
+        Durable once this returns. ``numbers`` are those that the tracker gave them, and others that were
+        refused for good; what is no number is passed over. Unavailable where PostgreSQL or the queue before
+        it says so; SignatureInvalid and TrackerDisabled where the tracker was changed just now.
+        """
+        kept = _plausible(numbers)
+        for _ in range(_ATTEMPTS):
+            submission = _submission(signer.tracker, fixes, kept, now)
+            try:
+                return self._settlings.do(submission, weight=max(1, len(fixes)))
+            except TrackerChanged:
+                signer.look_up()
+        raise Unavailable("The tracker is being changed")
+
+    def rehearse(self, signer: Signer, fix: Fix, raw: Any, *, now: datetime) -> Receipt:
+        """Return what would become of a fix; nothing is stored, and nobody waits for it."""
+        for _ in range(_ATTEMPTS):
+            submission = _submission(signer.tracker, [(fix, raw)], (), now)
+            try:
+                [receipt] = self._database.rehearse(partial(self._settled, submissions=[submission]))
+            except TrackerChanged:
+                signer.look_up()
+            else:
+                return receipt
+        raise Unavailable("The tracker is being changed")
+
+    def _settle(self, submissions: Sequence[Submission]) -> list[Receipt]:
+        return self._database.transact(partial(self._settled, submissions=submissions))
+
+    def _settled(self, unit_of_work: UnitOfWork, submissions: Sequence[Submission]) -> list[Receipt]:
+        return settling.settle(unit_of_work, submissions, thresholds=self._thresholds)
+
+    def _find(self, numbers: Sequence[int]) -> list[Tracker | None]:
+        with self._database.autocommit() as unit_of_work:
+            found = unit_of_work.trackers.find_all(numbers)
+        return [found.get(number) for number in numbers]
+
+    def _grouped(self, work: Callable[[Sequence[Request]], Sequence[Result]]) -> Grouping[Request, Result]:
+        return Grouping(
+            work, most_in_group=_MOST_IN_GROUP, most_waiting=self._max_waiting, patience_s=self._patience_s
+        )
+
+
+def _submission(
+    tracker: Tracker, fixes: Sequence[tuple[Fix, Any]], numbers: tuple[int, ...], now: datetime
+) -> Submission:
+    return Submission(
+        tracker_id=tracker.number,
+        fixes=tuple(
+            ReceivedFix(tracker.vessel_at(fix.recorded_at), tracker.number, now, fix, raw)
+            for fix, raw in fixes
+        ),
+        numbers=numbers,
+        tracker_version=tracker.version,
+    )
+
+
+def _plausible(numbers: Iterable[Any]) -> tuple[int, ...]:
+    return tuple(each for each in numbers if type(each) is int and 0 <= each < 2**53)

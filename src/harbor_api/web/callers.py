@@ -1,0 +1,57 @@
+"""What a request says of who sends it: the key that it presents, or the message that it has signed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from flask import request
+
+from harbor_api.domain import errors
+from harbor_api.domain.api_keys import Caller
+from harbor_api.domain.authentication import read_headers
+from harbor_api.domain.signatures import SignedMessage
+from harbor_api.services import api_keys
+from harbor_api.web import rate_limits, runtime
+
+_BEARER = 'Bearer realm="harbor"'
+_WEBHOOK = 'StandardWebhooks realm="harbor"'
+
+
+def presented_key() -> Caller:
+    """Return the API key that a request presents; KeyMissing, KeyInvalid or KeyRevoked where it has none."""
+    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not secret:
+        error = errors.KeyMissing("Send your API key as Authorization: Bearer hbr_...")
+        error.headers["WWW-Authenticate"] = _BEARER
+        rate_limits.refuse_failure(error)
+    try:
+        with runtime.current().database.autocommit() as unit_of_work:
+            return api_keys.recognise(unit_of_work, secret.strip(), now=datetime.now(UTC))
+    except (errors.KeyInvalid, errors.KeyRevoked) as error:
+        error.headers["WWW-Authenticate"] = f'{_BEARER}, error="invalid_token"'
+        rate_limits.refuse_failure(error)
+
+
+def signed_message() -> SignedMessage:
+    """Return the message that a request has signed, or not; errors as with ``read_headers``."""
+    headers = request.headers
+    message = read_headers(
+        id=headers.get("webhook-id", ""),
+        timestamp=headers.get("webhook-timestamp", ""),
+        signature=headers.get("webhook-signature", ""),
+        body=b"",
+        now=datetime.now(UTC),
+    )
+    # Whoever did not sign is told before the body is read: it would be held for a stranger.
+    return replace(message, body=request.get_data(cache=True))
+
+
+@contextmanager
+def challenged() -> Iterator[None]:
+    """Tell how to sign where somebody did not, and count it."""
+    try:
+        yield
+    except (errors.SignatureMissing, errors.SignatureInvalid, errors.TimestampOutOfTolerance) as error:
+        error.headers["WWW-Authenticate"] = _WEBHOOK
+        rate_limits.refuse_failure(error)

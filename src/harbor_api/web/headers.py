@@ -1,0 +1,69 @@
+"""Every header of an answer that the document tells of, described once."""
+
+from typing import Any
+
+HEADERS: dict[str, dict[str, Any]] = {
+    "X-Request-Id": {
+        "description": "Identifies this exchange in the service's logs: the caller's own "
+        "X-Request-Id where it was sane, else a new one.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+    },
+    "RateLimit-Policy": {
+        "description": "How many requests (q) are allowed in how many seconds (w), as in the IETF "
+        "draft on RateLimit header fields.",
+        "required": True,
+        "schema": {"type": "string", "examples": ['"key";q=60;w=60']},
+    },
+    "RateLimit": {
+        "description": "How many requests remain (r), and in how many seconds the next one is free "
+        "again (t).",
+        "required": True,
+        "schema": {"type": "string", "examples": ['"key";r=59;t=60']},
+    },
+    "Retry-After": {
+        "description": "Seconds to wait before trying again.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[0-9]+$", "examples": ["12"]},
+    },
+    "WWW-Authenticate": {
+        "description": "How to authenticate here.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+    "ETag": {
+        "description": "Names this state of the resource: for `If-Match`.",
+        "required": True,
+        "schema": {"type": "string", "pattern": '^"[^"]+"$', "examples": ['"3"']},
+    },
+    "Location": {
+        "description": "Where what was created is.",
+        "required": True,
+        "schema": {"type": "string", "format": "uri-reference", "examples": ["/api/v1/vessels/1"]},
+    },
+    "Link": {
+        "description": 'The next page, with `rel="next"`; absent on the last one.',
+        "required": False,
+        "schema": {
+            "type": "string",
+            "examples": ['</api/v1/audit?limit=100&cursor=after-100>; rel="next"'],
+        },
+    },
+    "Accept-Encoding": {
+        "description": "The encodings that a body may have, where it came in another one.",
+        "required": False,
+        "schema": {"type": "string", "examples": ["gzip, deflate"]},
+    },
+    "Allow": {
+        "description": "The methods that this resource takes.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+}
+# Those that come with a status, whatever the operation.
+OF_STATUS: dict[int, tuple[str, ...]] = {
+    401: ("WWW-Authenticate",),
+    415: ("Accept-Encoding",),
+    429: ("Retry-After",),
+    503: ("Retry-After",),
+}

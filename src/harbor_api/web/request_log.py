@@ -1,0 +1,49 @@
+"""The id of each request, and the line that says how it ended."""
+
+import logging
+import re
+import secrets
+import time
+
+import structlog
+from flask import Flask, Response, request
+
+from harbor_api.telemetry import logs
+from harbor_api.web import runtime
+
+_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+# What a healthy fleet does all day, signed posts and probes: a line for each would cost a third of
+# the throughput and bury the rest. They are logged at debug, and at info as soon as they go wrong.
+_ROUTINE = {"positions", "health"}
+
+log = structlog.get_logger("harbor_api.requests")
+
+
+def install(app: Flask) -> None:
+    """Give each request its id and log how it ended."""
+    logs.name_requests(runtime.present_request_id)
+    app.before_request(_begin)
+    app.after_request(_end)
+
+
+def _begin() -> None:
+    presented = request.headers.get("X-Request-Id", "")
+    runtime.begin_request(presented if _SANE_REQUEST_ID.fullmatch(presented) else secrets.token_hex(16))
+
+
+def _end(response: Response) -> Response:
+    state = runtime.here()
+    response.headers.add("X-Request-Id", state.id)
+    routine = request.blueprint in _ROUTINE and response.status_code < 400
+    if routine and not logging.getLogger().isEnabledFor(logging.DEBUG):
+        return response
+    write = log.debug if routine else log.info
+    write(
+        "request",
+        method=request.method,
+        path=request.path,
+        status=response.status_code,
+        ms=round((time.perf_counter() - state.began) * 1000, 1),
+        caller=runtime.who() or request.remote_addr,
+    )
+    return response

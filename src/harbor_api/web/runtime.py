@@ -1,0 +1,154 @@
+"""What a request has at hand: the one typed way from a view to everything below it.
+
+Flask keeps what belongs to an application in a dict of strings, and what belongs to a request in a bag of
+anything. Only here are they read and written: ``current()`` gives the Runtime of the application that handles
+the request, and the others what its decorators have found out of it, or say which decorator is missing.
+"""
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final, cast
+
+from flask import Flask, current_app, g, has_request_context
+
+from harbor_api.database import Database
+from harbor_api.domain.api_keys import Caller
+from harbor_api.domain.audit import Actor
+from harbor_api.ingest.intake import Intake, Signer
+from harbor_api.services.idempotency import Once
+from harbor_api.settings import Settings
+from harbor_api.web.rate_counters import Counted, RateCounters
+
+# Where an application keeps its Runtime.
+NAME = "harbor_api"
+UNREAD: Final = object()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """All that an application holds for its requests. ``document`` is the OpenAPI document as JSON."""
+
+    settings: Settings
+    database: Database
+    intake: Intake
+    counters: RateCounters
+    document: bytes
+
+    @property
+    def stale_after(self) -> timedelta:
+        """For how long a vessel may be silent before it is stale."""
+        return timedelta(seconds=self.settings.stale_after_s)
+
+
+@dataclass(slots=True)
+class RequestState:
+    """What is known of a request, as its decorators find it out."""
+
+    id: str
+    began: float
+    caller: Caller | None = None
+    signer: Signer | None = None
+    counted: Counted | None = None
+    once: Once | None = None
+    versions: Collection[int] | None = None
+    demands_version: bool = False
+    body: Any = field(default=UNREAD)
+
+
+def install(app: Flask, runtime: Runtime) -> None:
+    """Give an application its Runtime."""
+    app.extensions[NAME] = runtime
+
+
+def of(app: Flask) -> Runtime:
+    """Return the Runtime of an application."""
+    return cast("Runtime", app.extensions[NAME])
+
+
+def current() -> Runtime:
+    """Return the Runtime of the application that handles this request."""
+    return cast("Runtime", current_app.extensions[NAME])
+
+
+def begin_request(request_id: str) -> None:
+    """Begin a request: nothing is known of it but its id."""
+    g.harbor = RequestState(request_id, time.perf_counter())
+
+
+def here() -> RequestState:
+    """Return what is known of this request, for the decorators that find it out."""
+    return cast("RequestState", g.harbor)
+
+
+def request_id() -> str:
+    """Return the id of this request, which its answer and its lines in the log carry."""
+    return here().id
+
+
+def present_request_id() -> str | None:
+    """Return the id of this request, None where there is no request."""
+    return here().id if has_request_context() and "harbor" in g else None
+
+
+def caller() -> Caller:
+    """Return the API key that this request came with."""
+    found = here().caller
+    if found is None:
+        raise RuntimeError("nobody asked for a key: the view lacks @auth.requires_key")
+    return found
+
+
+def signer() -> Signer:
+    """Return who has signed this request."""
+    found = here().signer
+    if found is None:
+        raise RuntimeError("nobody asked for a signature: the view lacks @auth.requires_signature")
+    return found
+
+
+def counted() -> Counted:
+    """Return what this request was counted against."""
+    found = here().counted
+    if found is None:
+        raise RuntimeError("nobody counted: the view lacks @auth.requires_key or @auth.requires_signature")
+    return found
+
+
+def once() -> Once:
+    """Return what this request asks to be done once."""
+    found = here().once
+    if found is None:
+        raise RuntimeError("nobody read Idempotency-Key: the view lacks @idempotency.done_once")
+    return found
+
+
+def versions() -> Collection[int] | None:
+    """Return the versions that this request may replace, None for any."""
+    state = here()
+    if not state.demands_version:
+        raise RuntimeError("nobody read If-Match: the view lacks @preconditions.demands_version")
+    return state.versions
+
+
+def body() -> Any:
+    """Return the JSON value that this request came with, as it was sent."""
+    found = here().body
+    if found is UNREAD:
+        raise RuntimeError("nobody read the body: the view lacks @blueprint.arguments")
+    return found
+
+
+def actor() -> Actor:
+    """Return who makes the change that this request asks for: the key that it came with."""
+    key = caller()
+    return Actor(name=f"key {key.id} ({key.name})", api_key_id=key.id, request_id=request_id())
+
+
+def who() -> str | None:
+    """Return whoever is known to have made this request, for the log."""
+    state = here()
+    if state.signer is not None:
+        return state.signer.tracker.id
+    return None if state.caller is None else f"key {state.caller.id}"

@@ -1,0 +1,77 @@
+"""Calls of the repositories, measured: what each touches against what it may."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from tests.repositories.plans import MeasuringConnection, Touched
+
+from harbor_api.database import Database, UnitOfWork
+
+
+class AtSize(UnitOfWork):
+    """A unit of work that tells its database, too."""
+
+    def __init__(self, connection: Connection, database: Database) -> None:
+        super().__init__(connection)
+        self.database = database
+
+
+@dataclass(frozen=True)
+class Row:
+    """A call, named by its method and what is asked of it, and the most that it may touch."""
+
+    name: str
+    call: Callable[[AtSize], Any]
+    rows: float
+    buffers: float
+
+    @property
+    def method(self) -> str:
+        return self.name.split()[0]
+
+
+def prepare(owner: "psycopg.Connection[Any]") -> None:
+    """Leave the statistics to the test, and have the large tables filled in half the time."""
+    for (table,) in owner.execute(
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+    ).fetchall():
+        owner.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+    for table in ("positions", "quarantine", "audit", "idempotency_keys"):
+        owner.execute(f"ALTER TABLE {table} SET UNLOGGED")
+
+
+def plan(connection: Connection, mode: str) -> None:
+    """Have all statements of a connection planned in one way from now on."""
+    connection.exec_driver_sql(f"SET plan_cache_mode = {mode}")
+    connection.commit()
+
+
+def beyond(connection: Connection, database: Database, rows: Iterable[Row], plans: str) -> Iterator[str]:
+    """Yield what each call touches beyond what it may, with plans of a kind."""
+    for row in rows:
+        touched = touched_by(connection, database, row)
+        if touched.rows > row.rows or touched.buffers > row.buffers:
+            most = f"may touch {row.rows:.0f} rows and {row.buffers:.0f} buffers"
+            told = f"{row.name}, with {plans}: {most}, touches {touched.rows} and {touched.buffers}"
+            yield "\n".join((told, *touched.plans))
+
+
+def touched_by(connection: Connection, database: Database, row: Row) -> Touched:
+    """Return what a call touches, of which nothing stays."""
+    touched = Touched()
+    with connection.begin() as transaction:
+        MeasuringConnection.touched = touched
+        try:
+            row.call(AtSize(connection, database))
+        except (DBAPIError, psycopg.Error) as error:
+            touched.rows = touched.buffers = sys.maxsize
+            touched.plans.append(str(error))
+        finally:
+            MeasuringConnection.touched = None
+            transaction.rollback()
+    return touched

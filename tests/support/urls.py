@@ -1,0 +1,12 @@
+"""The URLs of the service that tests ask."""
+
+_API = "/api/v1"
+POSITIONS = f"{_API}/positions"
+CHECK = f"{POSITIONS}/check"
+BATCH = f"{POSITIONS}/batch"
+VESSELS = f"{_API}/vessels"
+TRACKERS = f"{_API}/trackers"
+QUARANTINE = f"{_API}/quarantine"
+KEYS = f"{_API}/api-keys"
+ME = f"{_API}/me"
+AUDIT = f"{_API}/audit"
