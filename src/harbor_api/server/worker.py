@@ -1,5 +1,23 @@
-"""gunicorn's gevent worker, taught to bound what is waited for on its connections, and to refuse what is
-not HTTP in the words of the rest of the service."""
+"""gunicorn's gevent worker with six changes, a class each; ``Worker`` is all of them.
+
+    class               changes           what gunicorn does, and what this does instead
+    ------------------  ----------------  --------------------------------------------------------------------
+    WatchesConnections  run, handle,      It waits without end for all but the head of a further request. Here
+                        timeout_ctx       every wait is bounded, so that whoever is silent keeps no place.
+    EndsSoon            handle_exit       It waits 20 s for connections that a proxy keeps open. Here idle
+                                          ones are let go, so that a deploy takes as long as the requests do.
+    KeepsInStep         handle_request    It reads what is left of a body before the next request. Here the
+                                          connection is closed: nobody waits for a body that nobody wants.
+    CollectsSeldom      load_wsgi         It leaves Python's garbage collector as it is, which looks at the
+                                          whole application every few requests. Here that is left out.
+    RemembersSettings   load_wsgi         It looks up some twenty settings by a method for each request. Here
+                                          they are plain attributes: none changes.
+    TellsProblems       handle_error      It answers what is not HTTP with HTML. Here it is told in the words
+                                          of the rest of the service, with a request id.
+
+``connections.Connection`` is the socket that gunicorn sees, ``logger`` is its log, ``service`` its options.
+What all of them take for granted of gunicorn is held by tests/canaries/test_gunicorn.py.
+"""
 
 import gc
 import re
@@ -26,36 +44,29 @@ _SEND_BUFFER_BYTES = 256 * 1024
 _UNBOUNDED: AbstractContextManager[None] = nullcontext()
 
 
-class Worker(GeventWorker):
-    """A worker on whose connections nothing is waited for without end.
-
-    It ends as soon as the requests under way are answered: the stock one counts connections that a proxy
-    keeps open, and waits for its whole graceful timeout.
-    """
+class WatchesConnections(GeventWorker):
+    """Nothing is waited for without end."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._connections = Connections(self.app.bounds)
+        self.connections = Connections(self.app.bounds)
 
     def run(self) -> None:
         for listener in self.sockets:
             # Those that are accepted inherit it.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        gevent.spawn(self._connections.watch)
+        gevent.spawn(self.connections.watch)
         super().run()
 
-    def load_wsgi(self) -> None:
-        super().load_wsgi()
-        # Each request asks for some twenty settings, which gunicorn looks up anew by a method; none changes.
-        self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
-        # What the application is made of stays for good: the garbage collector need not look at it each
-        # time, nor every few requests. A batch makes thousands of objects, none of them in cycles.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(_ALLOCATIONS_BETWEEN_COLLECTIONS, 20, 20)
-
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        super().handle(listener, self._connections.add(client, addr), addr)
+        super().handle(listener, self.connections.add(client, addr), addr)
+
+    def timeout_ctx(self) -> Any:
+        return _UNBOUNDED
+
+
+class KeepsInStep(GeventWorker):
+    """A connection is kept only where the next thing on it is the next request."""
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
         sock.begin_request()
@@ -74,12 +85,38 @@ class Worker(GeventWorker):
             del req.should_close
             sock.end_request(is_followed=_buffered(req.unreader) > 0)
 
-    def timeout_ctx(self) -> Any:
-        return _UNBOUNDED
+
+class EndsSoon(WatchesConnections):
+    """A worker that is told to end does so as soon as the requests under way are answered."""
 
     def handle_exit(self, sig: Any, frame: Any) -> None:
         super().handle_exit(sig, frame)
-        self._connections.end()
+        self.connections.end()
+
+
+class CollectsSeldom(GeventWorker):
+    """The garbage collector looks at what requests leave behind, and not every few of them.
+
+    A batch makes thousands of objects, none of them in cycles.
+    """
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_ALLOCATIONS_BETWEEN_COLLECTIONS, 20, 20)
+
+
+class RemembersSettings(GeventWorker):
+    """Settings are looked up once."""
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
+
+
+class TellsProblems(GeventWorker):
+    """A request that never reached the application is answered like one that did."""
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:  # noqa: ARG002 - gunicorn's signature
         """Answer a request that never reached the application with a problem document."""
@@ -96,6 +133,10 @@ class Worker(GeventWorker):
         path = str(getattr(req, "path", None) or "/")
         with suppress(OSError):
             client.refuse(_problem(exc, path, request_id))
+
+
+class Worker(EndsSoon, KeepsInStep, CollectsSeldom, RemembersSettings, TellsProblems):
+    """gunicorn's worker as this service runs it."""
 
 
 def _is_unread(req: Any) -> bool:

