@@ -2,27 +2,34 @@
 VENV = .venv
 BIN = $(VENV)/bin
 
-demo: $(VENV)/made
+help:  ## what each target does
+	@awk -F ':.*  ## ' '/^[a-z]+:.*  ## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/made  ## the service with a simulated fleet, until Ctrl-C
 	$(BIN)/harbor-api demo
 
-test: $(VENV)/made
-	$(BIN)/pytest -n auto
+# With T in one process: a few tests take longer to start in several than to run.
+test: $(VENV)/made  ## all tests, or those of T: T=tests/web/test_arguments.py, T='-k name'
+	$(BIN)/pytest $(or $(T),-n auto)
 
-lint: $(VENV)/made
+quick: $(VENV)/made  ## all tests but those with processes, a browser or node, and the slow ones
+	$(BIN)/pytest -n auto -m "not process and not browser and not node and not slow"
+
+neighbours: $(VENV)/made  ## what honest callers notice of others who do their worst; ARGS=--help
+	$(BIN)/python -m tests.neighbours $(ARGS)
+
+lint: $(VENV)/made  ## Ruff and mypy, as CI and the pre-commit hook run them
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-neighbours: $(VENV)/made
-	$(BIN)/python -m tests.neighbours --seconds 30
-
-audit: $(VENV)/made
+audit: $(VENV)/made  ## known weaknesses of what the lock file names
 	$(BIN)/pip-audit -r requirements.txt --require-hashes --no-deps --disable-pip
 
-openapi: $(VENV)/made
+openapi: $(VENV)/made  ## the OpenAPI document and its 3.0.3 twin, written anew
 	$(BIN)/harbor-api openapi openapi
 
-lock: $(VENV)/made
+lock: $(VENV)/made  ## the lock files, made anew from pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements-dev.txt
 
@@ -32,4 +39,4 @@ $(VENV)/made: requirements-dev.txt pyproject.toml
 	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
 	touch $@
 
-.PHONY: demo test lint neighbours audit openapi lock
+.PHONY: help demo test quick neighbours lint audit openapi lock

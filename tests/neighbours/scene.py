@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from harbor_api.services.signatures import sign
+from harbor_api.domain.signatures import sign
 
 HOST = "127.0.0.1"
 SINGLE = "/api/v1/positions"

@@ -13,9 +13,6 @@ from typing import Any
 
 import psutil
 import psycopg
-from tests.factories import MASTER_KEY
-from tests.ingest.signed_posts import register_fleet
-from tests.live_service import LiveService, OwnPostgres
 from tests.neighbours.scene import (
     ABOARD,
     CHECKING,
@@ -32,9 +29,12 @@ from tests.neighbours.scene import (
     tracker_id,
 )
 from tests.neighbours.troubles import JUMPS_SPAN_S
+from tests.support.factories import MASTER_KEY
+from tests.support.live_service import LiveService, OwnPostgres
+from tests.support.signed_posts import register_fleet
 
 from harbor_api.database import Database
-from harbor_api.services.signatures import derive_secret
+from harbor_api.domain.signatures import derive_secret
 from harbor_api.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -97,8 +97,7 @@ class World:
 
     def worker(self) -> psutil.Process:
         """Return the process that answers."""
-        [worker] = psutil.Process(self.service._process.pid).children()
-        return worker
+        return self.service.worker()
 
     def __enter__(self) -> "World":
         with ExitStack() as stack:
