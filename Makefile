@@ -12,8 +12,8 @@ demo: $(VENV)/made  ## the service with a simulated fleet, until Ctrl-C
 test: $(VENV)/made  ## all tests, or those of T: T=tests/web/test_arguments.py, T='-k name'
 	$(BIN)/pytest $(or $(T),-n auto)
 
-quick: $(VENV)/made  ## all tests but those with processes, a browser or node, and the slow ones
-	$(BIN)/pytest -n auto -m "not process and not browser and not node and not slow"
+quick: $(VENV)/made  ## all tests but those with processes, a browser or node, and the heavy and slow ones
+	$(BIN)/pytest -n auto -m "not process and not browser and not node and not heavy and not slow"
 
 neighbours: $(VENV)/made  ## what honest callers notice of others who do their worst; ARGS=--help
 	$(BIN)/python -m tests.neighbours $(ARGS)

@@ -53,7 +53,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start one PostgreSQL for all workers of a run, in the process that starts them."""
-    config.addinivalue_line("markers", "heavy: takes longer than a hundred others")
     # A run that was started in the background ignores Ctrl-C, and so would all that it tests.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput"):
