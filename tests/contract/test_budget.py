@@ -244,11 +244,12 @@ def _lists(document: Document) -> Iterator[Asked]:
         tried = {
             each["name"]: _tried(operation, each) for each in operation.parameters if each["in"] == "query"
         }
+        of = {each["name"]: each["example"] for each in operation.parameters if each["in"] == "path"}
         for values in itertools.product(*tried.values()) if tried else ():
             asked = {name: value for name, value in zip(tried, values, strict=True) if value}
             # Each combination is tried from the beginning, and from a cursor with no more than one filter.
             if "cursor" not in asked or len(asked) <= 3:
-                yield _keyed(str(operation), urlencode(asked), query=f"?{urlencode(asked)}")
+                yield _keyed(str(operation), urlencode(asked), query=f"?{urlencode(asked)}", **of)
 
 
 def _tried(operation: Operation, parameter: Mapping[str, Any]) -> list[str]:
