@@ -124,9 +124,6 @@ class Connections:
             Phase.ANSWER: bounds.answer,
         }
 
-    def __len__(self) -> int:
-        return len(self._all)
-
     def add(self, sock: Any, address: Any) -> "Connection":
         """Take in an accepted socket, and make room for it where it gets crowded."""
         # A Unix socket's peer has no address.
