@@ -109,11 +109,13 @@ class LiveService:
         }
         self._process: subprocess.Popen[bytes] | None = None
         self._contract: Contract | None = None
-        # No connection is kept: tests kill what is at its other end.
+        # No connection is kept: tests kill what is at its other end. It is the header that says so:
+        # without it a connection rests for a moment after each answer, and of two threads that share
+        # this client one may be handed it while the other closes it (EBADF in one of a hundred requests).
         self.http = httpx.Client(
             base_url=self.base_url,
             timeout=30,
-            limits=httpx.Limits(max_keepalive_connections=0),
+            headers={"Connection": "close"},
             event_hooks={"response": [self._check]},
         )
 
