@@ -7,7 +7,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from harbor_api import __version__
 from harbor_api.database import Database
 from harbor_api.ingest.intake import Intake
-from harbor_api.pages import docs, security_txt
+from harbor_api.pages import docs, guides, home, security_txt
 from harbor_api.resources import api_keys, audit, health, positions, quarantine, trackers, vessels
 from harbor_api.settings import Settings, SettingsError
 from harbor_api.web import hardening, headers, openapi, rate_limits, request_log, runtime
@@ -18,7 +18,7 @@ from harbor_api.web.runtime import Runtime
 _LARGEST_BODY = 64 * 1024
 # In the order in which the document shows them.
 _RESOURCES = (positions, vessels, trackers, quarantine, api_keys, audit, health)
-_PAGES = (docs, security_txt)
+_PAGES = (home, docs, guides, security_txt)
 
 
 def create_app(settings: Settings) -> Flask:

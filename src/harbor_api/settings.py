@@ -73,8 +73,14 @@ def _origins(value: str) -> tuple[str, ...]:
 
 
 def _contact(value: str) -> str:
-    if not re.fullmatch(r"(mailto:[^\s@]+@[^\s@]+|https://\S+)", value):
+    if not re.fullmatch(r"(mailto:[^\s@<>()\"]+@[^\s@<>()\"]+|https://[^\s<>()\"]+)", value):
         raise ValueError("an address like mailto:security@example.org or https://example.org/security")
+    return value
+
+
+def _page(value: str) -> str:
+    if not re.fullmatch(r"https://[^\s<>()\"]+", value):
+        raise ValueError("an address like https://example.org/terms")
     return value
 
 
@@ -171,6 +177,14 @@ class Settings:
         _contact,
         None,
         "Whom /.well-known/security.txt names: a mailto: or https: address. Unset: there is none.",
+    )
+    support_contact: str | None = _setting(
+        _contact,
+        None,
+        "Whom callers of the API ask, named in its documentation: a mailto: or https: address.",
+    )
+    terms_of_service: str | None = _setting(
+        _page, None, "Where it says what callers may do with the data: an https: address."
     )
     log_level: str = _setting(
         _log_level,

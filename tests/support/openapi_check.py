@@ -16,7 +16,7 @@ _ANYWHERE = re.compile(
     r"x-content-type-options|referrer-policy|strict-transport-security|cache-control|access-control-.*)"
 )
 # Pages for people, not operations of the API.
-_PAGES = re.compile(r"/(docs(/.*)?|openapi\.json|\.well-known/security\.txt)")
+_PAGES = re.compile(r"/|/(docs(/.*)?|openapi\.json|\.well-known/security\.txt)")
 
 
 # What the traffic of all tests in this process has met: (operationId, status).

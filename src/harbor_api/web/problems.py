@@ -38,6 +38,9 @@ _FRAMEWORK: dict[int, type[HarborError]] = {
     429: errors.RateLimited,
 }
 
+# What says this has asked for no resource of ours at all.
+_NOWHERE = "There is nothing at this address; /docs says what there is"
+
 log = structlog.get_logger(__name__)
 
 
@@ -90,7 +93,7 @@ def from_framework(exception: HTTPException) -> HarborError:
     kind = _FRAMEWORK.get(exception.code or 500)
     if kind is None:
         kind = errors.BadRequest if 400 <= (exception.code or 500) < 500 else errors.InternalError
-    error = kind()
+    error = kind(_NOWHERE if kind is errors.NotFound else None)
     response = exception.get_response()
     for name in ("Allow", "Retry-After"):
         if name in response.headers:

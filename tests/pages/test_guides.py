@@ -1,0 +1,215 @@
+"""What people read beside the reference: complete, true to the settings, and each of its commands runs."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from tests.support.checked_client import CheckedClient
+from tests.support.live_service import LiveService
+
+from harbor_api.domain.errors import HarborError
+from harbor_api.pages.guides import GUIDES
+from harbor_api.settings import Settings, SettingsError
+from harbor_api.web import runtime
+
+_NAMES = [guide.name for guide in GUIDES]
+_QUESTIONS = 13
+
+
+def _blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_a_guide_is_a_page_and_its_markdown(client: CheckedClient, name):
+    page, written = client.get(f"/docs/{name}"), client.get(f"/docs/{name}.md")
+    assert (page.status_code, page.mimetype) == (200, "text/html")
+    assert (written.status_code, written.mimetype) == (200, "text/markdown")
+    title = written.text.partition("\n")[0].removeprefix("# ")
+    assert f"{title}</h1>" in page.text
+    assert "{{" not in written.text
+    assert "{%" not in written.text
+    for answer in (page, written):
+        again = client.get(answer.request.path, headers={"If-None-Match": answer.headers["ETag"]})
+        assert (again.status_code, again.data) == (304, b"")
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_every_link_of_a_guide_leads_somewhere(client: CheckedClient, name):
+    page = client.get(f"/docs/{name}").text
+    for href in re.findall(r'href="([^"]+)"', page):
+        if href.startswith(("https://", "mailto:")):
+            continue
+        path, _, anchor = href.partition("#")
+        # The twin in OpenAPI 3.0 and the like are pages of ours, too.
+        with client.get(path or f"/docs/{name}") as answer:
+            assert answer.status_code == 200, href
+            if anchor:
+                assert f'id="{anchor}"' in answer.text, href
+
+
+def test_the_pages_run_nothing_and_ask_for_nothing_from_outside(client: CheckedClient):
+    for name in _NAMES:
+        page = client.get(f"/docs/{name}")
+        assert "<script" not in page.text
+        assert re.findall(r'<(?:link|img)[^>]+(?:href|src)="https?:', page.text) == []
+        assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+
+
+def test_an_unknown_guide_is_a_problem(client: CheckedClient):
+    for path in (
+        "/docs/nothing",
+        "/docs/nothing.md",
+        "/docs/signing/nothing",
+        "/docs/signing/..%2fCHANGELOG.md",
+    ):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json["code"]) == (404, "not_found")
+        assert "/docs" in answer.json["detail"]
+
+
+def test_every_question_has_an_answer_that_says_where_it_stands(client: CheckedClient):
+    text = client.get("/docs/questions.md").text
+    questions = [section.partition("\n\n") for section in text.split("\n## ")[1:]]
+    assert len(questions) == _QUESTIONS
+    assert all(question.endswith("?") and answer.strip() for question, _, answer in questions)
+
+
+def test_every_code_is_explained(client: CheckedClient):
+    text = client.get("/docs/errors.md").text
+    for kind in HarborError.by_code.values():
+        assert f"| {kind.status} | `{kind.code}` |" in text
+        assert re.search(rf"^\| .*\b{kind.status}\b.* \|", text, re.MULTILINE)
+
+
+def _with(app: Flask, monkeypatch: pytest.MonkeyPatch, **settings: object) -> None:
+    now = runtime.of(app)
+    changed = replace(now, settings=replace(now.settings, **settings))
+    monkeypatch.setitem(app.extensions, runtime.NAME, changed)
+
+
+def test_figures_are_those_of_this_service(app: Flask, client: CheckedClient, monkeypatch):
+    _with(
+        app,
+        monkeypatch,
+        stale_after_s=1234,
+        key_requests_per_minute=77,
+        cors_origins=("https://map.example",),
+        support_contact="mailto:fleet@harbor.example",
+        terms_of_service="https://harbor.example/terms",
+    )
+    questions = client.get("/docs/questions.md").text
+    assert "After 1234." in questions
+    assert "77 requests a minute" in questions
+    assert "[fleet@harbor.example](mailto:fleet@harbor.example)" in questions
+    assert "[the terms](https://harbor.example/terms)" in questions
+    assert "`https://map.example`" in client.get("/docs/limits.md").text
+    assert 'href="mailto:fleet@harbor.example"' in client.get("/docs/questions").text
+
+
+def test_what_is_not_set_is_said_so(client: CheckedClient):
+    questions = client.get("/docs/questions.md").text
+    assert "`HARBOR_SUPPORT_CONTACT`" in questions
+    assert "`HARBOR_TERMS_OF_SERVICE`" in questions
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HARBOR_SUPPORT_CONTACT", "fleet@harbor.example"),
+        ("HARBOR_SUPPORT_CONTACT", "mailto:a@b](javascript:alert(1))"),
+        ("HARBOR_TERMS_OF_SERVICE", "http://harbor.example"),
+        ("HARBOR_TERMS_OF_SERVICE", "https://harbor.example/)[x](y"),
+    ],
+)
+def test_an_address_that_is_none_stops_the_start(variable, value):
+    with pytest.raises(SettingsError, match=variable):
+        Settings.from_environ({variable: value})
+
+
+def test_the_document_names_whom_to_ask_and_the_terms(document):
+    assert "url" not in document["info"]["contact"]
+    assert "termsOfService" not in document["info"]
+
+
+def test_the_kit_can_be_fetched(client: CheckedClient):
+    page = client.get("/docs/signing").text
+    files = re.findall(r'href="(/docs/signing/[^"]+)"', page)
+    assert "/docs/signing/harbor_sign.py" in files
+    for file in files:
+        with client.get(file) as answer:
+            assert (answer.status_code, answer.mimetype) == (200, "text/plain")
+
+
+class TestHome:
+    def test_programs_are_told_where_everything_is(self, client: CheckedClient):
+        for accept in ({}, {"Accept": "*/*"}, {"Accept": "application/json"}):
+            answer = client.get("/", headers=accept)
+            assert (answer.status_code, answer.mimetype) == (200, "application/json")
+            links = {link["rel"]: link["href"] for link in answer.json["links"]}
+            assert links.keys() == {"service-desc", "service-doc", "help", "status", "version-history"}
+            for href in links.values():
+                with client.get(href) as there:
+                    assert there.status_code == 200
+                assert f"<{href}>" in answer.headers["Link"]
+
+    def test_browsers_are_led_to_the_documentation_whatever_host_they_name(self, client: CheckedClient):
+        accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+        answer = client.get("/", headers={"Accept": accept, "Host": "evil.example"})
+        assert (answer.status_code, answer.headers["Location"]) == (302, "/docs")
+        assert "evil" not in answer.text + str(answer.headers)
+
+    def test_an_unknown_address_names_the_documentation(self, client: CheckedClient):
+        for path in ("/nothing", "/api", "/api/v1", "/api/v2/vessels", "/docs/a/b/c"):
+            answer = client.get(path)
+            assert (answer.status_code, "/docs" in answer.json["detail"]) == (404, True)
+
+
+@pytest.mark.process
+class TestGettingStarted:
+    """Every snippet of the page, run as printed."""
+
+    @pytest.fixture
+    def environ(self, live_service: LiveService) -> dict[str, str]:
+        live_service.world.vessel("Skagerrak Trader")
+        _, key = live_service.world.key()
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("HARBOR_")}
+        return {**kept, "API": live_service.base_url, "KEY": key}
+
+    @pytest.fixture
+    def page(self, live_service: LiveService) -> str:
+        text: str = live_service.http.get("/docs/getting-started.md").text
+        return text
+
+    def test_curl(self, environ, page):
+        first, *commands = _blocks(page, "sh")
+        assert first.startswith("export API=")
+        assert len(commands) == 3
+        for command in commands:
+            ran = subprocess.run(
+                ["sh", "-euc", command], env=environ, check=False, capture_output=True, text=True
+            )
+            assert ran.returncode == 0, ran.stderr
+            assert '"scopes"' in ran.stdout or "Skagerrak Trader" in ran.stdout
+
+    def test_python(self, environ, page, tmp_path: Path):
+        [program] = _blocks(page, "python")
+        ran = subprocess.run(
+            [sys.executable, "-c", program], env=environ, check=False, capture_output=True, text=True
+        )
+        assert ran.stdout == "Skagerrak Trader was never seen\n", ran.stderr
+
+    @pytest.mark.skipif(shutil.which("node") is None, reason="no node on this machine")
+    def test_javascript(self, environ, page, tmp_path: Path):
+        [program] = _blocks(page, "javascript")
+        (tmp_path / "first.mjs").write_text(program)
+        ran = subprocess.run(
+            ["node", "first.mjs"], env=environ, cwd=tmp_path, check=False, capture_output=True, text=True
+        )
+        assert ran.stdout == "Skagerrak Trader was never seen\n", ran.stderr
