@@ -24,6 +24,7 @@ from tests.support.openapi_check import Contract
 from tests.support.operations import operations_of
 
 from harbor_api.domain.signatures import sign
+from harbor_api.domain.values import Text
 
 with warnings.catch_warnings():
     # It and what it imports use names that newer releases of their libraries have deprecated.
@@ -125,6 +126,7 @@ def _imo_number(six: str) -> str:
     )
 
 
+schemathesis.openapi.format("visible-text", st.text().filter(lambda text: not Text(1_000).fault(text)))
 schemathesis.openapi.format("imo-number", st.from_regex(r"[0-9]{6}", fullmatch=True).map(_imo_number))
 
 

@@ -21,9 +21,9 @@ def _details(command: Any) -> Any:
             click.option("--call-sign"),
             click.option("--flag", help="ISO 3166-1 alpha-2 code of the flag state."),
             click.option("--kind", help="Such as cargo, tanker, passenger."),
-            click.option("--length", "length_m", type=click.FloatRange(0), help="Metres."),
-            click.option("--beam", "beam_m", type=click.FloatRange(0), help="Metres."),
-            click.option("--draught", "draught_m", type=click.FloatRange(0), help="Metres."),
+            click.option("--length", "length_m", type=float, help="Metres."),
+            click.option("--beam", "beam_m", type=float, help="Metres."),
+            click.option("--draught", "draught_m", type=float, help="Metres."),
         )
     ):
         command = option(command)

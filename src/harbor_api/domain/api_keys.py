@@ -8,7 +8,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from harbor_api.domain.errors import ScopeMissing
+from harbor_api.domain.values import Rule, Span, Text
 
+NAME = Text(100)
+OWNER = Text(200, may_be_empty=True)
+DELAY_S = Span(0, 31_536_000)
+DECIMALS = Span(0, 6)
+LIMIT = Span(1, 1_000_000)
+# What each member of a key's terms obeys.
+RULES: dict[str, Rule] = {
+    "name": NAME,
+    "owner": OWNER,
+    "delay_s": DELAY_S,
+    "coordinate_decimals": DECIMALS,
+    "requests_per_minute": LIMIT,
+}
 PREFIX = "hbr_"
 SCOPES = {
     "vessels:read": "Read the vessels and their latest positions.",

@@ -1,17 +1,6 @@
 """The names and numbers that ships carry: pure rules, each with the standard that it comes from."""
 
-import re
-
-# A regular expression for a name that can be seen: no control characters, and not only blanks.
-NAME = r"[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*"
-_NAME = re.compile(NAME)
-
 _IMO_WEIGHTS = (7, 6, 5, 4, 3, 2)
-
-
-def is_name(text: str) -> bool:
-    """Return whether text can be read as a name."""
-    return _NAME.fullmatch(text) is not None
 
 
 def is_imo_number(text: str) -> bool:

@@ -4,6 +4,11 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
+from harbor_api.domain.values import Rule, Text
+
+LABEL = Text(100, may_be_empty=True)
+# What each member of a tracker that somebody gives obeys.
+RULES: dict[str, Rule] = {"label": LABEL}
 TRACKER_ID = re.compile(r"trk_(0[0-9]{3}|[1-9][0-9]{3,9})", re.ASCII)
 
 

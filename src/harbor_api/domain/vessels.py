@@ -3,7 +3,29 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from harbor_api.domain.identifiers import is_imo_number, is_mmsi
 from harbor_api.domain.positions import Motion
+from harbor_api.domain.values import Form, Number, Rule, Span, Text
+
+NAME = Text(100)
+CALL_SIGN = Form("[A-Z0-9]{1,10}", "Not a call sign: up to ten of the letters A to Z and digits.")
+FLAG = Form("[A-Z]{2}", "Not a flag: two capital letters as in ISO 3166-1, such as NO.")
+KIND = Text(50)
+METRES = Span(0.01, 1000)
+KNOTS = Span(1, 1000)
+# What each member of a vessel's details obeys.
+RULES: dict[str, Rule] = {
+    "name": NAME,
+    "imo": Number(is_imo_number, "Not an IMO number: 7 digits, the last a check digit."),
+    "mmsi": Number(is_mmsi, "Not an MMSI: 9 digits."),
+    "call_sign": CALL_SIGN,
+    "flag": FLAG,
+    "kind": KIND,
+    "length_m": METRES,
+    "beam_m": METRES,
+    "draught_m": METRES,
+    "max_speed_kn": KNOTS,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

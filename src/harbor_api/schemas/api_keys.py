@@ -4,18 +4,19 @@ from typing import Any
 
 from marshmallow import Schema
 from marshmallow.fields import List, Nested, String
-from marshmallow.validate import Length, OneOf, Range, Regexp
+from marshmallow.validate import Length, OneOf, Range
 
+from harbor_api.domain import api_keys as rules
 from harbor_api.domain.api_keys import SCOPES, KeyTerms
 from harbor_api.domain.changes import Edit
-from harbor_api.domain.identifiers import NAME
-from harbor_api.schemas.fields import Timestamp, Whole, distinct
+from harbor_api.schemas.fields import Seen, Timestamp, Whole, distinct, of_span, seen
 from harbor_api.schemas.paging import LinksSchema
 from harbor_api.schemas.typed import TypedSchema, edit
 
-_NAME = {"description": "Who or what uses it.", "pattern": f"^{NAME}$", "examples": ["Nordic Logistics"]}
-_name = (Length(1, 100), Regexp(rf"\A{NAME}\Z"))
-_OWNER = {"description": "Whom to ask about it.", "examples": ["it@nordic.example"]}
+_NAME = seen(rules.NAME, description="Who or what uses it.", examples=["Nordic Logistics"])
+_name, _owner = Seen(rules.NAME), Seen(rules.OWNER)
+_OWNER = seen(rules.OWNER, description="Whom to ask about it.", examples=["it@nordic.example"])
+_delay, _decimals, _limit = (of_span(each) for each in (rules.DELAY_S, rules.DECIMALS, rules.LIMIT))
 _SCOPES = {
     "description": "What the key may do. " + " ".join(f"`{name}`: {what}" for name, what in SCOPES.items()),
     "uniqueItems": True,
@@ -61,7 +62,7 @@ class KeyTermsSchema(TypedSchema):
     makes = _terms
 
     name = String(required=True, validate=_name, metadata=_NAME)
-    owner = String(load_default="", validate=Length(max=200), metadata=_OWNER)
+    owner = String(load_default="", validate=_owner, metadata=_OWNER)
     scopes = List(
         String(validate=OneOf(sorted(SCOPES))),
         required=True,
@@ -75,11 +76,9 @@ class KeyTermsSchema(TypedSchema):
         validate=(Length(max=5_000), distinct),
         metadata=_VESSEL_IDS,
     )
-    delay_s = Whole(load_default=0, validate=Range(0, 31_536_000), metadata=_DELAY)
-    coordinate_decimals = Whole(load_default=None, allow_none=True, validate=Range(0, 6), metadata=_DECIMALS)
-    requests_per_minute = Whole(
-        load_default=None, allow_none=True, validate=Range(1, 1_000_000), metadata=_LIMIT
-    )
+    delay_s = Whole(load_default=0, validate=_delay, metadata=_DELAY)
+    coordinate_decimals = Whole(load_default=None, allow_none=True, validate=_decimals, metadata=_DECIMALS)
+    requests_per_minute = Whole(load_default=None, allow_none=True, validate=_limit, metadata=_LIMIT)
     expires_at = Timestamp(load_default=None, allow_none=True, metadata=_EXPIRES)
 
 
@@ -89,7 +88,7 @@ class KeyTermsUpdateSchema(TypedSchema):
     makes = _edit
 
     name = String(validate=_name, metadata=_NAME)
-    owner = String(validate=Length(max=200), metadata=_OWNER)
+    owner = String(validate=_owner, metadata=_OWNER)
     scopes = List(
         String(validate=OneOf(sorted(SCOPES))), validate=(Length(min=1), distinct), metadata=_SCOPES
     )
@@ -99,9 +98,9 @@ class KeyTermsUpdateSchema(TypedSchema):
         validate=(Length(max=5_000), distinct),
         metadata=_VESSEL_IDS,
     )
-    delay_s = Whole(validate=Range(0, 31_536_000), metadata=_DELAY)
-    coordinate_decimals = Whole(allow_none=True, validate=Range(0, 6), metadata=_DECIMALS)
-    requests_per_minute = Whole(allow_none=True, validate=Range(1, 1_000_000), metadata=_LIMIT)
+    delay_s = Whole(validate=_delay, metadata=_DELAY)
+    coordinate_decimals = Whole(allow_none=True, validate=_decimals, metadata=_DECIMALS)
+    requests_per_minute = Whole(allow_none=True, validate=_limit, metadata=_LIMIT)
     expires_at = Timestamp(allow_none=True, metadata=_EXPIRES)
 
 

@@ -9,6 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from marshmallow import ValidationError, fields
+from marshmallow.validate import Length, Range, Regexp
+
+from harbor_api.domain.values import Form, Span, Text
 
 _RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})", re.ASCII)
 
@@ -75,6 +78,37 @@ class Timestamp(fields.AwareDateTime):
 
     def _serialize(self, value: datetime | None, *_: Any, **__: Any) -> str | None:
         return None if value is None else rfc3339(value)
+
+
+class Seen(Length):
+    """Demands what a rule says of a text; the document is told its length."""
+
+    def __init__(self, rule: Text) -> None:
+        super().__init__(None if rule.may_be_empty else 1, rule.longest)
+        self._rule = rule
+
+    def __call__(self, value: str) -> str:  # type: ignore[override]  # Length takes lists, too
+        fault = self._rule.fault(value)
+        if fault:
+            raise ValidationError(fault)
+        return value
+
+
+def seen(rule: Text, **metadata: object) -> dict[str, object]:
+    """Return what the document says of a text: roughly by a short pattern, wholly by its format."""
+    some = r"[^\x00-\x1f\x7f]*"
+    pattern = some if rule.may_be_empty else rf"{some}[^\x00-\x20\x7f]{some}"
+    return {**metadata, "pattern": f"^{pattern}$", "format": "visible-text"}
+
+
+def of_form(rule: Form) -> Regexp:
+    """Return the validator of a text of one form."""
+    return Regexp(rf"\A{rule.pattern}\Z", error=rule.told)
+
+
+def of_span(rule: Span) -> Range:
+    """Return the validator of a number's bounds, of which the document tells."""
+    return Range(rule.least, rule.most)
 
 
 def distinct(values: list[Any]) -> None:

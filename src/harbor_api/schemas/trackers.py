@@ -5,20 +5,17 @@ from datetime import datetime, timedelta
 
 from marshmallow import Schema
 from marshmallow.fields import List, Nested, String
-from marshmallow.validate import Length, Range, Regexp
+from marshmallow.validate import Range
 
-from harbor_api.schemas.fields import Timestamp, TrueOrFalse, Whole
+from harbor_api.domain.trackers import LABEL
+from harbor_api.schemas.fields import Seen, Timestamp, TrueOrFalse, Whole, seen
 from harbor_api.schemas.paging import LinksSchema
 from harbor_api.schemas.positions import GapSchema
 from harbor_api.schemas.typed import TypedSchema, edit
 
 _VESSEL_ID = {"description": "The vessel's `id`.", "examples": [1]}
-_LABEL = {
-    "description": "What people call it: where it is mounted, its serial.",
-    "pattern": r"^[^\x00-\x1f\x7f]*$",
-    "examples": ["bridge"],
-}
-_label = (Length(max=100), Regexp(r"\A[^\x00-\x1f\x7f]*\Z"))
+_LABEL = seen(LABEL, description="What people call it: where it is mounted, its serial.", examples=["bridge"])
+_label = Seen(LABEL)
 _TEST = {
     "description": "Under development: `POST /api/v1/positions/check` tells it what it signed wrong.",
     "examples": [False],

@@ -6,11 +6,11 @@ from typing import Any
 
 from marshmallow import Schema
 from marshmallow.fields import Boolean, List, Nested, String
-from marshmallow.validate import Length, OneOf, Range, Regexp
+from marshmallow.validate import OneOf, Range, Regexp
 
-from harbor_api.domain.identifiers import NAME
+from harbor_api.domain import vessels as rules
 from harbor_api.domain.vessels import VesselDetails, VesselOnMap
-from harbor_api.schemas.fields import Number, QueryBoolean, Timestamp, Whole
+from harbor_api.schemas.fields import Number, QueryBoolean, Seen, Timestamp, Whole, of_form, of_span, seen
 from harbor_api.schemas.geojson import PointSchema
 from harbor_api.schemas.typed import TypedSchema, edit
 
@@ -143,9 +143,9 @@ class VesselFeatureCollectionSchema(Schema):
     features = List(Nested(VesselFeatureSchema), required=True)
 
 
-_LENGTH = Range(0.01, 1000)
-_NAME = {"description": "What it is called.", "pattern": f"^{NAME}$", "examples": ["Skagerrak Trader"]}
-_name = (Length(1, 100), Regexp(rf"\A{NAME}\Z"))
+_metres_long, _knots = of_span(rules.METRES), of_span(rules.KNOTS)
+_NAME = seen(rules.NAME, description="What it is called.", examples=["Skagerrak Trader"])
+_name, _kind = Seen(rules.NAME), Seen(rules.KIND)
 _IMO = {
     "description": "IMO number: 7 digits, the last a check digit. On one vessel in service at a time.",
     "pattern": "^[0-9]{7}$",
@@ -157,11 +157,15 @@ _MMSI = {
     "pattern": "^[0-9]{9}$",
     "examples": ["257123450"],
 }
-_CALL_SIGN = {"description": "Radio call sign.", "pattern": "^[A-Z0-9]{1,10}$", "examples": ["LAXY5"]}
-_FLAG = {"description": "ISO 3166-1 alpha-2 code.", "pattern": "^[A-Z]{2}$", "examples": ["NO"]}
-_KIND = {"description": "Such as cargo, tanker, passenger.", "examples": ["cargo"]}
+_CALL_SIGN = {
+    "description": "Radio call sign.",
+    "pattern": f"^{rules.CALL_SIGN.pattern}$",
+    "examples": ["LAXY5"],
+}
+_FLAG = {"description": "ISO 3166-1 alpha-2 code.", "pattern": f"^{rules.FLAG.pattern}$", "examples": ["NO"]}
+_KIND = seen(rules.KIND, description="Such as cargo, tanker, passenger.", examples=["cargo"])
 _imo, _mmsi = Regexp(r"\A[0-9]{7}\Z"), Regexp(r"\A[0-9]{9}\Z")
-_call_sign, _flag = Regexp(r"\A[A-Z0-9]{1,10}\Z"), Regexp(r"\A[A-Z]{2}\Z")
+_call_sign, _flag = of_form(rules.CALL_SIGN), of_form(rules.FLAG)
 
 
 def _metres(example: float) -> dict[str, object]:
@@ -178,11 +182,11 @@ class VesselCreationSchema(TypedSchema):
     mmsi = String(allow_none=True, validate=_mmsi, metadata=_MMSI)
     call_sign = String(allow_none=True, validate=_call_sign, metadata=_CALL_SIGN)
     flag = String(allow_none=True, validate=_flag, metadata=_FLAG)
-    kind = String(allow_none=True, validate=Length(1, 50), metadata=_KIND)
-    length_m = Number(allow_none=True, validate=_LENGTH, metadata=_metres(86.5))
-    beam_m = Number(allow_none=True, validate=_LENGTH, metadata=_metres(13.2))
-    draught_m = Number(allow_none=True, validate=_LENGTH, metadata=_metres(4.1))
-    max_speed_kn = Number(allow_none=True, validate=Range(1, 1000), metadata=_MAX_SPEED)
+    kind = String(allow_none=True, validate=_kind, metadata=_KIND)
+    length_m = Number(allow_none=True, validate=_metres_long, metadata=_metres(86.5))
+    beam_m = Number(allow_none=True, validate=_metres_long, metadata=_metres(13.2))
+    draught_m = Number(allow_none=True, validate=_metres_long, metadata=_metres(4.1))
+    max_speed_kn = Number(allow_none=True, validate=_knots, metadata=_MAX_SPEED)
 
 
 class VesselUpdateSchema(TypedSchema):
@@ -195,11 +199,11 @@ class VesselUpdateSchema(TypedSchema):
     mmsi = String(allow_none=True, validate=_mmsi, metadata=_MMSI)
     call_sign = String(allow_none=True, validate=_call_sign, metadata=_CALL_SIGN)
     flag = String(allow_none=True, validate=_flag, metadata=_FLAG)
-    kind = String(allow_none=True, validate=Length(1, 50), metadata=_KIND)
-    length_m = Number(allow_none=True, validate=_LENGTH, metadata=_metres(86.5))
-    beam_m = Number(allow_none=True, validate=_LENGTH, metadata=_metres(13.2))
-    draught_m = Number(allow_none=True, validate=_LENGTH, metadata=_metres(4.1))
-    max_speed_kn = Number(allow_none=True, validate=Range(1, 1000), metadata=_MAX_SPEED)
+    kind = String(allow_none=True, validate=_kind, metadata=_KIND)
+    length_m = Number(allow_none=True, validate=_metres_long, metadata=_metres(86.5))
+    beam_m = Number(allow_none=True, validate=_metres_long, metadata=_metres(13.2))
+    draught_m = Number(allow_none=True, validate=_metres_long, metadata=_metres(4.1))
+    max_speed_kn = Number(allow_none=True, validate=_knots, metadata=_MAX_SPEED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

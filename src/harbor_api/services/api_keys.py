@@ -1,13 +1,15 @@
 """API keys: how they are made, recognised and judged."""
 
 from collections.abc import Collection
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from typing import Any
 
 from harbor_api.database import UnitOfWork
+from harbor_api.domain import values
 from harbor_api.domain.api_keys import (
     PARTNER_SCOPES,
+    RULES,
     ApiKey,
     Caller,
     KeyTerms,
@@ -18,8 +20,7 @@ from harbor_api.domain.api_keys import (
 )
 from harbor_api.domain.audit import Actor
 from harbor_api.domain.changes import Edit, demand, demand_rotatable
-from harbor_api.domain.errors import Conflict, Fault, KeyInvalid, KeyRevoked, ScopeMissing, ValidationFailed
-from harbor_api.domain.identifiers import is_name
+from harbor_api.domain.errors import Conflict, KeyInvalid, KeyRevoked, ScopeMissing
 from harbor_api.services.audit import Trail
 
 _USE_NOTED_EVERY = timedelta(minutes=1)
@@ -133,9 +134,7 @@ def holds(unit_of_work: UnitOfWork, secret: str, *, now: datetime) -> bool:
 
 
 def _check(terms: KeyTerms) -> None:
-    if not is_name(terms.name):
-        fault = Fault("Must not be empty, nor hold control characters.", pointer="#/name")
-        raise ValidationFailed("The key needs a name", faults=[fault])
+    values.demand(RULES, asdict(terms), told="The key cannot be issued like this")
     limited = terms.vessel_ids is not None or terms.delay_s or terms.coordinate_decimals is not None
     if limited and not terms.scopes <= PARTNER_SCOPES:
         raise Conflict(

@@ -5,19 +5,21 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from harbor_api.database import UnitOfWork
+from harbor_api.domain import values
 from harbor_api.domain.audit import Actor
 from harbor_api.domain.changes import Edit, demand, demand_rotatable
 from harbor_api.domain.errors import (
     Conflict,
     NotFound,
 )
-from harbor_api.domain.trackers import Tracker
+from harbor_api.domain.trackers import RULES, Tracker
 from harbor_api.domain.vessels import Vessel
 from harbor_api.services import audit
 from harbor_api.services.audit import Trail
 
 # Nothing undoes an assignment but the next one, which must be later.
 _FURTHEST_AHEAD = timedelta(days=30)
+_REFUSED = "The tracker cannot be registered like this"
 
 
 def ensure(unit_of_work: UnitOfWork, vessel: Vessel, *, label: str, actor: Actor) -> Tracker:
@@ -31,7 +33,11 @@ def ensure(unit_of_work: UnitOfWork, vessel: Vessel, *, label: str, actor: Actor
 def register(
     unit_of_work: UnitOfWork, *, vessel_id: int, label: str, test: bool = False, actor: Actor
 ) -> Tracker:
-    """Register a tracker for a vessel in service; Conflict where there is none with this id."""
+    """Register a tracker for a vessel in service.
+
+    ValidationFailed where its label breaks the rule, Conflict where there is no vessel with this id.
+    """
+    values.demand(RULES, {"label": label}, told=_REFUSED)
     _demand_in_service(unit_of_work, vessel_id)
     tracker = unit_of_work.trackers.add(vessel_id=vessel_id, label=label, test=test)
     _trail.note(unit_of_work, actor, "created", tracker)
@@ -86,7 +92,8 @@ def change(
     versions: Collection[int] | None,
     actor: Actor,
 ) -> Tracker:
-    """Change a tracker's label or whether it is under test."""
+    """Change a tracker's label or whether it is under test; errors as with all changes."""
+    values.demand(RULES, edit.members, told=_REFUSED)
     before = unit_of_work.trackers.lock(number)
     demand(before.version, versions)
     if all(getattr(before, name) == value for name, value in edit.members.items()):

@@ -5,18 +5,17 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from harbor_api.database import UnitOfWork
+from harbor_api.domain import values
 from harbor_api.domain.audit import Actor
 from harbor_api.domain.changes import Edit, demand
-from harbor_api.domain.errors import Fault, ValidationFailed
-from harbor_api.domain.identifiers import is_imo_number, is_mmsi, is_name
-from harbor_api.domain.vessels import Vessel, VesselDetails
+from harbor_api.domain.vessels import RULES, Vessel, VesselDetails
 from harbor_api.services.audit import Trail
 
 
 def register(unit_of_work: UnitOfWork, details: VesselDetails, *, actor: Actor) -> Vessel:
     """Register a vessel.
 
-    ValidationFailed where a number is not one, Conflict where it is on another vessel in service.
+    ValidationFailed where a member breaks its rule, Conflict where a number is on another vessel in service.
     """
     _check(details)
     vessel = unit_of_work.vessels.add(details)
@@ -82,15 +81,7 @@ def restore(unit_of_work: UnitOfWork, vessel_id: int, *, actor: Actor) -> Vessel
 
 
 def _check(details: VesselDetails) -> None:
-    faults = []
-    if not is_name(details.name):
-        faults.append(Fault("Must not be empty, nor hold control characters.", pointer="#/name"))
-    if details.imo is not None and not is_imo_number(details.imo):
-        faults.append(Fault("Not an IMO number: 7 digits, the last a check digit.", pointer="#/imo"))
-    if details.mmsi is not None and not is_mmsi(details.mmsi):
-        faults.append(Fault("Not an MMSI: 9 digits.", pointer="#/mmsi"))
-    if faults:
-        raise ValidationFailed("The vessel cannot be registered like this", faults=faults)
+    values.demand(RULES, asdict(details), told="The vessel cannot be registered like this")
 
 
 def _subject(vessel: Vessel) -> str:
