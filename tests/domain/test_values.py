@@ -137,11 +137,12 @@ _WRONG: list[tuple[str, str, Any]] = [
 def _pointers(client: CheckedClient, world: World, noun: str, member: str, wrong: Any) -> list[str]:
     """Return which members HTTP names where one is wrong: on creation, and on a change of what there is."""
     vessel, headers = world.vessel(), world.bearer(*keys.SCOPES)
-    url, body, own = {
+    urls: dict[str, tuple[str, dict[str, Any], str]] = {
         "vessel": (VESSELS, {"name": "Anna"}, f"{VESSELS}/{vessel.id}"),
         "tracker": (TRACKERS, {"vessel_id": vessel.id}, f"{TRACKERS}/{world.tracker(vessel).tracker.number}"),
         "key": (KEYS, {"name": "a", "scopes": ["vessels:read"]}, f"{KEYS}/{world.key()[0].id}"),
-    }[noun]
+    }
+    url, body, own = urls[noun]
     created = client.post(url, json={**body, member: wrong}, headers=headers)
     changed = client.patch(own, json={member: wrong}, headers={**headers, "If-Match": "*"})
     assert (created.status_code, changed.status_code) == (422, 422)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import orjson
 import psycopg
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
@@ -33,6 +34,9 @@ def make_engine(url: str, *, pool_size: int, timeout_ms: int) -> Engine:
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=timeout_ms / 1000,
+        # PostgreSQL writes 1e308 as an integer of 309 digits, of which the standard library would make one
+        # that no answer can hold.
+        json_deserializer=orjson.loads,
         connect_args={
             "connect_timeout": max(2, timeout_ms // 1000),
             "application_name": "harbor-api",
