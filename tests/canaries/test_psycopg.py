@@ -100,3 +100,24 @@ def test_errors_say_what_they_are(url: str):
             _in_a_pipeline(connection, "INSERT INTO once VALUES (1), (1)", "SELECT 1")
         assert caught.value.sqlstate == "23505"
         assert caught.value.diag.constraint_name == "only_once"
+
+
+def _look_twice(connection: psycopg.Connection[Any]) -> None:
+    connection.pgconn.consume_input()
+    connection.pgconn.consume_input()
+
+
+@relied(
+    "pgconn.consume_input() waits for nothing, and the second one after PostgreSQL has hung up raises "
+    "OperationalError",
+    by="postgres/connections.py looks whether PostgreSQL has ended a connection that was idle",
+)
+def test_an_end_is_seen_without_a_word(url: str):
+    with Waiting.connect(url, autocommit=True) as other, Waiting.connect(url) as connection:
+        connection.execute("SELECT 1")
+        connection.rollback()
+        _look_twice(connection)
+        ended = connection.info.backend_pid
+        other.execute("SELECT pg_terminate_backend(%s, 10000)", (ended,))
+        with pytest.raises(psycopg.OperationalError):
+            _look_twice(connection)

@@ -6,8 +6,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Engine, QueuePool, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.util.queue import Empty
 from tests.canaries.relied_on import relied_on
 
 relied = functools.partial(relied_on, "sqlalchemy")
@@ -95,3 +96,46 @@ def test_autocommit_does_not_stay_on(engine: Engine):
         assert connection.connection.driver_connection.autocommit
     with engine.connect() as connection:
         assert not connection.connection.driver_connection.autocommit
+
+
+@relied(
+    "a QueuePool takes what it gives from _do_get(), what was given back stands in _pool, whose get() raises "
+    "Empty when its time is over, and checkedout() counts neither those nor one that could not be made",
+    by="postgres/connections.py waits for a connection of its own where PostgreSQL has none left",
+)
+def test_a_pool_may_be_waited_for(engine: Engine):
+    asked: list[bool] = []
+
+    class Pool(QueuePool):
+        def _do_get(self) -> Any:
+            asked.append(True)
+            return super()._do_get()
+
+    def refuse() -> Any:
+        raise psycopg.OperationalError("refused")
+
+    pool = Pool(refuse, pool_size=2, max_overflow=0)
+    with pytest.raises(psycopg.OperationalError):
+        pool.connect()
+    assert (len(asked), pool.checkedout(), pool.checkedin()) == (1, 0, 0)
+    with pytest.raises(Empty):
+        pool._pool.get(True, 0.01)
+
+
+@relied(
+    "DisconnectionError from a listener of checkout lets the pool make another connection in its place",
+    by="postgres/connections.py looks there whether PostgreSQL has ended an idle one",
+)
+def test_an_ended_connection_is_replaced_at_checkout(engine: Engine):
+    ended: list[Any] = []
+
+    def demand_alive(connection: Any, _: Any, __: Any) -> None:
+        if not ended:
+            ended.append(connection)
+            raise DisconnectionError
+
+    event.listen(engine, "checkout", demand_alive)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+        assert connection.connection.driver_connection is not ended[0]
+    event.remove(engine, "checkout", demand_alive)

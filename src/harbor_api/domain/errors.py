@@ -230,8 +230,10 @@ class Unavailable(HarborError):
 
     status, code, title = 503, "unavailable", "Service unavailable"
 
-    def __init__(self, detail: str | None = None, *, retry_after: int = 2) -> None:
+    def __init__(self, detail: str | None = None, *, retry_after: int = 2, cause: str | None = None) -> None:
+        """``cause`` is what operators are told at the command line and in the log, and no caller is."""
         super().__init__(detail, headers={"Retry-After": str(retry_after)})
+        self.cause = cause
 
 
 class MigrationsPending(Unavailable):

@@ -8,18 +8,31 @@ from typing import Any
 
 import orjson
 import psycopg
-from sqlalchemy import Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, Engine, QueuePool, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.util.queue import Empty
 
 from harbor_api.domain.errors import Unavailable
+from harbor_api.postgres import failures
 
 # Deadlocks and serialization failures: PostgreSQL's way to say "once more".
 _CONTENDED = {"40P01", "40001"}
+# A standby and a missing right: an operator has to mend them, and until then there is no database.
+_OPERATORS = {"25006", "42501"}
+# psycopg has them among what may mend itself, but what is too large for PostgreSQL stays so.
+_TOO_LARGE = "54"
+_OLDEST = 150_000
+# For how long nobody asks for one more connection where PostgreSQL had none left.
+_FULL_FOR_S = 0.5
 
 
 class Contended(Unavailable):
     """PostgreSQL ended a transaction in favour of another; the same again is likely to succeed."""
+
+
+class StatementFailed(Exception):
+    """A statement went wrong as nobody foresaw: what of it may stand in a log, see ``failures.plain``."""
 
 
 def make_engine(url: str, *, pool_size: int, timeout_ms: int) -> Engine:
@@ -31,17 +44,24 @@ def make_engine(url: str, *, pool_size: int, timeout_ms: int) -> Engine:
     """
     engine = create_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
+        poolclass=_PatientPool,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=timeout_ms / 1000,
         # PostgreSQL writes 1e308 as an integer of 309 digits, of which the standard library would make one
         # that no answer can hold.
         json_deserializer=orjson.loads,
+        # What callers send stands in no log.
+        hide_parameters=True,
         connect_args={
             "connect_timeout": max(2, timeout_ms // 1000),
             "application_name": "harbor-api",
             # A peer that vanished without a word is noticed by the kernel, not by a user.
             "tcp_user_timeout": timeout_ms * 2,
+            # And of one that vanished while nothing was said, before the next request is sent to it.
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
             # A plan that is made while a table is small is kept until the next ANALYZE, while the table
             # may grow by millions of rows: every statement of ours has an index to go by instead.
             "options": f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms} "
@@ -53,34 +73,122 @@ def make_engine(url: str, *, pool_size: int, timeout_ms: int) -> Engine:
     @event.listens_for(engine, "do_connect")
     def connect(_: Any, __: Any, arguments: list[Any], options: dict[str, Any]) -> _Connection:
         connection = _Connection.connect(*arguments, **options)
+        if connection.info.server_version < _OLDEST:
+            version = connection.info.server_version // 10_000
+            connection.close()
+            raise psycopg.OperationalError(f"PostgreSQL 15 or newer is needed, and this is {version}")
         connection.patience_s = timeout_ms * 2 / 1000
         return connection
+
+    @event.listens_for(engine, "checkout")
+    def demand_alive(connection: _Connection, _: Any, __: Any) -> None:
+        if connection.has_ended():
+            # The pool makes another one in its place.
+            raise DisconnectionError
 
     return engine
 
 
+class _Full(PoolTimeout):
+    """PostgreSQL has no connection left, and of those that this process holds none came back in time."""
+
+
+class _PatientPool(QueuePool):
+    """A pool that goes on with the connections that it has where PostgreSQL has no more to give."""
+
+    _is_full_until = -math.inf
+
+    def _do_get(self) -> Any:
+        if time.monotonic() < self._is_full_until and self._has_any():
+            return self._wait_for_one()
+        try:
+            return super()._do_get()
+        except psycopg.OperationalError as error:
+            if not failures.is_full(error) or not self._has_any():
+                raise
+            self._is_full_until = time.monotonic() + _FULL_FOR_S
+        return self._wait_for_one()
+
+    def _has_any(self) -> bool:
+        # One that is given back this moment is as good.
+        return self.checkedout() + self.checkedin() > 0
+
+    def _wait_for_one(self) -> Any:
+        """Return a connection that another request gives back; PoolTimeout where none does in time."""
+        try:
+            return self._pool.get(True, self.timeout())
+        except Empty:
+            raise _Full from None
+
+
 @contextmanager
-def translated() -> Iterator[None]:
-    """Turn the ways to say "not now" into Unavailable, psycopg's own and those that Core passes on."""
+def translated(url: URL) -> Iterator[None]:
+    """Turn the ways to say "not now" into Unavailable, psycopg's own and those that Core passes on.
+
+    Callers are told no more than that; ``Unavailable.cause`` says to operators what is wrong at ``url``.
+    StatementFailed is raised for all else, in place of errors that repeat what was sent.
+    """
     try:
         yield
     except PoolTimeout as error:
-        raise Unavailable("All database connections are in use") from error
+        cause = failures.FULL if isinstance(error, _Full) else failures.POOL_IN_USE
+        raise Unavailable("All database connections are in use", cause=cause) from error
+    except ArgumentError as error:
+        cause = f"HARBOR_DATABASE_URL: {error}"
+        raise Unavailable("The database does not answer", cause=cause) from error
     except (DBAPIError, psycopg.Error) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        if getattr(cause, "sqlstate", None) in _CONTENDED:
-            raise Contended("Too many change the same at once") from error
-        if isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError)):
-            raise Unavailable("The database does not answer") from error
+        cause = failures.cause_of(error, address=_address(url), user=_user(url))
+        found = failures.original(error)
+        state = getattr(found, "sqlstate", None)
+        if state in _CONTENDED:
+            raise Contended("Too many change the same at once", cause=cause) from error
+        if _is_away(found):
+            raise Unavailable("The database does not answer", cause=cause) from error
         if isinstance(error, DBAPIError) and error.connection_invalidated:
-            raise Unavailable("The database ended the connection") from error
-        raise
+            raise Unavailable("The database ended the connection", cause=cause) from error
+        raise StatementFailed(failures.plain(error)).with_traceback(error.__traceback__) from None
+
+
+def _is_away(error: BaseException) -> bool:
+    """Return whether the same may go well another time, or once an operator has looked."""
+    state = getattr(error, "sqlstate", None)
+    if state in _OPERATORS:
+        return True
+    if state is None and isinstance(error, psycopg.ProgrammingError):
+        return failures.is_of_the_address(error)
+    is_ours = state is not None and state.startswith(_TOO_LARGE)
+    return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)) and not is_ours
+
+
+def _address(url: URL) -> str:
+    """Return where PostgreSQL is looked for: host and port, or the folder of its socket."""
+    host = url.query.get("host") or url.host or "the usual socket"
+    hosts = ", ".join([host] if isinstance(host, str) else host)
+    return f"{hosts}:{url.port}" if url.port else hosts
+
+
+def _user(url: URL) -> str:
+    return url.username or "that runs this"
 
 
 class _Connection(psycopg.Connection[Any]):
     """A connection on which nothing is waited for without end."""
 
     patience_s: float = math.inf
+
+    def has_ended(self) -> bool:
+        """Return whether PostgreSQL has ended a connection that was idle, without a word to it.
+
+        What has come is looked at and nothing is waited for: so a restart costs no request, be it a read or
+        a write, and none is sent twice.
+        """
+        try:
+            # It says why before it hangs up: the first look finds the one, the second the other.
+            self.pgconn.consume_input()
+            self.pgconn.consume_input()
+        except psycopg.OperationalError:
+            return True
+        return self.closed
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Wait as psycopg does, and hang up where the server says nothing for too long."""

@@ -104,7 +104,7 @@ def from_framework(exception: HTTPException) -> HarborError:
 def handle_domain(error: HarborError) -> Response:
     """Render an error that a layer of ours raised."""
     if error.status >= 500:
-        log.warning("unavailable", code=error.code, cause=repr(error.__cause__))
+        log.warning("unavailable", code=error.code, cause=getattr(error, "cause", None) or error.detail)
     return render(error)
 
 
