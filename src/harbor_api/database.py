@@ -36,14 +36,17 @@ from typing import TypeVar
 from sqlalchemy import Connection, text
 
 from harbor_api.domain.api_keys import Caller
+from harbor_api.domain.errors import MigrationsPending
 from harbor_api.postgres import connections, migrations, statements
 from harbor_api.postgres.connections import Contended
+from harbor_api.postgres.migrations import Standing
 from harbor_api.postgres.statements import Statement
 from harbor_api.repositories.api_keys import ApiKeys
 from harbor_api.repositories.arrived_numbers import ArrivedNumbers
 from harbor_api.repositories.audit import Audit
 from harbor_api.repositories.fleet import Fleet
 from harbor_api.repositories.idempotency_keys import IdempotencyKeys
+from harbor_api.repositories.master_key import MasterKey
 from harbor_api.repositories.positions import Positions
 from harbor_api.repositories.quarantine import Quarantine
 from harbor_api.repositories.trackers import Trackers
@@ -97,6 +100,10 @@ class UnitOfWork:
     @cached_property
     def api_keys(self) -> ApiKeys:
         return ApiKeys(self._connection)
+
+    @cached_property
+    def master_key(self) -> MasterKey:
+        return MasterKey(self._connection)
 
     @cached_property
     def audit(self) -> Audit:
@@ -178,9 +185,35 @@ class Database:
             revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
             return revision
 
-    def is_migrated(self) -> bool:
-        """Return whether the schema is the one that this release needs; Unavailable as with the above."""
-        return self.schema_revision() == migrations.head()
+    def standing(self) -> Standing:
+        """Return how the schema stands to the one that this release needs; Unavailable as with the above."""
+        return migrations.standing(self.schema_revision())
+
+    def demand_schema(self, *, or_newer: bool = False) -> Standing:
+        """Raise MigrationsPending unless the schema is the one of this release, and return how it stands.
+
+        ``or_newer`` takes a newer one as well, for what is running while the next release is brought in.
+        """
+        revision = self.schema_revision()
+        standing = migrations.standing(revision)
+        if standing is Standing.CURRENT or (or_newer and standing is Standing.NEWER):
+            return standing
+        if standing in {Standing.EMPTY, Standing.BEHIND}:
+            at = "has no tables of Harbor API yet" if revision is None else f"is at {revision}"
+            detail = f"The database {at} and this release needs {migrations.head()}: run harbor-api migrate"
+        else:
+            detail = (
+                f"The database is at {revision}, of a newer or another release, and this one needs "
+                f"{migrations.head()}: use the release that migrated it"
+            )
+        raise MigrationsPending(detail)
+
+    def migrate(self) -> None:
+        """Run the migrations that are missing; MigrationsPending where the schema is of a newer release."""
+        if self.standing() in {Standing.NEWER, Standing.FOREIGN}:
+            self.demand_schema()
+        with self._translated():
+            migrations.upgrade(self.engine)
 
     def dispose(self) -> None:
         """Close all connections that are not in use."""

@@ -117,6 +117,11 @@ def look(u: AtSize, key: Caller) -> None:
     u.fleet(key, stale_after=STALE_AFTER).get(88)
 
 
+def add_first_key(u: AtSize) -> None:
+    u.master_key.add(b"first")
+    u.master_key.add(b"second")
+
+
 def claim(u: AtSize, n: int, key: str | None = None) -> None:
     u.idempotency_keys.claim(1 + n % KEYS, key or f"key {n}", fingerprint=b"", nonce=b"")
 
@@ -339,6 +344,11 @@ ROWS = [
     Row("IdempotencyKeys.claim again", lambda u: claim(u, 99_990), 10, 20),
     Row("IdempotencyKeys.claim of before", lambda u: claim(u, 99_991), 100, 250),
     Row("IdempotencyKeys.done", lambda u: u.idempotency_keys.done(1 + 99_990 % KEYS, "key 99990", 1), 5, 20),
+    Row("MasterKey.find", lambda u: u.master_key.find(), 5, 10),
+    Row("MasterKey.add", lambda u: u.master_key.add(b"other"), 5, 10),
+    Row("MasterKey.add the first", add_first_key, 10, 20),
+    Row("MasterKey.lock", lambda u: u.master_key.lock(), 5, 10),
+    Row("MasterKey.replace", lambda u: u.master_key.replace(b"other"), 5, 20),
     Row("Database.schema_revision", lambda u: u.database.schema_revision(), 5, 10),
 ]
 MODULES = [

@@ -240,3 +240,14 @@ class MigrationsPending(Unavailable):
     """The database is reachable, but its schema is not the one that this release needs."""
 
     status, code, title = 503, "migrations_pending", "Migrations pending"
+
+
+class WrongMasterKey(Unavailable):
+    """The service was started with another master key than the one that the trackers' secrets come from."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The master key is not the one of this database",
+            cause="HARBOR_TRACKER_MASTER_KEY is not the key that the trackers of this database have their "
+            "secrets from: set that one, or change keys on purpose with harbor-api master-key change",
+        )

@@ -17,6 +17,8 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - it marks secrets and is none
 SIGNATURE_VERSION = "v1"
 MAX_SIGNATURES = 4
 _HKDF_SALT = b"harbor/tracker-hmac/v1"
+_CHECK_INFO = b"harbor/master-key-check/v1"
+_CHECK_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,16 @@ def derive_secret(master_key: bytes, tracker_id: str, generation: int) -> str:
     info = f"{tracker_id}:{generation}".encode()
     key = hmac.digest(_pseudorandom_key(master_key), info + b"\x01", hashlib.sha256)
     return SECRET_PREFIX + base64.b64encode(key).decode()
+
+
+def check_value(master_key: bytes) -> bytes:
+    """Return 16 bytes by which a master key is known again: HKDF-SHA256 as above, with an info of its own.
+
+    They may lie in the database: neither the key nor any tracker's secret can be reckoned from them, as no
+    tracker's info begins like theirs.
+    """
+    key = hmac.digest(_pseudorandom_key(master_key), _CHECK_INFO + b"\x01", hashlib.sha256)
+    return key[:_CHECK_BYTES]
 
 
 @cache

@@ -1,5 +1,6 @@
 """Bringing a database's schema to the one that this release needs."""
 
+from enum import Enum
 from functools import cache
 from pathlib import Path
 
@@ -7,6 +8,28 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
+
+
+class Standing(Enum):
+    """How the schema of a database stands to the one that this release needs."""
+
+    EMPTY = "no migration has run"
+    BEHIND = "migrations are missing"
+    CURRENT = "it is the one"
+    NEWER = "a newer release has migrated it"
+    FOREIGN = "no release of this line has made it"
+
+
+def standing(revision: str | None) -> Standing:
+    """Return how a schema stands, by the revision that Alembic left in it."""
+    if revision is None:
+        return Standing.EMPTY
+    if revision == head():
+        return Standing.CURRENT
+    if revision in _known():
+        return Standing.BEHIND
+    # Revisions are numbers of four digits, which grow.
+    return Standing.NEWER if len(revision) == len(head()) and revision > head() else Standing.FOREIGN
 
 
 def upgrade(engine: Engine) -> None:
@@ -24,6 +47,11 @@ def head() -> str:
     if revision is None:
         raise RuntimeError("this installation carries no migrations")
     return revision
+
+
+@cache
+def _known() -> frozenset[str]:
+    return frozenset(each.revision for each in ScriptDirectory.from_config(_config()).walk_revisions())
 
 
 def _config() -> Config:

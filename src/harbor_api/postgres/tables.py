@@ -204,6 +204,16 @@ api_keys = Table(
     Index("api_keys_previous_sha256_key", "previous_sha256", unique=True),
 )
 
+# Which master key the trackers' secrets come from: one row, once the key was used.
+master_key = Table(
+    "master_key",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False, server_default=text("1")),
+    Column("check_value", LargeBinary, nullable=False),
+    Column("since", Time, nullable=False, server_default=func.now()),
+    CheckConstraint("id = 1", name="id"),
+)
+
 grants = Table(
     "grants",
     metadata,

@@ -17,21 +17,24 @@ _WELL = {"status": "ok", "version": __version__}
 class Health(MethodView):
     @auth.public
     @blueprint.response(200, ServiceHealthSchema, description="The service and its database answer.")
-    @blueprint.raises(errors.Unavailable)
+    @blueprint.raises(errors.Unavailable, errors.MigrationsPending)
     @blueprint.doc(operationId="getHealth")
     def get(self) -> dict[str, str]:
         """Check the service and its database.
 
-        Asks PostgreSQL, and answers 503 where it does not answer. Without Redis the service goes on, and
-        each worker counts limits for itself: `status` is `degraded` then.
+        Asks PostgreSQL, and answers 503 where it does not answer, its tables are missing or older than this
+        release, or its trackers have their secrets from another master key. Without Redis the service goes
+        on, and each worker counts limits for itself: `status` is `degraded` then, as it is where a newer
+        release has migrated the database already.
         """
-        current().database.schema_revision()
+        is_newer = current().demand_ready()
         counters = current().counters
         shared = counters.are_shared()
         return {
             **_WELL,
-            "status": "degraded" if counters.is_degraded else "ok",
+            "status": "degraded" if counters.is_degraded or is_newer else "ok",
             "limits": "shared" if shared else "per_process",
+            "schema": "newer" if is_newer else "current",
         }
 
 
@@ -57,8 +60,9 @@ class Ready(MethodView):
     def get(self) -> dict[str, str]:
         """Check readiness.
 
-        Answers 503 where PostgreSQL does not answer or its schema is not the one of this release.
+        Answers 503 where PostgreSQL does not answer, its tables are missing or older than this release, or
+        its trackers have their secrets from another master key; `detail` says to operators what to do. Once a
+        newer release has migrated the database, this one stays ready until it is replaced.
         """
-        if not current().database.is_migrated():
-            raise errors.MigrationsPending("Run harbor-api migrate")
+        current().demand_ready()
         return _WELL

@@ -18,11 +18,22 @@ class ServiceHealthSchema(Schema):
     status = String(
         required=True,
         validate=OneOf(["ok", "degraded"]),
-        metadata={"description": "`degraded`: it does without something that it is set up to have."},
+        metadata={
+            "description": "`degraded`: it answers, and an operator should look: `limits` or `schema` "
+            "says why."
+        },
     )
     version = String(required=True, metadata={"description": "The release.", "examples": ["0.1.0"]})
     limits = String(
         required=True,
         validate=OneOf(["shared", "per_process"]),
         metadata={"description": "Whether all workers count requests together, in Redis."},
+    )
+    schema = String(
+        required=True,
+        validate=OneOf(["current", "newer"]),
+        metadata={
+            "description": "`newer`: the next release has migrated the database, and this one goes on "
+            "until it is replaced."
+        },
     )

@@ -17,6 +17,8 @@ from harbor_api.database import Database
 from harbor_api.domain.api_keys import Caller
 from harbor_api.domain.audit import Actor
 from harbor_api.ingest.intake import Intake, Signer
+from harbor_api.postgres.migrations import Standing
+from harbor_api.services import master_key
 from harbor_api.services.idempotency import Once
 from harbor_api.settings import Settings
 from harbor_api.web.rate_counters import Counted, RateCounters
@@ -40,6 +42,16 @@ class Runtime:
     def stale_after(self) -> timedelta:
         """For how long a vessel may be silent before it is stale."""
         return timedelta(seconds=self.settings.stale_after_s)
+
+    def demand_ready(self) -> bool:
+        """Return whether a newer release has migrated the database already.
+
+        Unavailable where it does not answer, MigrationsPending where it lacks tables, and WrongMasterKey.
+        """
+        standing = self.database.demand_schema(or_newer=True)
+        with self.database.autocommit() as unit_of_work:
+            master_key.demand(unit_of_work, self.settings.require_master_key())
+        return standing is Standing.NEWER
 
 
 @dataclass(slots=True)
