@@ -3,17 +3,26 @@
 import base64
 import binascii
 import difflib
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote_to_bytes, urlencode, urlsplit
 
 import platformdirs
 
 PREFIX = "HARBOR_"
 MASTER_KEY_BYTES = 32
+# What stands where a secret is not shown.
+MASK = "***"
+_LONGEST = 4_096
+# A Unix socket's path has room for no more, its end included.
+_LONGEST_SOCKET = 107
+_ESCAPE = (
+    "a URL in which each / @ : ? # % [ ] of the user and password is written %2F %40 %3A %3F %23 %25 %5B %5D"
+)
 _MAKE_A_KEY = 'python3 -c "import base64, os; print(base64.b64encode(os.urandom(32)).decode())"'
 
 
@@ -41,21 +50,101 @@ def _master_key(value: str) -> bytes:
 
 
 def _database_url(value: str) -> str:
-    if urlsplit(value).scheme not in {"postgresql", "postgres"}:
-        raise ValueError("a URL like postgresql://user:password@host:5432/database")
+    address = _url(value, {"postgresql", "postgres"}, "postgresql://user:password@host:5432/database")
+    parameters = parse_qsl(address.query)
+    if not all(re.fullmatch(r"[0-9]{1,5}", text, re.ASCII) for name, text in parameters if name == "port"):
+        raise ValueError("a URL whose port is a number")
+    if len(address.path) > 1 and "/" in address.path[1:]:
+        raise ValueError("one with one name of a database; a / in it is written %2F")
+    if address.hostname is None and "host" not in dict(parameters) and address.username is not None:
+        raise ValueError(
+            "one that names a host after the @, like postgresql://user:password@host:5432/database"
+        )
     return value
 
 
 def _redis_url(value: str) -> str:
-    if urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError("a URL like redis://host:6379/0")
+    address = _url(value, {"redis", "rediss", "unix"}, "redis://host:6379/0")
+    if address.scheme != "unix" and not re.fullmatch(r"(/[0-9]{0,4})?", address.path, re.ASCII):
+        raise ValueError("one that ends in the number of a database, like redis://host:6379/0")
     return value
+
+
+def _url(value: str, schemes: set[str], example: str) -> SplitResult:
+    """Return the parts of a URL that has one meaning; nothing that is raised repeats any of it.
+
+    Whoever puts a password into a URL forgets what has a meaning there. Then a part of it is taken for the
+    host, the port or a parameter, and would stand in whatever is said of these.
+    """
+    example = f"a URL like {example}"
+    try:
+        address = urlsplit(value)
+        port = address.port
+    except ValueError:
+        raise ValueError(_ESCAPE if "@" in value else example) from None
+    if address.scheme not in schemes or "://" not in value:
+        raise ValueError(example)
+    authority, rest = address.netloc, value.split("://", 1)[1].partition("/")[2]
+    if authority.count("@") > 1 or "@" in rest or "@" in address.query or "#" in value:
+        raise ValueError(_ESCAPE)
+    if re.search(r"%(?![0-9A-Fa-f]{2})", value):
+        raise ValueError("a URL in which a % that is meant as one is written %25")
+    if re.search(r"\s|%00", value) or not _is_text_once_unquoted(value):
+        raise ValueError("a URL of printable characters, others as %20 and the like in UTF-8")
+    if port == 0 or "," in authority.rpartition("@")[2]:
+        raise ValueError(f"{example}; several hosts are written ?host=one:5432&host=two:5432")
+    try:
+        parse_qsl(address.query, strict_parsing=bool(address.query))
+    except ValueError:
+        raise ValueError(_ESCAPE if "@" in value else f"{example}?name=value") from None
+    return address
+
+
+def _is_text_once_unquoted(value: str) -> bool:
+    try:
+        unquote_to_bytes(value).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def masked_url(value: str) -> str:
+    """Return a URL that was accepted without what is secret in it."""
+    address = urlsplit(value)
+    user, at, host = address.netloc.rpartition("@")
+    if ":" in user:
+        user = f"{user.partition(':')[0]}:{MASK}"
+    query = [
+        (name, MASK if "password" in name.lower() else text)
+        for name, text in parse_qsl(address.query, keep_blank_values=True)
+    ]
+    shown = f"{address.scheme}://{user}{at}{host}{address.path}"
+    return f"{shown}?{urlencode(query, safe='/*:')}" if query else shown
 
 
 def _bind(value: str) -> str:
-    if not re.fullmatch(r"(?:[^\s:]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}|unix:\S+", value):
-        raise ValueError("an address like 127.0.0.1:8000 or unix:/run/harbor.sock")
+    example = "an address like 127.0.0.1:8000, [::1]:8000 or unix:/run/harbor.sock"
+    if value.startswith("unix:"):
+        path = value.removeprefix("unix:")
+        if not path.startswith("/") or len(path.encode()) > _LONGEST_SOCKET:
+            raise ValueError(f"{example}, a socket's path absolute and of at most {_LONGEST_SOCKET} bytes")
+        return value
+    host, _, port = value.rpartition(":")
+    if not re.fullmatch(r"[0-9]{1,5}", port, re.ASCII) or not 1 <= int(port) <= 65_535:
+        raise ValueError(f"{example}, with a port from 1 to 65535")
+    if not (
+        _is_ipv6(host) if host.startswith("[") else re.fullmatch(r"[A-Za-z0-9._-]{1,253}", host, re.ASCII)
+    ):
+        raise ValueError(example)
     return value
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return host.endswith("]")
 
 
 def _log_level(value: str) -> str:
@@ -67,9 +156,17 @@ def _log_level(value: str) -> str:
 
 def _origins(value: str) -> tuple[str, ...]:
     origins = tuple(origin.strip() for origin in value.split(","))
-    if not all(re.fullmatch(r"https?://[^\s/*]+", origin) for origin in origins):
+    if not all(re.fullmatch(r"https?://[^\s/*?#@\\]+", origin) and _has_port(origin) for origin in origins):
         raise ValueError("origins like https://map.example.org, separated by commas")
     return origins
+
+
+def _has_port(origin: str) -> bool:
+    """Return whether what stands where a port may stand is one, or nothing does."""
+    try:
+        return urlsplit(origin).port != 0 and urlsplit(origin).hostname is not None
+    except ValueError:
+        return False
 
 
 def _contact(value: str) -> str:
@@ -85,7 +182,29 @@ def _page(value: str) -> str:
 
 
 def _path(value: str) -> Path:
-    return Path(value).expanduser().absolute()
+    if not value:
+        raise ValueError("a folder's path; leave it unset for the usual one")
+    try:
+        return Path(value).expanduser().absolute()
+    except (RuntimeError, OSError):
+        raise ValueError("the path of a folder that there can be; ~ needs a home, . a folder") from None
+
+
+def _text(value: str) -> str:
+    """Return what a variable says, without blanks around it; ValueError where it cannot be printed."""
+    value = value.strip()
+    if len(value) > _LONGEST:
+        raise ValueError(f"no longer than {_LONGEST} characters")
+    if not value.isprintable():
+        raise ValueError("printable text in UTF-8")
+    return value
+
+
+def _any(value: Any) -> str:
+    """Return how the value of a setting is written in a variable."""
+    if isinstance(value, bytes):
+        return MASK
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _setting(parse: Callable[[str], Any], default: Any, meaning: str, *, secret: bool = False) -> Any:
@@ -203,13 +322,23 @@ class Settings:
             if variable not in known:
                 near = difflib.get_close_matches(variable, known, n=1)
                 hint = f"; did you mean {near[0]}?" if near else ""
-                raise SettingsError(f"{variable} is not a setting of Harbor API{hint}")
+                raise SettingsError(f"{ascii(variable)[1:-1]} is not a setting of Harbor API{hint}")
             setting = known[variable]
             try:
-                values[setting.name] = setting.metadata["parse"](text.strip())
+                values[setting.name] = setting.metadata["parse"](_text(text))
             except ValueError as error:
                 raise SettingsError(f"{variable} must be {error}") from None
         return cls(**values)
+
+    def shown(self) -> dict[str, str | None]:
+        """Return what holds for each variable, as it would be written there and with secrets masked."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name in ("database_url", "redis_url"):
+            values[name] = values[name] and masked_url(values[name])
+        return {
+            PREFIX + name.upper(): None if value is None or value == () else _any(value)
+            for name, value in values.items()
+        }
 
     def require_master_key(self) -> bytes:
         """Return the tracker master key; SettingsError, which says how to make one, where it is unset."""

@@ -1,5 +1,6 @@
 """Small worlds for tests: each makes what it needs and says only what matters to it."""
 
+import base64
 import itertools
 import json
 import time
@@ -18,6 +19,7 @@ from harbor_api.domain.vessels import Vessel, VesselDetails
 from harbor_api.services import api_keys, trackers, vessels
 
 MASTER_KEY = bytes(range(32))
+MASTER_KEY_TEXT = base64.b64encode(MASTER_KEY).decode()
 EPOCH = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ACTOR = Actor(name="test")
 STALE_AFTER = timedelta(minutes=15)

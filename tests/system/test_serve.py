@@ -1,5 +1,6 @@
 """harbor-api serve: the process, its database, and what becomes of both."""
 
+import base64
 import json
 import os
 import socket
@@ -13,7 +14,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support import sql
 from tests.support.factories import a_fix
 from tests.support.live_service import LiveService, OwnPostgres
 from tests.support.signed_posts import head_of, send
@@ -66,14 +66,16 @@ def test_the_database_gone_and_back(tmp_path: Path):
         assert fleet["features"][0]["properties"]["recorded_at"] == a_fix(1)["recorded_at"]
 
 
-def test_ready_only_when_migrated(new_database, tmp_path: Path):
-    url = new_database()
-    with LiveService(url, log=tmp_path / "log") as service:
+def test_a_wrong_master_key_stops_the_start_with_one_line(new_database, tmp_path: Path):
+    with LiveService(new_database(), log=tmp_path / "log") as service:
         assert service.http.get("/health/ready").status_code == 200
-        sql.run(service.world.database, "UPDATE alembic_version SET version_num = '0000'")
-        answer = service.http.get("/health/ready")
-        assert (answer.status_code, answer.json()["code"]) == (503, "migrations_pending")
-        assert service.http.get("/health").status_code == 200
+        environ = service.environ | {"HARBOR_TRACKER_MASTER_KEY": base64.b64encode(b"w" * 32).decode()}
+    done = subprocess.run(
+        [*COMMAND, "serve"], env=environ, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith("harbor-api: HARBOR_TRACKER_MASTER_KEY is not the key")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,6 @@ from harbor_api.cli.shared import actor, ensure_tracker, open_database, read_set
 from harbor_api.database import Database
 from harbor_api.domain.api_keys import SCOPES, KeyTerms
 from harbor_api.domain.vessels import VesselDetails
-from harbor_api.postgres import migrations
 from harbor_api.services import api_keys
 from harbor_api.settings import MASTER_KEY_BYTES, Settings, SettingsError
 from harbor_api.simulation.routes import FLEET
@@ -51,8 +50,8 @@ def command(interval: float) -> None:
     remembered = settings.data_dir / "demo.json"
     known = _recall(remembered)
     master_key = settings.tracker_master_key or known.master_key
-    with open_database(settings) as database:
-        migrations.upgrade(database.engine)
+    with open_database(settings, is_to_migrate=True) as database:
+        database.migrate()
         crew = [
             (
                 ship,

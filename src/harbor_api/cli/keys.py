@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from harbor_api.cli.output import print_table
+from harbor_api.cli.output import as_json, print_list, print_now, printable
 from harbor_api.cli.shared import actor, open_database
 from harbor_api.domain.api_keys import SCOPES, KeyTerms
 from harbor_api.services import api_keys
@@ -24,23 +24,23 @@ def command() -> None:
     "scopes",
     multiple=True,
     type=click.Choice(sorted(SCOPES)),
-    default=("vessels:read",),
-    show_default=True,
-    help="What the key may do; may be repeated.",
+    help="What the key may do; may be repeated. [default: vessels:read]",
 )
-@click.option("--admin", is_flag=True, help="All scopes: for the first operator.")
+@click.option("--admin", is_flag=True, help="All scopes and vessels: for the first operator.")
 @click.option("--owner", default="", help="Whom to ask about it.")
 @click.option(
     "--vessel",
     "vessel_ids",
     multiple=True,
-    type=click.IntRange(1),
+    type=click.IntRange(1, 2**31 - 1),
     help="See only this one; may be repeated.",
 )
 @click.option("--delay", "delay_s", type=click.IntRange(0, 31_536_000), default=0, help="Seconds late.")
 @click.option("--decimals", type=click.IntRange(0, 6), help="Of coordinates: 2 is about 1 km.")
 @click.option("--limit", type=click.IntRange(1, 1_000_000), help="Requests a minute, instead of the usual.")
-@click.option("--expires", type=click.DateTime(["%Y-%m-%d"]), help="The day (UTC) it ends on.")
+@click.option(
+    "--expires", type=click.DateTime(["%Y-%m-%d"]), help="The day (UTC) at whose beginning it ends."
+)
 def add(
     *,
     name: str,
@@ -54,10 +54,14 @@ def add(
     admin: bool,
 ) -> None:
     """Issue a key to NAME and print it: it is shown only now."""
+    if admin and (scopes or vessel_ids or delay_s or decimals is not None):
+        raise click.UsageError("--admin is all scopes and vessels: it takes none of what limits a key")
+    if expires is not None and expires.replace(tzinfo=UTC) <= datetime.now(UTC):
+        raise click.UsageError("--expires is over: a key that holds ends on a later day")
     terms = KeyTerms(
         name=name,
         owner=owner,
-        scopes=frozenset(SCOPES if admin else scopes),
+        scopes=frozenset(SCOPES if admin else scopes or ("vessels:read",)),
         vessel_ids=frozenset(vessel_ids) if vessel_ids else None,
         delay_s=delay_s,
         coordinate_decimals=decimals,
@@ -66,27 +70,34 @@ def add(
     )
     with open_database() as database, database.unit_of_work() as unit_of_work:
         _, secret = api_keys.issue(unit_of_work, terms, actor=actor())
-    click.echo(secret)
+        print_now(secret)
 
 
 @command.command("list")
-def list_all() -> None:
+@as_json
+def list_all(*, as_json: bool) -> None:
     """List all keys, without their secrets."""
     with open_database() as database, database.autocommit() as unit_of_work:
         rows = [
-            (
-                k.id,
-                k.terms.name,
-                f"{k.prefix}...",
-                " ".join(sorted(k.terms.scopes)),
-                "all" if k.terms.vessel_ids is None else len(k.terms.vessel_ids),
-                k.last_used_at,
-                k.terms.expires_at,
-                k.revoked_at,
-            )
+            {
+                "id": k.id,
+                "name": k.terms.name,
+                "owner": k.terms.owner,
+                "key": f"{k.prefix}...",
+                "scopes": sorted(k.terms.scopes),
+                "vessels": "all" if k.terms.vessel_ids is None else sorted(k.terms.vessel_ids),
+                "delay_s": k.terms.delay_s,
+                "coordinate_decimals": k.terms.coordinate_decimals,
+                "requests_per_minute": k.terms.requests_per_minute,
+                "created_at": k.created_at,
+                "last_used": k.last_used_at,
+                "expires": k.terms.expires_at,
+                "revoked": k.revoked_at,
+            }
             for k in unit_of_work.api_keys.search()
         ]
-    print_table(("id", "name", "key", "scopes", "vessels", "last used", "expires", "revoked"), rows)
+    columns = ("id", "name", "key", "scopes", "vessels", "last_used", "expires", "revoked")
+    print_list(rows, columns, as_json=as_json)
 
 
 @command.command()
@@ -98,7 +109,7 @@ def rotate(key_id: int, grace: int) -> None:
         _, secret = api_keys.rotate(
             unit_of_work, key_id, grace=timedelta(days=grace), now=datetime.now(UTC), actor=actor()
         )
-    click.echo(secret)
+        print_now(secret)
 
 
 @command.command()
@@ -107,4 +118,4 @@ def revoke(key_id: int) -> None:
     """Revoke the key with KEY_ID, for good."""
     with open_database() as database, database.unit_of_work() as unit_of_work:
         key = api_keys.revoke(unit_of_work, key_id, actor=actor())
-    click.echo(f"revoked {key.prefix}... of {key.terms.name}")
+    click.echo(printable(f"revoked {key.prefix}... of {key.terms.name}"))

@@ -27,7 +27,7 @@ def command(file: Path, url: str, workers: int) -> None:
     """
     settings = read_settings()
     master_key = settings.require_master_key()
-    with open_database(settings) as database, _progress() as bar:
+    with open_database(settings, master_key=master_key) as database, _progress() as bar:
         task = bar.add_task("", total=_count_rows(file))
 
         def register(ship: Ship) -> Credentials:

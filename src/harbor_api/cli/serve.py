@@ -10,7 +10,9 @@ from dataclasses import replace
 import click
 import structlog
 
-from harbor_api.postgres import embedded
+from harbor_api.domain.errors import WrongMasterKey
+from harbor_api.domain.signatures import check_value
+from harbor_api.postgres import embedded, first_look
 from harbor_api.server.service import Service
 from harbor_api.settings import Settings
 from harbor_api.telemetry import logs
@@ -26,6 +28,7 @@ def command() -> None:
     logs.configure(settings.log_level)
     if settings.database_url is None:
         settings = replace(settings, database_url=embedded.start(settings.data_dir))
+    _look_first(settings)
     if settings.workers > 1 and settings.redis_url is None:
         log.warning(
             "limits_are_counted_by_each_worker",
@@ -33,3 +36,16 @@ def command() -> None:
             "set HARBOR_REDIS_URL to count together",
         )
     Service(settings).run()
+
+
+def _look_first(settings: Settings) -> None:
+    """Raise WrongMasterKey where it is; what may mend itself, or be mended meanwhile, is only logged."""
+    assert settings.database_url is not None
+    value = check_value(settings.require_master_key())
+    seen = first_look.look(settings.database_url, timeout_ms=settings.database_timeout_ms, check_value=value)
+    if seen.cause is not None:
+        log.warning("database_does_not_answer", cause=seen.cause)
+    elif seen.revision is None:
+        log.warning("database_is_empty", cause="the database has no tables yet: run harbor-api migrate")
+    elif seen.check_value not in {None, value.hex()}:
+        raise WrongMasterKey

@@ -11,6 +11,7 @@ from harbor_api.domain.audit import Actor
 from harbor_api.domain.signatures import derive_secret
 from harbor_api.domain.vessels import VesselDetails
 from harbor_api.postgres import embedded
+from harbor_api.services import master_key as master_keys
 from harbor_api.services import trackers, vessels
 from harbor_api.settings import Settings
 from harbor_api.simulation.tracker import Credentials
@@ -25,12 +26,23 @@ def read_settings() -> Settings:
 
 
 @contextmanager
-def open_database(settings: Settings | None = None) -> Iterator[Database]:
-    """Open the database of the settings for one command."""
+def open_database(
+    settings: Settings | None = None, *, is_to_migrate: bool = False, master_key: bytes | None = None
+) -> Iterator[Database]:
+    """Open the database of the settings for one command.
+
+    Unavailable where it does not answer, MigrationsPending where its schema is not the one of this release,
+    and WrongMasterKey where its trackers have their secrets from another key than the one that is given.
+    """
     settings = settings or read_settings()
     assert settings.database_url is not None
     database = Database(settings.database_url, timeout_ms=settings.database_timeout_ms)
     try:
+        if not is_to_migrate:
+            database.demand_schema()
+        if master_key is not None:
+            with database.unit_of_work() as unit_of_work:
+                master_keys.demand(unit_of_work, master_key)
         yield database
     finally:
         database.dispose()
@@ -53,6 +65,7 @@ def ensure_tracker(
     The vessel is recognised by its MMSI. Called again it changes nothing and returns the same.
     """
     with database.unit_of_work() as unit_of_work:
+        master_keys.demand(unit_of_work, master_key)
         vessel = vessels.ensure(unit_of_work, details, actor=actor())
         tracker = trackers.ensure(unit_of_work, vessel, label=label, actor=actor())
     return Credentials(tracker.id, derive_secret(master_key, tracker.id, tracker.generation))

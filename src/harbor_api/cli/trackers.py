@@ -5,11 +5,12 @@ from typing import Any
 
 import click
 
-from harbor_api.cli.output import print_table
+from harbor_api.cli.output import as_json, print_list, print_now
 from harbor_api.cli.shared import actor, open_database, read_settings
 from harbor_api.domain.changes import ANY
 from harbor_api.domain.signatures import derive_secret
 from harbor_api.domain.trackers import Tracker, tracker_number
+from harbor_api.services import master_key as master_keys
 from harbor_api.services import trackers
 
 
@@ -43,8 +44,9 @@ def add(vessel_id: int, label: str, *, test: bool) -> None:
     settings = read_settings()
     master_key = settings.require_master_key()
     with open_database(settings) as database, database.unit_of_work() as unit_of_work:
+        master_keys.demand(unit_of_work, master_key)
         tracker = trackers.register(unit_of_work, vessel_id=vessel_id, label=label, test=test, actor=actor())
-    _print_secret(master_key, tracker)
+        _print_secret(master_key, tracker)
 
 
 @command.command()
@@ -90,10 +92,11 @@ def rotate(tracker: int, grace: int) -> None:
     settings = read_settings()
     master_key = settings.require_master_key()
     with open_database(settings) as database, database.unit_of_work() as unit_of_work:
+        master_keys.demand(unit_of_work, master_key)
         rotated = trackers.rotate(
             unit_of_work, tracker, grace=timedelta(days=grace), now=datetime.now(UTC), actor=actor()
         )
-    _print_secret(master_key, rotated)
+        _print_secret(master_key, rotated)
 
 
 @command.command()
@@ -103,20 +106,30 @@ def secret(tracker: int) -> None:
     settings = read_settings()
     master_key = settings.require_master_key()
     with open_database(settings) as database, database.autocommit() as unit_of_work:
+        master_keys.demand(unit_of_work, master_key)
         _print_secret(master_key, unit_of_work.trackers.get(tracker))
 
 
 @command.command("list")
-def list_all() -> None:
+@as_json
+def list_all(*, as_json: bool) -> None:
     """List all trackers, without their secrets."""
     with open_database() as database, database.autocommit() as unit_of_work:
         rows = [
-            (t.id, t.vessel_id, t.label, t.generation, t.previous_valid_until, t.disabled_at)
+            {
+                "id": t.id,
+                "vessel": t.vessel_id,
+                "label": t.label,
+                "test": t.test,
+                "generation": t.generation,
+                "old_secret_until": t.previous_valid_until,
+                "disabled": t.disabled_at,
+            }
             for t in unit_of_work.trackers.search()
         ]
-    print_table(("id", "vessel", "label", "generation", "old secret until", "disabled"), rows)
+    columns = ("id", "vessel", "label", "generation", "old_secret_until", "disabled")
+    print_list(rows, columns, as_json=as_json)
 
 
 def _print_secret(master_key: bytes, tracker: Tracker) -> None:
-    click.echo(f"tracker {tracker.id}")
-    click.echo(f"secret  {derive_secret(master_key, tracker.id, tracker.generation)}")
+    print_now(f"tracker {tracker.id}\nsecret  {derive_secret(master_key, tracker.id, tracker.generation)}")

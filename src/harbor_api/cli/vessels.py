@@ -1,10 +1,11 @@
 """harbor-api vessels"""
 
+from dataclasses import asdict
 from typing import Any
 
 import click
 
-from harbor_api.cli.output import print_table
+from harbor_api.cli.output import as_json, print_list
 from harbor_api.cli.shared import actor, open_database
 from harbor_api.domain.changes import ANY, Edit
 from harbor_api.domain.vessels import VesselDetails
@@ -24,6 +25,12 @@ def _details(command: Any) -> Any:
             click.option("--length", "length_m", type=float, help="Metres."),
             click.option("--beam", "beam_m", type=float, help="Metres."),
             click.option("--draught", "draught_m", type=float, help="Metres."),
+            click.option(
+                "--max-speed",
+                "max_speed_kn",
+                type=float,
+                help="Knots that it cannot exceed, instead of the usual limit.",
+            ),
         )
     ):
         command = option(command)
@@ -40,6 +47,7 @@ def command() -> None:
 @_details
 def add(**details: Any) -> None:
     """Register a vessel under NAME and print its id."""
+    details = {name: value or None for name, value in details.items()} | {"name": details["name"]}
     with open_database() as database, database.unit_of_work() as unit_of_work:
         vessel = vessels.register(unit_of_work, VesselDetails(**details), actor=actor())
     click.echo(vessel.id)
@@ -50,8 +58,14 @@ def add(**details: Any) -> None:
 @click.option("--name")
 @_details
 def change(vessel_id: int, **details: Any) -> None:
-    """Change what is known of VESSEL_ID; an empty text takes it away."""
-    members = {name: value or None for name, value in details.items() if value is not None}
+    """Change what is known of VESSEL_ID; an empty text or 0 takes it away."""
+    members = {
+        name: value if name == "name" else value or None
+        for name, value in details.items()
+        if value is not None
+    }
+    if not members:
+        raise click.UsageError("nothing to change: name at least one option")
     with open_database() as database, database.unit_of_work() as unit_of_work:
         vessels.change(unit_of_work, vessel_id, Edit(members), versions=ANY, actor=actor())
 
@@ -73,19 +87,11 @@ def restore(vessel_id: int) -> None:
 
 
 @command.command("list")
-def list_all() -> None:
+@as_json
+def list_all(*, as_json: bool) -> None:
     """List all vessels."""
     with open_database() as database, database.autocommit() as unit_of_work:
         rows = [
-            (
-                v.id,
-                v.details.name,
-                v.details.imo,
-                v.details.mmsi,
-                v.details.flag,
-                v.details.kind,
-                v.retired_at,
-            )
-            for v in unit_of_work.vessels.search()
+            {"id": v.id, **asdict(v.details), "retired": v.retired_at} for v in unit_of_work.vessels.search()
         ]
-    print_table(("id", "name", "imo", "mmsi", "flag", "kind", "retired"), rows)
+    print_list(rows, ("id", "name", "imo", "mmsi", "flag", "kind", "retired"), as_json=as_json)
