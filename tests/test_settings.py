@@ -94,6 +94,8 @@ BAD = {
         "https://",
         "ftp://a",
     ],
+    "support_contact": ["", "x"],
+    "terms_of_service": ["", "x", "http://a"],
     "security_contact": ["", "x", "mailto:x", "http://a", "mailto:a@b c"],
     "log_level": ["", "loud", "10"],
 }

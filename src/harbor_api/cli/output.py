@@ -12,6 +12,8 @@ from rich.cells import cell_len
 # Controls (an escape sequence begins with one), what is invisible or turns the direction of writing, halves
 # of characters, and other ends of lines: what does something to a terminal instead of being seen on it.
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+# Persian names and emoji need them; they do nothing to their surroundings.
+_JOINERS = "\u200c\u200d"
 
 as_json = click.option("--json", "as_json", is_flag=True, help="As JSON, whole, for programs.")
 
@@ -20,10 +22,11 @@ def printable(text: str) -> str:
     """Return text on one line, with whatever would not be seen written as ``\\x1b`` and the like."""
     if text.isprintable():
         return text
-    return "".join(
-        each.encode("unicode_escape").decode() if unicodedata.category(each) in _UNSEEN else each
-        for each in text
-    )
+    return "".join(each.encode("unicode_escape").decode() if _is_unseen(each) else each for each in text)
+
+
+def _is_unseen(character: str) -> bool:
+    return unicodedata.category(character) in _UNSEEN and character not in _JOINERS
 
 
 def print_now(text: str) -> None:

@@ -47,7 +47,6 @@ def command() -> None:
 @_details
 def add(**details: Any) -> None:
     """Register a vessel under NAME and print its id."""
-    details = {name: value or None for name, value in details.items()} | {"name": details["name"]}
     with open_database() as database, database.unit_of_work() as unit_of_work:
         vessel = vessels.register(unit_of_work, VesselDetails(**details), actor=actor())
     click.echo(vessel.id)
