@@ -228,6 +228,15 @@ def test_a_locale_that_cannot_write_what_is_there():
     assert r"\u0141" in done.stdout
 
 
+def test_a_locale_that_cannot_read_what_is_given(world: World):
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LOGNAME": "\udcff\x1b"}
+    done = _in_a_shell("vessels add Ærø", HARBOR_DATABASE_URL=_url(world.database), **plain)
+    assert done.returncode == 0, done.stderr
+    assert sql.column(world.database, "SELECT name FROM vessels") == ["Ærø"]
+    [actor] = sql.column(world.database, "SELECT actor FROM audit")
+    assert actor.isprintable()
+
+
 @pytest.mark.parametrize("name", ["keys add", "keys rotate", "trackers add", "trackers rotate"])
 def test_a_secret_that_could_not_be_printed_does_not_hold(name, world: World, arguments):
     world.tracker()

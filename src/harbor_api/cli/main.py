@@ -10,7 +10,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -60,9 +60,8 @@ class _Commands(click.Group):
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **rest: Any) -> NoReturn:
         """Run a command and exit, as the module's docstring says."""
-        given = sys.argv[1:] if args is None else list(args)
         try:
-            _demand_text(given)
+            given = [*_texts(sys.argv[1:] if args is None else args)]
             status = super().main(given, *more, **{**rest, "standalone_mode": False})
             # Not when Python ends: then nobody could be told that it failed.
             sys.stdout.flush()
@@ -118,14 +117,21 @@ def _open_missing() -> None:
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - for as long as the process lives
 
 
-def _demand_text(arguments: Sequence[str]) -> None:
-    """Raise UsageError for an argument that is not UTF-8, unless it is the name of a file that there is."""
+def _texts(arguments: Sequence[str]) -> Iterator[str]:
+    """Yield arguments as text, also where the locale is none that could read them.
+
+    UsageError for one that is not UTF-8, unless it is the name of a file that there is.
+    """
     for number, each in enumerate(arguments, 1):
+        if each.isascii():
+            yield each
+            continue
         try:
-            each.encode()
-        except UnicodeEncodeError:
+            yield each.encode(errors="surrogateescape").decode()
+        except UnicodeError:
             if not os.path.lexists(each):
                 raise click.UsageError(f"argument {number} is not text in UTF-8") from None
+            yield each
 
 
 def _told(error: Exception) -> tuple[str, int]:

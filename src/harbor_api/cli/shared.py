@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from harbor_api.cli.output import printable
 from harbor_api.database import Database
 from harbor_api.domain.audit import Actor
 from harbor_api.domain.signatures import derive_secret
@@ -51,7 +52,8 @@ def open_database(
 def actor() -> Actor:
     """Return the person who runs the command, as the operating system names them."""
     try:
-        return Actor(name=f"cli: {getpass.getuser()}")
+        # Whatever LOGNAME and its kind hold.
+        return Actor(name=printable(f"cli: {getpass.getuser()}"))
     except (KeyError, OSError):
         # A container may run under a number that has no name.
         return Actor(name="cli")

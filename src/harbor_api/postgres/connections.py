@@ -1,5 +1,6 @@
 """Connections to PostgreSQL on which nothing is waited for without end, and what their failures mean."""
 
+import logging
 import math
 import time
 from collections.abc import Iterator
@@ -119,6 +120,10 @@ class _PatientPool(QueuePool):
             return self._pool.get(True, self.timeout())
         except Empty:
             raise _Full from None
+
+
+# SQLAlchemy's own loggers are as quiet as this; one of a subclass is not, and tells of every checkout.
+logging.getLogger(f"{__name__}.{_PatientPool.__name__}").setLevel(logging.WARNING)
 
 
 @contextmanager
