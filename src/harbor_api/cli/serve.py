@@ -5,6 +5,9 @@ chooses how it waits when it is imported.
 """
 
 import os
+import signal
+import socket
+import threading
 from dataclasses import replace
 
 import click
@@ -13,6 +16,7 @@ import structlog
 from harbor_api.domain.errors import WrongMasterKey
 from harbor_api.domain.signatures import check_value
 from harbor_api.postgres import embedded, first_look
+from harbor_api.server.listening import listen
 from harbor_api.server.service import Service
 from harbor_api.settings import Settings
 from harbor_api.telemetry import logs
@@ -21,11 +25,19 @@ log = structlog.get_logger(__name__)
 
 
 @click.command(name="serve")
-def command() -> None:
+@click.option(
+    "--listener", type=int, hidden=True, help="An open socket that listens, instead of HARBOR_BIND."
+)
+@click.option("--while-stdin-is-open", is_flag=True, hidden=True, help="End with whoever started this.")
+def command(listener: int | None, while_stdin_is_open: bool) -> None:
     """Run the service until SIGTERM or Ctrl-C; requests that are under way are answered first."""
     settings = Settings.from_environ(os.environ)
     settings.require_master_key()
     logs.configure(settings.log_level)
+    # First of all: a second service that was started by mistake does nothing to anything.
+    bound = listen(settings.bind) if listener is None else socket.socket(fileno=listener)
+    if while_stdin_is_open:
+        threading.Thread(target=_end_when_stdin_closes, daemon=True).start()
     if settings.database_url is None:
         settings = replace(settings, database_url=embedded.start(settings.data_dir))
     _look_first(settings)
@@ -35,7 +47,7 @@ def command() -> None:
             meaning=f"a caller may make up to {settings.workers} times the requests of its limit; "
             "set HARBOR_REDIS_URL to count together",
         )
-    Service(settings).run()
+    Service(settings, listener=bound).run()
 
 
 def _look_first(settings: Settings) -> None:
@@ -49,3 +61,9 @@ def _look_first(settings: Settings) -> None:
         log.warning("database_is_empty", cause="the database has no tables yet: run harbor-api migrate")
     elif seen.check_value not in {None, value.hex()}:
         raise WrongMasterKey
+
+
+def _end_when_stdin_closes() -> None:
+    # Whatever becomes of the process at the other end, kill -9 included, the kernel closes the pipe.
+    os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -4,13 +4,17 @@ This module must not import psycopg or SQLAlchemy: gevent patches a worker after
 chooses how it waits when it is imported.
 """
 
+import os
 import resource
+import signal
+import socket
 from dataclasses import replace
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
 from harbor_api.server.connections import Bounds
+from harbor_api.server.listening import listen
 from harbor_api.settings import Settings
 
 # Beside connections a worker opens its log, those to PostgreSQL and Redis, and files of the docs page.
@@ -21,8 +25,14 @@ _MOST_FILES = 1 << 16
 class Service(BaseApplication):
     """The service under gunicorn, as its settings say."""
 
-    def __init__(self, settings: Settings, *, bounds: Bounds | None = None) -> None:
+    def __init__(
+        self, settings: Settings, *, bounds: Bounds | None = None, listener: socket.socket | None = None
+    ) -> None:
+        """Prepare to serve on ``listener``, or on what the settings say; SettingsError where nobody can."""
         self._settings = settings
+        # gunicorn would try five times, with two lines each, where an address is taken. It closes this one.
+        self._listener = (listener or listen(settings.bind)).detach()
+        self._ends_with_terminal = _has_terminal() and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
         # Workers find it here.
         self.bounds = bounds or _bounds(settings)
         super().__init__()
@@ -30,7 +40,7 @@ class Service(BaseApplication):
     def load_config(self) -> None:
         settings = self._settings
         options: dict[str, Any] = {
-            "bind": settings.bind,
+            "bind": f"fd://{self._listener}",
             "workers": settings.workers,
             "worker_class": "harbor_api.server.worker.Worker",
             "proc_name": "harbor-api",
@@ -49,15 +59,30 @@ class Service(BaseApplication):
             # An answer is sent piece by piece, so that it shows how fast a client reads.
             "sendfile": False,
             "control_socket_disable": True,
+            "on_reload": self._hung_up,
         }
         for name, value in options.items():
             self.cfg.set(name, value)
+
+    def _hung_up(self, _arbiter: Any) -> None:
+        """End where the terminal that this began in was closed; else gunicorn makes its workers anew."""
+        if self._ends_with_terminal:
+            # As SIGTERM does.
+            raise StopIteration
 
     def load(self) -> Any:
         # Imported in the worker, once gevent has patched it.
         from harbor_api.app import create_app  # noqa: PLC0415 - see the top
 
         return create_app(self._settings)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _bounds(settings: Settings) -> Bounds:

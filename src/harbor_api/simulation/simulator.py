@@ -154,7 +154,8 @@ class _Sender:
 
     def _run(self) -> None:
         try:
-            with httpx.Client() as http:
+            # A proxy of the environment is for what lies beyond this machine.
+            with httpx.Client(trust_env=False) as http:
                 self._send_all(http)
         except tracker.StoppedError:
             pass

@@ -1,0 +1,112 @@
+"""The address that the service listens on, bound before anything else is begun."""
+
+import errno
+import os
+import socket
+import stat
+import time
+from pathlib import Path
+
+from harbor_api.settings import SettingsError
+
+_BACKLOG = 2048
+# The workers of a service that was killed keep its address until they notice, which takes a second.
+_PATIENCE_S = 3.0
+_LOOK_AGAIN_S = 0.2
+_WHY = {
+    errno.EADDRNOTAVAIL: "is not an address of this machine; set it to one that is, as 127.0.0.1:8000",
+    errno.EACCES: "is not ours to listen on; set it to a port from 1024 on, as 127.0.0.1:8000",
+    errno.EAFNOSUPPORT: "is of a kind that this machine does not have; set it to one like 127.0.0.1:8000",
+    errno.EEXIST: "names a file that is no socket; set it to a path that is free",
+}
+
+
+class AddressTaken(SettingsError):
+    """Something else listens on the address."""
+
+
+def listen(bind: str) -> socket.socket:
+    """Return a socket that listens on what HARBOR_BIND says; SettingsError, in one line, where none can."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return _listen(bind)
+        except AddressTaken:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_LOOK_AGAIN_S)
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return the URL at which this machine finds a socket that listens on a host and a port."""
+    host, port = listener.getsockname()[:2]
+    if ":" in host:
+        return f"http://[{'::1' if host == '::' else host}]:{port}"
+    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104 - compared, not bound
+
+
+def _listen(bind: str) -> socket.socket:
+    try:
+        if bind.startswith("unix:"):
+            return _listen_on_path(bind.removeprefix("unix:").removeprefix("//"))
+        return _listen_on(bind)
+    except (socket.gaierror, UnicodeError) as error:
+        raise SettingsError(f"HARBOR_BIND {bind} names a host that is not known here") from error
+    except OverflowError:
+        raise SettingsError(f"HARBOR_BIND {bind} must have a port from 0 to 65535") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise AddressTaken(
+                f"HARBOR_BIND {bind} is taken: something else listens there; "
+                "end that, or set HARBOR_BIND to another address"
+            ) from error
+        why = _WHY.get(error.errno or 0, f"cannot be listened on: {error.strerror or error}")
+        raise SettingsError(f"HARBOR_BIND {bind} {why}") from error
+
+
+def _listen_on(bind: str) -> socket.socket:
+    host, _, port = bind.rpartition(":")
+    found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # A name such as localhost has several addresses: whoever says 127.0.0.1 instead means the same.
+    family, _, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # Connections of the service that stood here before may still be in TIME_WAIT.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address[0], int(port), *address[2:]))
+        listener.listen(_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _listen_on_path(path: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _make_way(Path(path))
+        # The proxy in front of it runs as another user; whom the socket is for, its folder says.
+        umask = os.umask(0)
+        try:
+            listener.bind(path)
+        finally:
+            os.umask(umask)
+        listener.listen(_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _make_way(path: Path) -> None:
+    """Remove the socket of a service that was killed; OSError where the path is somebody else's."""
+    try:
+        is_socket = stat.S_ISSOCK(path.stat().st_mode)
+    except FileNotFoundError:
+        return
+    if not is_socket:
+        raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        if other.connect_ex(str(path)) == 0:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    path.unlink()
