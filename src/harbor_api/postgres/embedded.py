@@ -116,13 +116,21 @@ def is_locked_now(file: int, how: int) -> bool:
     return True
 
 
-def socket_dir_of(cluster: Path) -> str | None:
-    """Return where the server of a cluster says that it listens, None where it does not say."""
+def told_by(cluster: Path) -> tuple[str | None, bool]:
+    """Return where the server of a cluster says that it listens, and whether it says that it is ready."""
     try:
         lines = (cluster / "postmaster.pid").read_text(errors="replace").splitlines()
     except (FileNotFoundError, NotADirectoryError):
-        return None
-    return lines[4] if len(lines) > 4 and lines[4] else None
+        return None, False
+    socket_dir = lines[4] if len(lines) > 4 else ""
+    return socket_dir or None, lines[-1:] != [] and lines[-1].strip() == "ready"
+
+
+def answers(cluster: Path) -> str | None:
+    """Return the folder of the socket on which the server of a cluster takes connections, if it does."""
+    socket_dir, is_ready = told_by(cluster)
+    # Asked before, it would write a line in its log each time.
+    return socket_dir if is_ready and socket_dir is not None and answer_of(socket_dir) == 0 else None
 
 
 def answer_of(socket_dir: str) -> int:
@@ -162,8 +170,7 @@ def _joined(data_dir: Path, users: int) -> str:
                 return _started(data_dir, lock, deadline)
         finally:
             os.close(lock)
-        socket_dir = socket_dir_of(data_dir / CLUSTER)
-        if socket_dir is not None and answer_of(socket_dir) == 0:
+        if (socket_dir := answers(data_dir / CLUSTER)) is not None:
             return socket_dir
         _wait_until(deadline, data_dir)
 

