@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: shared by services, and it outlives a kill -9 of one."""
+"""The embedded PostgreSQL: shared by services, it outlives a kill -9 of one, and ends with the last."""
 
 import base64
 import os
@@ -69,6 +69,14 @@ def _servers(environ) -> list[int]:
     ]
 
 
+def _await_end(environ) -> None:
+    """Wait until there is no server: whoever was killed could not wait for it."""
+    deadline = time.monotonic() + 30
+    while _servers(environ):
+        assert time.monotonic() < deadline, "nobody uses it, and it is still there"
+        time.sleep(0.05)
+
+
 def test_it_is_shared_survives_kill_9_and_ends_with_the_last(environ):
     assert "from empty to" in _run(environ, "migrate")
     assert "already" in _run(environ, "migrate")
@@ -91,7 +99,7 @@ def test_it_is_shared_survives_kill_9_and_ends_with_the_last(environ):
 
     os.killpg(second.pid, signal.SIGKILL)
     second.wait()
-    assert len(_servers(environ)) == 1
+    _await_end(environ)
     third, url = _serve(environ)
     fleet = httpx.get(f"{url}{VESSELS}", headers={"Authorization": f"Bearer {key}"})
     assert len(fleet.json()["features"]) == 1
@@ -100,31 +108,4 @@ def test_it_is_shared_survives_kill_9_and_ends_with_the_last(environ):
     assert fleet.json()["code"] == "key_revoked"
     third.terminate()
     assert third.wait(30) == 0
-    assert _servers(environ) == []
-
-
-def test_the_demo_moves_twelve_vessels_and_ends_cleanly(environ):
-    del environ["HARBOR_TRACKER_MASTER_KEY"]
-    port = free_port()
-    demo = subprocess.Popen(
-        [*COMMAND, "demo", "--interval", "0.5"],
-        env=environ | {"HARBOR_BIND": f"127.0.0.1:{port}"},
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert demo.stdout is not None
-    command = next(line for line in demo.stdout if "curl" in line).split("'")
-    header, url = command[1], command[2].strip()
-    name, value = header.split(": ")
-    looks = []
-    for _ in range(2):
-        time.sleep(3)
-        features = httpx.get(url, headers={name: value}).json()["features"]
-        looks.append({feature["id"]: feature["geometry"]["coordinates"] for feature in features})
-    assert len(looks[0]) == len(looks[1]) == 12
-    assert sum(looks[0][vessel] != looks[1][vessel] for vessel in looks[0]) >= 10
-    demo.send_signal(signal.SIGINT)
-    assert demo.wait(30) == 0
-    demo.stdout.close()
     assert _servers(environ) == []

@@ -1,11 +1,13 @@
 """harbor-api serve: the process, its database, and what becomes of both."""
 
 import base64
+import fcntl
 import json
 import os
 import socket
 import subprocess
 import sys
+import termios
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
-from tests.support.factories import a_fix
-from tests.support.live_service import LiveService, OwnPostgres
+from tests.support.factories import MASTER_KEY, a_fix
+from tests.support.live_service import LiveService, OwnPostgres, free_port
 from tests.support.signed_posts import head_of, send
 from tests.support.urls import BATCH, VESSELS
 
@@ -94,6 +97,45 @@ def test_a_bad_setting_stops_the_start_with_one_line(environ, said):
     assert done.returncode == 1
     assert done.stderr.startswith(f"harbor-api: {said}")
     assert len(done.stderr.splitlines()) == 1
+
+
+def _serve_in_a_terminal(environ) -> tuple[subprocess.Popen[bytes], int]:
+    """Start the service in a session with a terminal; return it, and the terminal's other end."""
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "serve"],
+        env=environ,
+        stdin=theirs,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - no other thread runs
+    )
+    os.close(theirs)
+    return process, ours
+
+
+@pytest.mark.parametrize("how", ["closed terminal", "kill -9"])
+def test_no_worker_stays_behind(how: str, new_database):
+    port = free_port()
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("HARBOR_")} | {
+        "HARBOR_DATABASE_URL": new_database(),
+        "HARBOR_TRACKER_MASTER_KEY": base64.b64encode(MASTER_KEY).decode(),
+        "HARBOR_BIND": f"127.0.0.1:{port}",
+    }
+    process, terminal = _serve_in_a_terminal(environ)
+    with httpx.Client(trust_env=False, timeout=60) as http:
+        while True:
+            with suppress(httpx.TransportError):
+                if http.get(f"http://127.0.0.1:{port}/health/live").status_code == 200:
+                    break
+            assert process.poll() is None
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    if how == "kill -9":
+        process.kill()
+    os.close(terminal)
+    assert process.wait(30) == (-9 if how == "kill -9" else 0)
+    assert psutil.wait_procs(family[1:], timeout=30)[1] == []
 
 
 def test_sigterm_answers_what_is_under_way(live_service: LiveService):

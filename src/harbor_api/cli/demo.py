@@ -246,7 +246,8 @@ def _recall(file: Path) -> _Secrets:
         raise SettingsError(f"{file}, the demo's, cannot be read: {error.strerror or error}") from error
     except (ValueError, LookupError, TypeError, RecursionError):
         raise damaged from None
-    if len(known.master_key) != MASTER_KEY_BYTES or not isinstance(known.api_key, str | None):
+    is_key = known.api_key is None or (isinstance(known.api_key, str) and known.api_key.isascii())
+    if len(known.master_key) != MASTER_KEY_BYTES or not is_key:
         raise damaged
     return known
 
