@@ -70,7 +70,7 @@ def test_sentinels_of_ais_become_null(client: CheckedClient, world: World):
 
 @pytest.mark.parametrize(
     ("sent", "shown"),
-    [(1e-146, 0), (5e-324, 0), (0.0004, 0), (359.9999999, 0), (359.99, 359.99), (0.001, 0.001)],
+    [(1e-146, 0), (5e-324, 0), (0.0004, 0), (-0.0, 0), (359.99, 359.99), (0.001, 0.001)],
 )
 def test_numbers_that_four_bytes_cannot_hold_are_rounded_first(
     client: CheckedClient, world: World, sent, shown

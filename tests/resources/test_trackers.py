@@ -24,7 +24,9 @@ class TestRegister:
         vessel = world.vessel()
         answer = client.post(URL, json={"vessel_id": vessel.id, "label": "bridge"}, headers=operator)
         assert answer.status_code == 201
-        assert answer.json["assignments"] == [{"vessel_id": vessel.id, "starts_at": "0001-01-01T00:00:00Z"}]
+        assert answer.json["assignments"] == [
+            {"vessel_id": vessel.id, "starts_at": "0001-01-01T00:00:00.000000Z"}
+        ]
         found = client.get(answer.headers["Location"], headers=operator)
         told = {name: value for name, value in answer.json.items() if name != "secret"}
         assert found.json.items() >= told.items()

@@ -25,7 +25,7 @@ def test_lists_the_fleet_as_geojson(client: CheckedClient, world: World):
     assert first["geometry"] == {"type": "Point", "coordinates": [10.7, 59.123457]}
     properties = first["properties"]
     assert (properties["imo"], properties["mmsi"], properties["length_m"]) == ("9074729", "257123450", 88.5)
-    assert (properties["recorded_at"], properties["stale"]) == ("2026-01-02T03:04:05Z", True)
+    assert (properties["recorded_at"], properties["stale"]) == ("2026-01-02T03:04:05.000000Z", True)
     assert (properties["sog"], properties["cog"], properties["heading"]) == (8.4, 181.2, 180)
     assert (second["geometry"], second["properties"]["stale"]) == (None, True)
 

@@ -2,14 +2,18 @@
 
 import copy
 import math
-from datetime import UTC, datetime
+import struct
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harbor_api.domain.positions import Fix, Motion
-from harbor_api.schemas.positions import FixSchema, load_fix
+from harbor_api.domain.errors import NoFix
+from harbor_api.domain.judgement import Thresholds, judge
+from harbor_api.domain.positions import Fix, Motion, Neighbour
+from harbor_api.domain.times import rfc3339
+from harbor_api.schemas.positions import FixSchema, is_no_fix, load_fix
 
 FIX = {
     "recorded_at": "2026-01-02T03:04:05Z",
@@ -23,6 +27,7 @@ FIX = {
     "battery_v": 3.9,
     "number": 1041,
 }
+EARLY, LATE = (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC) + timedelta(days=days) for days in (-40_000, 0))
 repeatable = settings(derandomize=True, deadline=None, max_examples=500)
 
 
@@ -234,6 +239,89 @@ def test_sentinels_are_null_and_measures_rounded_on_both_paths():
     value = {**FIX, "sog": 102.3, "cog": 360, "heading": 511, "nav_status": 15, "accuracy_m": 1.23456}
     fast_one, slow_one = _both(value)
     assert fast_one.motion == slow_one.motion == Motion(lat=59.9, lon=10.7, accuracy_m=1.235, battery_v=3.9)
-    around = {**FIX, "cog": 359.9996, "heading": 360}
+    around = {**FIX, "cog": 0.0004, "heading": 360}
     motion = _both(around)[0].motion
     assert (motion.cog, motion.heading) == (0, 0)
+
+
+# Judged is what is kept
+
+
+def _as_read_again(fix):
+    """Return the JSON of a fix as PostgreSQL has it: measures in four bytes, times in microseconds."""
+    members = {
+        name: value if name in {"lat", "lon", "nav_status"} else _in_four_bytes(value)
+        for name, value in fix.motion._asdict().items()
+        if value is not None
+    }
+    return {"recorded_at": rfc3339(fix.recorded_at), **members}
+
+
+def _in_four_bytes(value):
+    single = struct.unpack("f", struct.pack("f", value))[0]
+    texts = (f"{single:.{digits}g}" for digits in range(1, 10))
+    return float(next(text for text in texts if struct.pack("f", float(text)) == struct.pack("f", value)))
+
+
+@given(ordinary_fixes | near_fixes(odd_numbers | odd_times | st.floats(0, 1_000_001)))
+@settings(repeatable, max_examples=2_000)
+def test_what_is_kept_and_sent_again_is_the_same_fix(value):
+    fix = load_fix(value)
+    if fix is None:
+        return
+    again = load_fix(_as_read_again(fix))
+    # The text finds -0.0, which equals 0.0.
+    assert repr(again) == repr(fix._replace(number=None))
+    assert "-0.0," not in repr(fix)
+    here, there = Neighbour.of(fix), Neighbour.of(again)
+    for now in (fix.recorded_at, EARLY, LATE):
+        verdicts = [judge(one, now=now, thresholds=Thresholds()) for one in (here, there)]
+        assert verdicts[0] == verdicts[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "sent", "is_kept"),
+    [
+        # 1023 tenths of a knot, as a float has them.
+        ("sog", 1023 * 0.1, None),
+        ("sog", 102.29999, None),
+        ("sog", 102.30049, None),
+        ("sog", 102.2994, 102.299),
+        ("sog", -0.0004, 0.0),
+        ("sog", -0.0, 0.0),
+        ("cog", 359.9999999, None),
+        ("cog", 360.0000001, None),
+        ("cog", 359.9994, 359.999),
+        ("heading", 359.9999999, 0.0),
+        ("heading", 360.0000001, 0.0),
+        ("heading", 510.9999999, None),
+        ("heading", -0.0, 0.0),
+        ("lat", 90.0000001, 90.0),
+        ("lat", -90.0000001, -90.0),
+        ("lat", -0.0000001, 0.0),
+        ("lon", 180.0000001, 180.0),
+        ("lon", -180.0000001, -180.0),
+        ("lon", -0.0, 0.0),
+        ("accuracy_m", 999999.999, 1000000.0),
+        ("accuracy_m", 1000000.0001, 1000000.0),
+        ("accuracy_m", 12345.678, 12345.7),
+        ("battery_v", -1e-9, 0.0),
+    ],
+)
+def test_a_number_is_rounded_before_it_is_judged(name, sent, is_kept):
+    fast_one, slow_one = _both({**FIX, name: sent})
+    assert repr(getattr(fast_one.motion, name)) == repr(getattr(slow_one.motion, name)) == repr(is_kept)
+
+
+@pytest.mark.parametrize("value", [{"lat": 90.999999999}, {"lon": 181.0000001}, {"lat": 91}])
+def test_no_fix_is_known_by_what_is_kept(value):
+    assert is_no_fix({**FIX, **value})
+    with pytest.raises(NoFix):
+        FixSchema().load({**FIX, **value})
+
+
+@pytest.mark.parametrize(
+    "value", [{"lat": 90.000001}, {"lon": -180.000001}, {"sog": 102.301}, {"sog": -0.001}]
+)
+def test_beyond_a_bound_is_what_is_beyond_it_once_rounded(value):
+    assert load_fix({**FIX, **value}) is None

@@ -65,7 +65,7 @@ def test_times_and_sets_are_plain_json(world: World):
         audit.note(
             unit_of_work, ACTOR, "x.y", "x/1", after={"at": EPOCH, "set": frozenset({2, 1}), "none": None}
         )
-    assert _trail(world)[-1].after == {"at": "2026-01-02T03:04:05+00:00", "set": [1, 2]}
+    assert _trail(world)[-1].after == {"at": "2026-01-02T03:04:05.000000Z", "set": [1, 2]}
 
 
 def test_a_rotation_tells_the_generation_and_no_secret(world: World):
@@ -73,5 +73,5 @@ def test_a_rotation_tells_the_generation_and_no_secret(world: World):
     with world.database.unit_of_work() as unit_of_work:
         trackers.rotate(unit_of_work, tracker.tracker.number, grace=timedelta(days=1), now=EPOCH, actor=ACTOR)
     entry = _trail(world)[-1]
-    assert entry.after == {"generation": 2, "previous_valid_until": "2026-01-03T03:04:05+00:00"}
+    assert entry.after == {"generation": 2, "previous_valid_until": "2026-01-03T03:04:05.000000Z"}
     assert entry.before == {"generation": 1, "previous_valid_until": None}

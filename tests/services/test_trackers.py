@@ -13,8 +13,8 @@ from harbor_api.domain import authentication, signatures
 from harbor_api.domain.changes import Edit
 from harbor_api.domain.errors import Conflict, NotFound, PreconditionFailed, SignatureInvalid, TrackerDisabled
 from harbor_api.domain.signatures import SignedMessage, derive_secret
+from harbor_api.domain.times import rfc3339
 from harbor_api.domain.trackers import Tracker
-from harbor_api.schemas.fields import rfc3339
 from harbor_api.services import trackers, vessels
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -14,6 +14,7 @@ from harbor_api.database import Database, UnitOfWork
 from harbor_api.domain.api_keys import ApiKey, Caller, KeyTerms
 from harbor_api.domain.audit import Actor
 from harbor_api.domain.signatures import derive_secret, sign
+from harbor_api.domain.times import rfc3339
 from harbor_api.domain.trackers import Tracker
 from harbor_api.domain.vessels import Vessel, VesselDetails
 from harbor_api.services import api_keys, trackers, vessels
@@ -122,7 +123,7 @@ def a_fix(seconds: float = 0, **members: Any) -> dict[str, Any]:
     """Return the JSON of a fix some seconds after EPOCH."""
     moment = EPOCH + timedelta(seconds=seconds)
     return {
-        "recorded_at": moment.isoformat().replace("+00:00", "Z"),
+        "recorded_at": rfc3339(moment),
         "lat": 59.9,
         "lon": 10.7,
         "sog": 8.4,

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from harbor_api.domain.errors import Conflict, PreconditionFailed
+from harbor_api.domain.times import rfc3339
 
 Changed = TypeVar("Changed")
 
@@ -38,6 +39,6 @@ def demand_rotatable(previous_valid_until: datetime | None, *, grace: timedelta,
     """
     if grace and previous_valid_until is not None and previous_valid_until > now:
         raise Conflict(
-            f"A rotation is under way until {previous_valid_until.isoformat()}; wait, or rotate with "
+            f"A rotation is under way until {rfc3339(previous_valid_until)}; wait, or rotate with "
             "grace_s 0, which ends all earlier secrets now"
         )

@@ -1,5 +1,9 @@
 """A fix from the tracker's receiver to its verdict, and what is known around it.
 
+Numbers of a fix are rounded to what is kept of them before anything is decided by them: before they are
+compared with a bound, with a value that means "not available" or with another fix. What is stored and read
+again is then the same fix, and judged the same.
+
 Those that a batch makes by the thousand are tuples: a frozen dataclass takes three times as long to make.
 """
 
@@ -7,6 +11,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
+
+# Six decimals of a degree are 0.1 m, and what is shown at most. Three of a measure are beyond any receiver's
+# precision; a number closer to 0 or 360 would be neither in PostgreSQL's four bytes, which have no room for
+# three behind the fifth digit: only an accuracy can be as large.
+COORDINATE_DECIMALS, MEASURE_DECIMALS = 6, 3
+_LARGE, _LARGE_DECIMALS = 10_000, 1
+
+
+def kept(value: float, decimals: int) -> float:
+    """Return a number as it is kept, never minus zero."""
+    return round(value, decimals) + 0.0
+
+
+def kept_accuracy(metres: float) -> float:
+    """Return an accuracy as it is kept, of one that is kept to ``MEASURE_DECIMALS``."""
+    return metres if metres < _LARGE else round(metres, _LARGE_DECIMALS)
 
 
 class Motion(NamedTuple):

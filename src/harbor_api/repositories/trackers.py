@@ -8,6 +8,7 @@ from sqlalchemy import ARRAY, BigInteger, Connection, Integer, Row, bindparam, f
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from harbor_api.domain.errors import Conflict, NotFound
+from harbor_api.domain.times import rfc3339
 from harbor_api.domain.trackers import Assignment, Tracker
 from harbor_api.postgres.tables import assignments, positions, trackers
 
@@ -124,9 +125,7 @@ class Trackers:
             _NEWEST_FIX, {"vessel_id": tracker.vessel_id, "since": since, "number": tracker.number}
         ).one()
         if newest is None and passed >= _MOST_PASSED:
-            raise Conflict(
-                f"The vessel has {_MOST_PASSED} fixes or more since {since.isoformat()}; begin later"
-            )
+            raise Conflict(f"The vessel has {_MOST_PASSED} fixes or more since {rfc3339(since)}; begin later")
         found: datetime | None = newest
         return found
 

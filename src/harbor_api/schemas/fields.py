@@ -5,7 +5,7 @@ take a week number or a space. A caller who sends such a thing has made a mistak
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from marshmallow import ValidationError, fields
@@ -13,7 +13,7 @@ from marshmallow.validate import Length, Range, Regexp
 
 from harbor_api.domain.values import Form, Span, Text
 
-_RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})", re.ASCII)
+from harbor_api.domain.times import from_rfc3339, rfc3339
 
 _DIGITS = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
@@ -25,6 +25,10 @@ class Number(fields.Float):
         if type(value) not in {int, float}:
             raise self.make_error("invalid")
         return float(value)
+
+    def _serialize(self, value: float | None, *_: Any, **__: Any) -> float | None:
+        # Minus zero, which arithmetic may leave, becomes 0.
+        return None if value is None else float(value) + 0.0
 
 
 class Whole(fields.Integer):
@@ -64,7 +68,7 @@ class TrueOrFalse(fields.Boolean):
 
 
 class Timestamp(fields.AwareDateTime):
-    """An RFC 3339 date-time with its offset; becomes UTC, is sent with ``Z``."""
+    """An RFC 3339 date-time with its offset; becomes UTC, is sent with ``Z`` and six digits of fraction."""
 
     default_error_messages = {
         "invalid": "Not an RFC 3339 date-time with an offset, such as 2026-01-02T03:04:05Z."
@@ -115,20 +119,3 @@ def distinct(values: list[Any]) -> None:
     """Refuse a list in which a value stands twice: what ``uniqueItems`` says in the document."""
     if len(set(values)) < len(values):
         raise ValidationError("Holds a value twice.")
-
-
-def from_rfc3339(value: object) -> datetime | None:
-    """Return in UTC the time that an RFC 3339 date-time with its offset tells, None for any other value."""
-    # datetime.fromisoformat alone takes more than RFC 3339 has, NUL included.
-    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-        return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-
-
-def rfc3339(moment: datetime) -> str:
-    """Return an aware time as RFC 3339 in UTC with ``Z``, with a fraction only where there is one."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -10,8 +10,17 @@ from marshmallow.validate import Length, OneOf, Range
 
 from harbor_api.domain.errors import NoFix
 from harbor_api.domain.judgement import REASONS
-from harbor_api.domain.positions import Fix, Motion, Verdict
-from harbor_api.schemas.fields import Number, Timestamp, Whole, from_rfc3339
+from harbor_api.domain.positions import (
+    COORDINATE_DECIMALS,
+    MEASURE_DECIMALS,
+    Fix,
+    Motion,
+    Verdict,
+    kept,
+    kept_accuracy,
+)
+from harbor_api.domain.times import from_rfc3339
+from harbor_api.schemas.fields import Number, Timestamp, Whole
 from harbor_api.schemas.problems import FaultSchema
 from harbor_api.schemas.typed import TypedSchema
 
@@ -33,7 +42,22 @@ def _heading(value: float) -> None:
 
 def is_no_fix(data: Any) -> bool:
     """Return whether a JSON value says that the receiver had no fix."""
-    return isinstance(data, dict) and (data.get("lat") == NO_LAT or data.get("lon") == NO_LON)
+    return isinstance(data, dict) and (_tells(data.get("lat"), NO_LAT) or _tells(data.get("lon"), NO_LON))
+
+
+def _tells(value: Any, sentinel: int) -> bool:
+    return type(value) in {int, float} and kept(value, COORDINATE_DECIMALS) == sentinel
+
+
+class _Kept(Number):
+    """A JSON number as it is kept of a fix, which is what its validators see."""
+
+    def __init__(self, decimals: int = MEASURE_DECIMALS, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._decimals = decimals
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> float:
+        return kept(super()._deserialize(value, *args, **kwargs), self._decimals)
 
 
 LARGEST_BATCH = 1_000
@@ -46,30 +70,36 @@ class FixSchema(Schema):
         required=True,
         metadata={
             "description": "When the receiver took the fix, by its own clock: RFC 3339 with an "
-            "offset, capital T and Z, seconds up to 59. It may lie days back: trackers store and forward.",
+            "offset, years 0001 to 9999. Microseconds are kept of a fraction of up to 100 digits; a leap "
+            "second is the second after it. It may lie days back: trackers store and forward.",
             "examples": ["2026-01-02T03:04:05Z"],
         },
     )
-    lat = Number(
+    lat = _Kept(
+        COORDINATE_DECIMALS,
         required=True,
         validate=Range(-_MOST_LAT, _MOST_LAT),
-        metadata={"description": "Latitude in WGS 84 degrees.", "examples": [59.9]},
+        metadata={
+            "description": "Latitude in WGS 84 degrees; kept to six decimals (0.1 m).",
+            "examples": [59.9],
+        },
     )
-    lon = Number(
+    lon = _Kept(
+        COORDINATE_DECIMALS,
         required=True,
         validate=Range(-_MOST_LON, _MOST_LON),
-        metadata={"description": "Longitude in WGS 84 degrees.", "examples": [10.7]},
+        metadata={"description": "Longitude in WGS 84 degrees; kept to six decimals.", "examples": [10.7]},
     )
-    sog = Number(
+    sog = _Kept(
         allow_none=True,
         validate=Range(0, NO_SOG),
         metadata={
             "description": "Speed over ground in knots; 102.3 means not available. All measures are "
-            "kept to three decimals.",
+            "rounded to three decimals first, and an accuracy from 10,000 m on to one.",
             "examples": [8.4],
         },
     )
-    cog = Number(
+    cog = _Kept(
         allow_none=True,
         validate=Range(0, NO_COG),
         metadata={
@@ -77,7 +107,7 @@ class FixSchema(Schema):
             "examples": [181.2],
         },
     )
-    heading = Number(
+    heading = _Kept(
         allow_none=True,
         validate=_heading,
         metadata={
@@ -98,12 +128,12 @@ class FixSchema(Schema):
             "examples": [0],
         },
     )
-    accuracy_m = Number(
+    accuracy_m = _Kept(
         allow_none=True,
         validate=Range(0, _MOST_ACCURACY_M),
         metadata={"description": "Radius of the receiver's own doubt, in metres.", "examples": [4]},
     )
-    battery_v = Number(
+    battery_v = _Kept(
         allow_none=True,
         validate=Range(0, _MOST_BATTERY_V),
         metadata={"description": "Battery voltage of the tracker, in volts.", "examples": [3.9]},
@@ -145,24 +175,14 @@ def _fix(
     motion = Motion(
         lat,
         lon,
-        _measure(sog, NO_SOG),
-        _direction(cog, NO_COG),
-        _direction(heading, NO_HEADING),
+        None if sog == NO_SOG else sog,
+        None if cog == NO_COG else cog,
+        None if heading is None or heading == NO_HEADING else heading % 360,
         None if nav_status == NO_STATUS else nav_status,
-        _measure(accuracy_m),
-        _measure(battery_v),
+        None if accuracy_m is None else kept_accuracy(accuracy_m),
+        battery_v,
     )
     return Fix(recorded_at, motion, number)
-
-
-def _measure(value: float | None, sentinel: float | None = None) -> float | None:
-    # Three decimals are beyond any receiver's precision; a number closer to 0 or 360 would be neither in
-    # PostgreSQL's four bytes.
-    return None if value is None or value == sentinel else round(value, 3)
-
-
-def _direction(value: float | None, sentinel: float) -> float | None:
-    return None if value is None or value == sentinel else round(value, 3) % 360
 
 
 _MEMBERS = frozenset(FixSchema().fields)
@@ -180,8 +200,8 @@ def load_fix(value: Any) -> Fix | None:
     number = None
     if (
         # Latitude 91 and longitude 181, which say that there is no fix, are out of range.
-        (lat := _number(get("lat"), -_MOST_LAT, _MOST_LAT)) is None
-        or (lon := _number(get("lon"), -_MOST_LON, _MOST_LON)) is None
+        (lat := _number(get("lat"), -_MOST_LAT, _MOST_LAT, COORDINATE_DECIMALS)) is None
+        or (lon := _number(get("lon"), -_MOST_LON, _MOST_LON, COORDINATE_DECIMALS)) is None
         or (recorded_at := from_rfc3339(get("recorded_at"))) is None
         # These may be null, which says no more than if they were left out.
         or ((sog := get("sog")) is not None and (sog := _number(sog, 0, NO_SOG)) is None)
@@ -217,11 +237,13 @@ def load_fix(value: Any) -> Fix | None:
     )
 
 
-def _number(value: Any, least: float, most: float) -> float | None:
-    """Return a JSON number within bounds as Number makes it, None for any other value."""
-    # The bounds come first: float() takes no integer beyond a double.
+def _number(value: Any, least: float, most: float, decimals: int = MEASURE_DECIMALS) -> float | None:
+    """Return a JSON number within bounds as _Kept makes it, None for any other value."""
     if type(value) is float:
+        # As ``kept`` does, but for the call.
+        value = round(value, decimals) + 0.0
         return value if least <= value <= most else None
+    # The bounds come first: float() takes no integer beyond a double.
     return float(value) if type(value) is int and least <= value <= most else None
 
 

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from harbor_api.database import UnitOfWork
 from harbor_api.domain.audit import Actor
+from harbor_api.domain.times import rfc3339
 
 State = Mapping[str, Any]
 Kept = TypeVar("Kept")
@@ -61,7 +62,7 @@ def _plain(state: State | None) -> dict[str, Any] | None:
 
 def _json(value: Any) -> Any:
     if isinstance(value, datetime):
-        return value.isoformat()
+        return rfc3339(value)
     if isinstance(value, frozenset):
         return sorted(value)
     return value

@@ -12,6 +12,7 @@ from harbor_api.domain.errors import (
     Conflict,
     NotFound,
 )
+from harbor_api.domain.times import rfc3339
 from harbor_api.domain.trackers import RULES, Tracker
 from harbor_api.domain.vessels import Vessel
 from harbor_api.services import audit
@@ -66,7 +67,7 @@ def reassign(
     _demand_in_service(unit_of_work, vessel_id)
     newest = unit_of_work.trackers.newest_fix(before, since=starts_at)
     if newest is not None:
-        raise Conflict(f"A fix of {newest.isoformat()} is stored already; begin after it")
+        raise Conflict(f"A fix of {rfc3339(newest)} is stored already; begin after it")
     if starts_at > now + _FURTHEST_AHEAD:
         raise Conflict(f"A tracker is assigned no more than {_FURTHEST_AHEAD.days} days ahead")
     if starts_at <= before.assignments[-1].starts_at:

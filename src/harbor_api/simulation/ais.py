@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from harbor_api.domain.identifiers import is_imo_number
+from harbor_api.domain.positions import MEASURE_DECIMALS
 
 KINDS = frozenset(
     {
@@ -270,7 +271,8 @@ def _number(text: str, not_available: float | None = None) -> float | None:
     value = float(cleaned)
     if not math.isfinite(value):
         raise _SkipError("bad_number")
-    return None if value == not_available else value
+    # Compared as the service would: 102.3 is not what every arithmetic makes of 1023 tenths.
+    return None if not_available is not None and round(value, MEASURE_DECIMALS) == not_available else value
 
 
 def _text(text: str) -> str | None:

@@ -8,7 +8,7 @@ from flask import Flask, Response
 from flask.json.provider import JSONProvider
 from werkzeug.routing import BaseConverter, ValidationError
 
-from harbor_api.schemas.fields import rfc3339
+from harbor_api.domain.times import rfc3339
 
 
 class Application(Flask):

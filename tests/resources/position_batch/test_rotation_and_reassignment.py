@@ -10,6 +10,7 @@ from tests.support.urls import POSITIONS as ALONE
 from tests.support.urls import QUARANTINE
 
 from harbor_api.domain.signatures import derive_secret
+from harbor_api.domain.times import rfc3339
 from harbor_api.domain.vessels import Vessel
 from harbor_api.services import trackers
 
@@ -23,7 +24,7 @@ class TestATracker:
         with world.database.unit_of_work() as unit_of_work:
             tracker = trackers.rotate(unit_of_work, number, grace=timedelta(days=7), now=now, actor=ACTOR)
         after = SigningTracker(tracker, derive_secret(MASTER_KEY, tracker.id, tracker.generation))
-        ends = (now + timedelta(days=7)).isoformat().replace("+00:00", "Z")
+        ends = rfc3339(now + timedelta(days=7))
 
         assert post(client, before, [a_fix(0)]).json == {"verdicts": [LATEST], "secret_ends_at": ends}
         assert post(client, before, [1]).json["secret_ends_at"] == ends

@@ -9,6 +9,7 @@ from tests.support.factories import SigningTracker, a_fix
 from tests.support.urls import POSITIONS, QUARANTINE, VESSELS
 
 from harbor_api.database import Database
+from harbor_api.domain.times import rfc3339
 
 NOWHERE = {"lat": 0, "lon": 0}
 DECISIONS = {"release": "released", "reject": "rejected"}
@@ -52,4 +53,4 @@ def on_map(client: CheckedClient, headers: Mapping[str, str]) -> dict[int, tuple
 def history_of(database: Database) -> list[tuple[str, float, Any]]:
     """Return time, latitude and speed of the stored fixes, in order of time."""
     rows = sql.run(database, "SELECT recorded_at, lat, sog FROM positions ORDER BY recorded_at, tracker_id")
-    return [(row.recorded_at.isoformat().replace("+00:00", "Z"), row.lat, row.sog) for row in rows]
+    return [(rfc3339(row.recorded_at), row.lat, row.sog) for row in rows]

@@ -46,7 +46,7 @@ class TestRelease:
         post(client, tracker, a_fix(0))
         doubtful = {
             "null_island": a_fix(60, **NOWHERE),
-            "future": a_fix(recorded_at="2999-01-01T00:00:00Z"),
+            "future": a_fix(recorded_at="2999-01-01T00:00:00.000000Z"),
             "impossible_jump": a_fix(60, lat=20),
         }[reason]
         before = on_map(client, operator)
