@@ -127,7 +127,7 @@ def _imo_number(six: str) -> str:
 
 
 schemathesis.openapi.format("visible-text", st.text().filter(lambda text: not Text(1_000).fault(text)))
-schemathesis.openapi.format("imo-number", st.from_regex(r"[0-9]{6}", fullmatch=True).map(_imo_number))
+schemathesis.openapi.format("imo-number", st.from_regex(r"[1-9][0-9]{5}", fullmatch=True).map(_imo_number))
 
 
 def explore(document: dict[str, Any], service: LiveService) -> Report:

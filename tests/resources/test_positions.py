@@ -5,8 +5,8 @@ import time
 import pytest
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import World, a_fix
+from tests.support.urls import CHECK, QUARANTINE, VESSELS
 from tests.support.urls import POSITIONS as URL
-from tests.support.urls import VESSELS
 
 
 def test_stores_a_fix_when_it_is_new(client: CheckedClient, world: World):
@@ -66,6 +66,48 @@ def test_sentinels_of_ais_become_null(client: CheckedClient, world: World):
 
     [feature] = client.get(VESSELS, headers=world.bearer()).json["features"]
     assert {feature["properties"][name] for name in ("sog", "cog", "heading", "nav_status")} == {None}
+
+
+@pytest.mark.parametrize(("url", "status"), [(URL, 201), (CHECK, 200)])
+def test_a_member_that_is_not_known_costs_nothing_and_is_named(
+    client: CheckedClient, world: World, url, status
+):
+    tracker = world.tracker()
+    answer = client.post(url, **tracker.signed(a_fix(hdop=1.2, SOG=9, satellites={"gps": [1, 2]})))
+    assert answer.status_code == status
+    assert answer.json["ignored"] == ["hdop", "SOG", "satellites"]
+    # What was passed over makes no difference.
+    if url == URL:
+        again = client.post(url, **tracker.signed(a_fix(hdop=1.3)))
+        assert (again.json["differs"], again.json["ignored"]) == (False, ["hdop"])
+    else:
+        assert answer.json["warnings"] == [
+            "'hdop' is no member of a fix",
+            "'SOG' is no member of a fix; did you mean 'sog'?",
+            "'satellites' is no member of a fix",
+        ]
+
+
+def test_what_is_held_keeps_what_is_not_known_as_far_as_it_is_small(client: CheckedClient, world: World):
+    small = {"hdop": 1.5, "mode": "3D", "lost": None, "dgps": True, "count": 7}
+    large = {"text": "x" * 65, "x" * 65: 1, "big": 10**300, "list": [1], "object": {}, "deep": [[[]]]}
+    fix = a_fix(lat=0, lon=0, **small, **{f"z{n}": 1 for n in range(100)})
+    world_tracker = world.tracker()
+    assert client.post(URL, **world_tracker.signed(fix)).status_code == 202
+    assert client.post(URL, **world_tracker.signed(a_fix(1, lat=0, lon=0, **large))).status_code == 202
+
+    first, second = client.get(QUARANTINE, headers=world.bearer("quarantine:read")).json["quarantine"]
+
+    assert first["raw"] == a_fix(lat=0, lon=0, **small, z0=1, z1=1, z2=1)
+    assert second["raw"] == a_fix(1, lat=0, lon=0)
+
+
+@pytest.mark.parametrize(
+    "recorded_at",
+    ["2026-01-02t03:04:05z", "2026-01-02T03:04:05.1234567890123Z", "2025-12-31T23:59:60Z"],
+)
+def test_a_time_of_rfc_3339_does_not_cost_the_position(client: CheckedClient, world: World, recorded_at):
+    assert client.post(URL, **world.tracker().signed(a_fix(recorded_at=recorded_at))).status_code == 201
 
 
 @pytest.mark.parametrize(
@@ -177,13 +219,14 @@ class TestRefuses:
             ({"recorded_at": "2026-02-30T03:04:05Z"}, "#/recorded_at"),
             ({"recorded_at": "0001-01-01T00:00:00+23:59"}, "#/recorded_at"),
             ({"recorded_at": 1767323045}, "#/recorded_at"),
-            ({"a/b~c d": 1}, "#/a~1b~0c%20d"),
+            ({"recorded_at": "2026-01-02T03:04:05+05:75"}, "#/recorded_at"),
+            ({"lat": "x", "a/b~c d": 1}, "#/lat #/a~1b~0c%20d"),
         ],
     )
     def test_a_wrong_member(self, client: CheckedClient, world: World, members, pointer):
         answer = client.post(URL, **world.tracker().signed(a_fix(**members)))
         problem = _problem(answer, 422, "validation_failed")
-        assert [error["pointer"] for error in problem["errors"]] == [pointer]
+        assert [error["pointer"] for error in problem["errors"]] == pointer.split()
 
     @pytest.mark.parametrize("body", [b"[]", b"1", b'"x"', b"null", b"true"])
     def test_json_of_the_wrong_shape(self, client: CheckedClient, world: World, body):

@@ -44,8 +44,8 @@ class TestABatch:
         answer = _post(client, world, BATCH, {"fixes": [*[_unknown(100)] * 999, a_fix()]})
         verdicts = answer.json["verdicts"]
         assert verdicts[-1]["verdict"] == "stored"
-        assert verdicts[0]["errors"] == [
-            {"pointer": "#/fixes/0", "detail": "Has 100 members, where there are 10."}
+        assert [each["pointer"] for each in verdicts[0]["errors"]] == [
+            f"#/fixes/0/{name}" for name in ("recorded_at", "lat", "lon", *(f"a{n}" for n in range(8)))
         ]
 
     @pytest.mark.parametrize(
@@ -69,15 +69,34 @@ class TestABatch:
         assert steps < 40 * len(items) + 20_000
 
 
+class TestWhatIsPassedOver:
+    def test_of_one_fix(self, client: CheckedClient, world: World):
+        answer = _post(client, world, POSITIONS, {**_unknown(5_000), **a_fix()})
+        assert answer.status_code == 201
+        assert answer.json["ignored"] == [f"a{number}" for number in range(MOST_TOLD)]
+
+    def test_a_long_name_is_cut_off(self, client: CheckedClient, world: World):
+        answer = _post(client, world, POSITIONS, {**a_fix(), "%" * 20_000: 0})
+        assert answer.json["ignored"] == ["%" * 64]
+
+    def test_of_a_batch_the_first_are_told(self, client: CheckedClient, world: World):
+        items = [{**a_fix(number), "hdop": 1, "vdop": 1} for number in range(MANY)]
+        verdicts = _post(client, world, BATCH, {"fixes": items}).json["verdicts"]
+        assert {each["verdict"] for each in verdicts} == {"stored"}
+        told = [each.get("ignored", []) for each in verdicts]
+        assert told == [["hdop", "vdop"]] * (MOST_TOLD // 2) + [[]] * (MANY - MOST_TOLD // 2)
+
+
 class TestAProblem:
     def test_of_one_fix(self, client: CheckedClient, world: World):
-        answer = _post(client, world, POSITIONS, {**a_fix(), **_unknown(5_000)})
+        answer = _post(client, world, POSITIONS, {**a_fix(lat="x"), **_unknown(5_000)})
         assert (answer.status_code, answer.json["code"]) == (422, "validation_failed")
-        assert answer.json["errors"] == [{"pointer": "#", "detail": "Has 5006 members, where there are 10."}]
+        told = [each["pointer"] for each in answer.json["errors"]]
+        assert told == ["#/lat", *(f"#/a{number}" for number in range(8))]
 
     def test_a_long_name_is_not_repeated(self, client: CheckedClient, world: World):
-        answer = _post(client, world, POSITIONS, {**a_fix(), "%" * 20_000: 0})
-        assert answer.json["errors"] == [{"pointer": "#", "detail": "Unknown field."}]
+        answer = _post(client, world, POSITIONS, {**a_fix(lat="x"), "%" * 20_000: 0})
+        assert answer.json["errors"][1:] == [{"pointer": "#", "detail": "Unknown field."}]
 
     def test_a_list_of_far_too_many_items(self, client: CheckedClient, world: World):
         body = gzip.compress(

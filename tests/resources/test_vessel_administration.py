@@ -6,6 +6,8 @@ from tests.support.factories import World, a_fix
 from tests.support.urls import POSITIONS
 from tests.support.urls import VESSELS as URL
 
+from harbor_api.domain.identifiers import IMO_RULE, MMSI_RULE
+
 ANY = {"If-Match": "*"}
 IMO, OTHER_IMO = "9074729", "9176187"
 
@@ -43,6 +45,8 @@ class TestRegister:
             {"name": "a\x7fb"},
             {"name": "x" * 101},
             {"imo": "9074728"},
+            {"imo": "0000000"},
+            {"mmsi": "000000000"},
             {"imo": "９０７４７２９"},
             {"imo": "9074729\n"},
             {"mmsi": "12345678"},
@@ -56,6 +60,22 @@ class TestRegister:
         answer = client.post(URL, json={"name": "x"} | wrong, headers=operator)
         assert (answer.status_code, answer.json["code"]) == (422, "validation_failed")
         assert answer.json["errors"][0]["pointer"] == f"#/{next(iter(wrong))}"
+
+    @pytest.mark.parametrize(
+        ("member", "rule"),
+        [
+            ({"imo": "IMO 9074729"}, IMO_RULE),
+            ({"imo": "imo9074729"}, IMO_RULE),
+            ({"imo": "9074728"}, IMO_RULE),
+            ({"mmsi": "257 123 450"}, MMSI_RULE),
+            ({"mmsi": "MMSI 257123450"}, MMSI_RULE),
+        ],
+    )
+    def test_a_number_that_is_written_otherwise_is_told_how(
+        self, client: CheckedClient, operator, member, rule
+    ):
+        answer = client.post(URL, json={"name": "x", **member}, headers=operator)
+        assert [each["detail"] for each in answer.json["errors"]] == [rule]
 
     @pytest.mark.parametrize("number", [{"imo": IMO}, {"mmsi": "257123450"}])
     def test_conflict_where_a_number_is_taken(self, client: CheckedClient, world: World, operator, number):

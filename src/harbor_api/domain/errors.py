@@ -75,6 +75,13 @@ class MalformedJSON(HarborError):
     status, code, title = 400, "malformed_json", "Malformed JSON"
 
 
+class NotABatch(HarborError):
+    """The JSON is well formed but is no batch: an object whose ``fixes`` is a list of one fix or more. No fix
+    of it has a verdict: keep them. A single wrong fix of a batch is no reason for this."""
+
+    status, code, title = 400, "not_a_batch", "Not a batch"
+
+
 class InvalidParameter(HarborError):
     """A query parameter is unknown, given twice or has a value that it cannot have."""
 
@@ -163,7 +170,8 @@ class PreconditionFailed(HarborError):
 
 
 class BodyTooLarge(HarborError):
-    """The body is larger than this operation takes."""
+    """The body is larger than this operation takes, or a batch has more than 1,000 fixes: keep them, and send
+    them in smaller parts."""
 
     status, code, title = 413, "body_too_large", "Body too large"
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from harbor_api.domain.identifiers import is_imo_number, is_mmsi
+from harbor_api.domain.identifiers import IMO_RULE, MMSI_RULE, is_imo_number, is_mmsi
 from harbor_api.domain.positions import Motion
 from harbor_api.domain.values import Form, Number, Rule, Span, Text
 
@@ -16,8 +16,8 @@ KNOTS = Span(1, 1000)
 # What each member of a vessel's details obeys.
 RULES: dict[str, Rule] = {
     "name": NAME,
-    "imo": Number(is_imo_number, "Not an IMO number: 7 digits, the last a check digit."),
-    "mmsi": Number(is_mmsi, "Not an MMSI: 9 digits."),
+    "imo": Number(is_imo_number, IMO_RULE),
+    "mmsi": Number(is_mmsi, MMSI_RULE),
     "call_sign": CALL_SIGN,
     "flag": FLAG,
     "kind": KIND,

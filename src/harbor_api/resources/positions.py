@@ -8,25 +8,30 @@ from typing import Any, cast
 from flask import Response, jsonify
 from flask.views import MethodView
 
-from harbor_api.domain.errors import NoFix, ValidationFailed
+from harbor_api.domain.errors import BodyTooLarge, MalformedJSON, NoFix, ValidationFailed
 from harbor_api.domain.positions import Fix, Receipt
 from harbor_api.schemas.positions import (
+    LARGEST_BATCH,
     Batch,
     BatchSchema,
     FixSchema,
     ForecastSchema,
     ReceiptSchema,
     VerdictSchema,
+    as_kept,
     as_members,
+    ignored,
     is_no_fix,
     load_fix,
+    warnings_about,
 )
 from harbor_api.web import auth
-from harbor_api.web.arguments import load
+from harbor_api.web.arguments import body_faults, load
 from harbor_api.web.blueprint import Blueprint
 from harbor_api.web.documented import View
 from harbor_api.web.problems import MOST_TOLD, told
 from harbor_api.web.runtime import body, current, signer
+from harbor_api.web.strict_json import Doubtful
 
 blueprint = Blueprint("positions", __name__, description="Signed fixes from trackers.", url_prefix="/api/v1")
 _STATUS = {"stored": 201, "duplicate": 200, "quarantined": 202}
@@ -69,11 +74,14 @@ class Positions(MethodView):
         Send one fix and learn what became of it. Any 2xx answer means that the fix is durable in
         PostgreSQL and may be erased; 422 means that it never will be accepted. On 429, 5xx or no
         answer at all, keep it and send it again later, newly signed: a fix that is sent twice is
-        stored once.
+        stored once. Two fixes of a tracker with one `recorded_at` are the same fix: the first one stays.
+        Members that are not known are passed over, and named in the answer as `ignored`.
         """
-        receipt = _accept([(fix, body())], [fix.number])
+        sent = body()
+        receipt = _accept([(fix, as_kept(sent))], [fix.number])
         [verdict] = receipt.verdicts
-        return _answer(as_members(verdict), receipt, _STATUS[verdict.verdict])
+        members = _told(as_members(verdict), sent, MOST_TOLD)
+        return _answer(members, receipt, _STATUS[verdict.verdict])
 
 
 @blueprint.route("/positions/batch")
@@ -87,22 +95,35 @@ class PositionBatch(MethodView):
 
         For what a tracker has stored while it was out of coverage: one signature, one transaction, and a
         verdict for each fix in the order of the batch. A bad fix is `invalid` and blocks no other. After
-        a 200 all of them may be erased; on any other answer, or none, keep them and send them again.
-        The order of the fixes and repeats among them do not matter. Bodies may be compressed with gzip
-        or deflate, up to 512 KiB as sent and 1 MiB decompressed; the signature covers the bytes as sent.
+        a 200 all of them may be erased; after any other answer, or none, no fix has a verdict: keep them.
+        A batch that cannot be taken as a whole gets 413 or 400, never 422: send it in smaller parts.
+        The order of the fixes and repeats among them do not matter. Bodies may be compressed with gzip (up
+        to 2,000 members) or deflate, up to 512 KiB as sent and 1 MiB decompressed; the signature covers the
+        bytes as sent.
         """
         items = batch.fixes
+        if len(items) > LARGEST_BATCH:
+            raise BodyTooLarge(f"The batch has {len(items)} fixes, and may have {LARGEST_BATCH}")
         read = _read_all(items)
-        fixes = [(fix, item) for fix, item in zip(read, items, strict=True) if type(fix) is Fix]
+        fixes = [(fix, as_kept(item)) for fix, item in zip(read, items, strict=True) if type(fix) is Fix]
         # An invalid fix has arrived, too: it need not be sent again.
         numbers = [
-            fix.number if type(fix) is Fix else item.get("number") if isinstance(item, dict) else None
+            fix.number if type(fix) is Fix else _number_of(item)
             for fix, item in zip(read, items, strict=True)
         ]
         receipt = _accept(fixes, numbers)
         following = iter(receipt.verdicts)
-        verdicts = [as_members(next(following)) if type(fix) is Fix else fix for fix in read]
-        return _answer({"verdicts": verdicts}, receipt, 200)
+        verdicts: list[dict[str, Any]] = []
+        left = MOST_TOLD
+        for fix, item in zip(read, items, strict=True):
+            if isinstance(fix, dict):
+                verdicts.append(fix)
+                continue
+            verdicts.append(_told(as_members(next(following)), item, left))
+            left -= len(verdicts[-1].get("ignored", ()))
+        members: dict[str, Any] = {"verdicts": verdicts}
+        beside = ignored({name: None for name in body() if name != "fixes"}, MOST_TOLD)
+        return _answer(members | ({"ignored": beside} if beside else {}), receipt, 200)
 
 
 @blueprint.route("/positions/check")
@@ -119,8 +140,24 @@ class PositionCheck(MethodView):
         a `signature_invalid` carries `expected`: the bytes that the signature had to cover, and what
         went wrong where it is a usual mistake.
         """
-        receipt = current().intake.rehearse(signer(), fix, body(), now=datetime.now(UTC))
-        return receipt.verdicts[0]
+        sent = body()
+        receipt = current().intake.rehearse(signer(), fix, as_kept(sent), now=datetime.now(UTC))
+        members = _told(as_members(receipt.verdicts[0]), sent, MOST_TOLD)
+        return members | {"warnings": warnings_about(members.get("ignored", ()))}
+
+
+def _told(members: dict[str, Any], sent: dict[str, Any], most: int) -> dict[str, Any]:
+    """Return what a tracker is told of a fix, with the names of the members that were passed over."""
+    names = ignored(sent, most)
+    if names:
+        members["ignored"] = names
+    return members
+
+
+def _number_of(item: Any) -> Any:
+    """Return the number of a fix that is none, where it has one."""
+    value = item.value if type(item) is Doubtful else item
+    return value.get("number") if isinstance(value, dict) else None
 
 
 def _answer(members: dict[str, Any], receipt: Receipt, status: int) -> Response:
@@ -159,11 +196,17 @@ def _read_all(items: list[Any]) -> list[Fix | dict[str, Any]]:
 
 
 def _refused(item: Any, place: int, most_told: int) -> dict[str, Any]:
+    pointer = f"#/fixes/{place}"
+    if type(item) is Doubtful:
+        verdict = {"verdict": "invalid", "latest": False, "code": MalformedJSON.code}
+        if most_told > 0:
+            verdict["errors"] = told(body_faults(item.messages, pointer))[:most_told]
+        return verdict
     code = NoFix.code if is_no_fix(item) else ValidationFailed.code
     verdict = {"verdict": "invalid", "latest": False, "code": code}
     if most_told > 0:
         try:
-            load(_FIX, item, pointer=f"#/fixes/{place}")
+            load(_FIX, item, pointer=pointer)
         except NoFix:
             pass
         except ValidationFailed as error:

@@ -1,14 +1,17 @@
 """What a tracker sends and what it is told."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
-from marshmallow import Schema, ValidationError, post_dump, post_load, pre_load
+from marshmallow import EXCLUDE, Schema, ValidationError, post_dump, post_load, pre_load
 from marshmallow.fields import Boolean, List, Nested, String
 from marshmallow.validate import Length, OneOf, Range
 
-from harbor_api.domain.errors import NoFix
+from harbor_api.domain.errors import NoFix, NotABatch
 from harbor_api.domain.judgement import REASONS
 from harbor_api.domain.positions import (
     COORDINATE_DECIMALS,
@@ -64,7 +67,12 @@ LARGEST_BATCH = 1_000
 
 
 class FixSchema(Schema):
-    """One fix. Values that AIS uses for "not available" are taken and stored as null."""
+    """One fix. Values that AIS uses for "not available" are taken and stored as null. Further members cost
+    nothing: they are passed over, and the answer names them as `ignored`."""
+
+    class Meta:
+        # New firmware meets an older service: what it does not know must not cost the position.
+        unknown = EXCLUDE
 
     recorded_at = Timestamp(
         required=True,
@@ -153,6 +161,11 @@ class FixSchema(Schema):
             raise NoFix("lat 91 or lon 181 says that the receiver had no fix; there is nothing to keep")
         return data
 
+    def handle_error(self, error: ValidationError, data: Any, **_: Any) -> None:
+        """Name the unknown members of a fix that is refused: one is likely what another should have been."""
+        if isinstance(data, dict) and isinstance(error.messages, dict):
+            error.messages |= {name: ["Unknown field."] for name in unknown_members(data, _MOST_UNKNOWN)}
+
     @post_load
     def _make_fix(self, data: dict[str, Any], **_: Any) -> Fix:
         return _fix(**data)
@@ -186,6 +199,49 @@ def _fix(
 
 
 _MEMBERS = frozenset(FixSchema().fields)
+# How many unknown members of a fix are kept beside it in quarantine or named where it is refused.
+_MOST_UNKNOWN = 8
+_LONGEST_TEXT = 64
+
+
+def unknown_members(value: Mapping[str, Any], most: int) -> list[str]:
+    """Return the names of members that no fix has, the first ones."""
+    if _MEMBERS.issuperset(value):
+        return []
+    return list(islice((name for name in value if name not in _MEMBERS), most))
+
+
+def ignored(value: Mapping[str, Any], most: int) -> list[str]:
+    """Return the names of members that were passed over, as they are told: the first ones, none too long."""
+    return [name[:_LONGEST_TEXT] for name in unknown_members(value, most)]
+
+
+def warnings_about(names: Iterable[str]) -> list[str]:
+    """Return what a firmware writer should know of members that were passed over."""
+    told = []
+    for name in names:
+        close = get_close_matches(name.strip().lower(), _MEMBERS, n=1)
+        told.append(f"{name!r} is no member of a fix" + (f"; did you mean {close[0]!r}?" if close else ""))
+    return told
+
+
+def as_kept(value: dict[str, Any]) -> dict[str, Any]:
+    """Return a fix as it is kept in quarantine: as it came, but for all too much that is not known."""
+    if _MEMBERS.issuperset(value):
+        return value
+    beside = {
+        name: value[name] for name in unknown_members(value, _MOST_UNKNOWN) if _is_small(name, value[name])
+    }
+    return {name: member for name, member in value.items() if name in _MEMBERS} | beside
+
+
+def _is_small(name: str, member: Any) -> bool:
+    if isinstance(member, int | float):
+        # PostgreSQL writes large ones out, as whole numbers that have no room in 64 bits.
+        is_small = abs(member) <= _MOST_NUMBER
+    else:
+        is_small = member is None or (isinstance(member, str) and len(member) <= _LONGEST_TEXT)
+    return is_small and len(name) <= _LONGEST_TEXT
 
 
 def load_fix(value: Any) -> Fix | None:
@@ -194,7 +250,7 @@ def load_fix(value: Any) -> Fix | None:
     It is ``FixSchema().load`` written out, in a seventh of the time; tests/schemas/test_positions.py holds
     the two together.
     """
-    if type(value) is not dict or not _MEMBERS.issuperset(value):
+    if type(value) is not dict:
         return None
     get = value.get
     number = None
@@ -280,6 +336,11 @@ _SECRET_ENDS = {
     "holds. Fetch the new secret before then.",
     "examples": ["2026-01-09T03:04:05Z"],
 }
+_IGNORED = {
+    "description": "Only where the fix has members that this service does not know: their names. They were "
+    "passed over. The first 50, of a batch in all; a name is cut off after 64 characters.",
+    "examples": [["hdop"]],
+}
 _VERDICTS = (
     "`stored`: durable now. `duplicate`: it already was. `quarantined`: held back for the operator, "
     "neither lost nor on the map."
@@ -303,6 +364,7 @@ class VerdictSchema(_LeavesOut):
     latest = Boolean(required=True, metadata=_LATEST)
     differs = Boolean(metadata=_DIFFERS)
     reason = String(validate=OneOf(sorted(REASONS)), metadata=_REASON)
+    ignored = List(String(), metadata=_IGNORED)
     secret_ends_at = Timestamp(metadata=_SECRET_ENDS)
     missing = List(Nested(GapSchema), metadata=_MISSING)
 
@@ -319,6 +381,15 @@ class ForecastSchema(_LeavesOut):
     latest = Boolean(required=True, metadata=_LATEST)
     differs = Boolean(metadata=_DIFFERS)
     reason = String(validate=OneOf(sorted(REASONS)), metadata=_REASON)
+    ignored = List(String(), metadata=_IGNORED)
+    warnings = List(
+        String(),
+        metadata={
+            "description": "What is no error but likely a mistake, in words: members that are not known, and "
+            "what they may have been meant for.",
+            "examples": [["'SOG' is no member of a fix; did you mean 'sog'?"]],
+        },
+    )
 
 
 class _Unread(List[Any]):
@@ -338,11 +409,20 @@ class Batch:
 
 
 class BatchSchema(TypedSchema):
-    """Up to 1,000 fixes, in any order. Each is judged for itself."""
+    """Up to 1,000 fixes, in any order. Each is judged for itself. Further members are passed over."""
+
+    class Meta:
+        unknown = EXCLUDE
 
     makes = Batch
+    # Never 422, which says of a fix that it may be erased: no fix of such a body has a verdict.
+    refused_as = NotABatch
+    taken_one_by_one = "fixes"
 
-    fixes = _Unread(Nested(FixSchema), required=True, validate=Length(1, LARGEST_BATCH))
+    # More than so many are refused as too large, by the view.
+    fixes = _Unread(
+        Nested(FixSchema), required=True, validate=Length(1), metadata={"maxItems": LARGEST_BATCH}
+    )
 
 
 class BatchVerdictSchema(Schema):
@@ -356,8 +436,9 @@ class BatchVerdictSchema(Schema):
     latest = Boolean(required=True, metadata=_LATEST)
     differs = Boolean(metadata=_DIFFERS)
     reason = String(validate=OneOf(sorted(REASONS)), metadata=_REASON)
+    ignored = List(String(), metadata=_IGNORED)
     code = String(
-        validate=OneOf(["validation_failed", "no_fix"]),
+        validate=OneOf(["validation_failed", "no_fix", "malformed_json"]),
         metadata={"description": "Only of an invalid one: the `code` that it would get when posted alone."},
     )
     errors = List(
@@ -373,6 +454,13 @@ class ReceiptSchema(Schema):
     """A verdict for each fix of a batch, in the order of the batch."""
 
     verdicts = List(Nested(BatchVerdictSchema), required=True)
+    ignored = List(
+        String(),
+        metadata={
+            "description": "Only where the batch has members beside `fixes`: their names, as of a fix.",
+            "examples": [["firmware"]],
+        },
+    )
     secret_ends_at = Timestamp(metadata=_SECRET_ENDS)
     missing = List(Nested(GapSchema), metadata=_MISSING)
 

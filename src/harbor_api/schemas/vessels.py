@@ -9,6 +9,7 @@ from marshmallow.fields import Boolean, List, Nested, String
 from marshmallow.validate import OneOf, Range, Regexp
 
 from harbor_api.domain import vessels as rules
+from harbor_api.domain.identifiers import IMO_RULE, MMSI_RULE
 from harbor_api.domain.vessels import VesselDetails, VesselOnMap
 from harbor_api.schemas.fields import Number, QueryBoolean, Seen, Timestamp, Whole, of_form, of_span, seen
 from harbor_api.schemas.geojson import PointSchema
@@ -147,14 +148,15 @@ _metres_long, _knots = of_span(rules.METRES), of_span(rules.KNOTS)
 _NAME = seen(rules.NAME, description="What it is called.", examples=["Skagerrak Trader"])
 _name, _kind = Seen(rules.NAME), Seen(rules.KIND)
 _IMO = {
-    "description": "IMO number: 7 digits, the last a check digit. On one vessel in service at a time.",
-    "pattern": "^[0-9]{7}$",
+    "description": "IMO number: 7 digits, the first 1 to 9, the last a check digit. On one vessel in service "
+    "at a time.",
+    "pattern": "^[1-9][0-9]{6}$",
     "format": "imo-number",
     "examples": ["9074729"],
 }
 _MMSI = {
     "description": "MMSI: 9 digits. On one vessel in service at a time.",
-    "pattern": "^[0-9]{9}$",
+    "pattern": "^(?!0{9})[0-9]{9}$",
     "examples": ["257123450"],
 }
 _CALL_SIGN = {
@@ -164,7 +166,8 @@ _CALL_SIGN = {
 }
 _FLAG = {"description": "ISO 3166-1 alpha-2 code.", "pattern": f"^{rules.FLAG.pattern}$", "examples": ["NO"]}
 _KIND = seen(rules.KIND, description="Such as cargo, tanker, passenger.", examples=["cargo"])
-_imo, _mmsi = Regexp(r"\A[0-9]{7}\Z"), Regexp(r"\A[0-9]{9}\Z")
+_imo = Regexp(r"\A[1-9][0-9]{6}\Z", error=IMO_RULE)
+_mmsi = Regexp(r"\A(?!0{9})[0-9]{9}\Z", error=MMSI_RULE)
 _call_sign, _flag = of_form(rules.CALL_SIGN), of_form(rules.FLAG)
 
 

@@ -7,7 +7,13 @@ import marshmallow
 from flask import Request
 from webargs.flaskparser import FlaskParser
 
-from harbor_api.domain.errors import Fault, InvalidParameter, UnsupportedMediaType, ValidationFailed
+from harbor_api.domain.errors import (
+    Fault,
+    HarborError,
+    InvalidParameter,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
 from harbor_api.web import runtime
 from harbor_api.web.strict_json import decompress, parse_json
 
@@ -27,18 +33,22 @@ class StrictParser(FlaskParser):
     DEFAULT_UNKNOWN_BY_LOCATION = {
         **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
         "query": marshmallow.RAISE,
-        "json": marshmallow.RAISE,
+        # What becomes of a member that is not known is the schema's to say; most refuse it.
+        "json": None,
     }
 
     def load_json(self, req: Request, schema: marshmallow.Schema) -> Any:
-        """Return the body as JSON; errors as with ``read_json``, ValidationFailed where it holds too much."""
-        value = self.read_json(req)
+        """Return the body as JSON; errors as with ``read_json``, ValidationFailed where it holds too much.
+
+        A schema's ``taken_one_by_one`` names the list of which an item in doubt costs no other.
+        """
+        value = self.read_json(req, items=getattr(schema, "taken_one_by_one", None))
         _refuse_crowd(schema, value, "#")
         return value
 
     @staticmethod
-    def read_json(req: Request) -> Any:
-        """Return the body as JSON, which views find in ``runtime.body()``.
+    def read_json(req: Request, *, items: str | None = None) -> Any:
+        """Return the body as JSON, which views find in ``runtime.body()``; ``items`` as in ``parse_json``.
 
         UnsupportedMediaType, BadRequest, BodyTooLarge or MalformedJSON where it is not.
         """
@@ -47,7 +57,7 @@ class StrictParser(FlaskParser):
             if req.mimetype != "application/json":
                 raise UnsupportedMediaType("Send the body as application/json")
             encoding = req.headers.get("Content-Encoding", "identity").strip().lower()
-            state.body = parse_json(decompress(req.get_data(cache=True), encoding))
+            state.body = parse_json(decompress(req.get_data(cache=True), encoding), items=items)
         return state.body
 
     def load_querystring(self, req: Request, schema: marshmallow.Schema) -> Any:  # noqa: ARG002 - webargs' signature
@@ -63,7 +73,7 @@ class StrictParser(FlaskParser):
         self,
         error: marshmallow.ValidationError,
         req: Request,  # noqa: ARG002 - webargs' signature
-        schema: marshmallow.Schema,  # noqa: ARG002 - webargs' signature
+        schema: marshmallow.Schema,
         **_: Any,
     ) -> NoReturn:
         """Turn marshmallow's messages into faults with pointers or parameter names."""
@@ -72,7 +82,8 @@ class StrictParser(FlaskParser):
             raise InvalidParameter(faults=query_faults(messages)) from error
         found = body_faults(messages)
         count = "1 member is" if len(found) == 1 else f"{len(found)} members are"
-        raise ValidationFailed(f"{count} wrong", faults=found) from error
+        refused_as: type[HarborError] = getattr(schema, "refused_as", ValidationFailed)
+        raise refused_as(f"{count} wrong", faults=found) from error
 
 
 def load(schema: marshmallow.Schema, value: Any, *, pointer: str) -> Any:
@@ -85,7 +96,8 @@ def load(schema: marshmallow.Schema, value: Any, *, pointer: str) -> Any:
 
 
 def _refuse_crowd(schema: marshmallow.Schema, value: Any, pointer: str) -> None:
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or schema.unknown == marshmallow.EXCLUDE:
+        # Where what is not known is passed over nobody looks at each.
         return
     known = len(schema.fields)
     if len(value) > known + _MOST_UNKNOWN:

@@ -72,7 +72,7 @@ class Blueprint(flask_smorest.Blueprint):
                     errors.RequestTimeout,
                     errors.BodyTooLarge,
                     errors.UnsupportedMediaType,
-                    errors.ValidationFailed,
+                    getattr(schema, "refused_as", errors.ValidationFailed),
                 ),
             )
 

@@ -13,7 +13,7 @@ from tests.support.factories import SigningTracker, World, a_fix
 from tests.support.urls import BATCH as URL
 from tests.support.urls import POSITIONS as ALONE
 
-from harbor_api.domain.errors import BodyTooLarge
+from harbor_api.domain.errors import BadRequest, BodyTooLarge
 from harbor_api.web.strict_json import LARGEST_DECOMPRESSED, decompress
 
 MIB = 1024 * 1024
@@ -31,6 +31,7 @@ COMPRESSIONS = {
     "with a file name": ("gzip", lambda body: _named(gzip.compress(body))),
     "zlib": ("deflate", zlib.compress),
     "zlib, stored": ("deflate", lambda body: zlib.compress(body, 0)),
+    "gzip in members": ("gzip", lambda body: _in_members(body, 3)),
     "raw": ("deflate", _raw_deflate),
     "raw, stored": ("deflate", lambda body: _raw_deflate(body, 0)),
     "raw, fast": ("deflate", lambda body: _raw_deflate(body, 1)),
@@ -40,6 +41,12 @@ COMPRESSIONS = {
 def _named(member: bytes) -> bytes:
     """Return a gzip member with a file name in its header (RFC 1952, FNAME)."""
     return member[:3] + b"\x08" + member[4:10] + b"fixes.json\0" + member[10:]
+
+
+def _in_members(body: bytes, many: int) -> bytes:
+    """Return a gzip file of so many members (RFC 1952), some of which hold nothing."""
+    size = -(-max(1, len(body)) // many)
+    return b"".join(gzip.compress(body[n * size : (n + 1) * size]) for n in range(many))
 
 
 class TestCompressed:
@@ -66,7 +73,7 @@ class TestCompressed:
         for body in (b"", b"{", b"x" * 70_000, bytes(range(256)) * 20):
             stream = compress(body)
             assert decompress(stream, encoding) == body
-            for end in {0, 1, len(stream) // 2, len(stream) - 1}:
+            for end in {0, 1, len(stream) // 2 - 1, len(stream) - 1}:
                 with pytest.raises(Exception, match="The body is not"):
                     decompress(stream[:end], encoding)
 
@@ -80,7 +87,17 @@ class TestCompressed:
     @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
     @pytest.mark.parametrize(
         "damage",
-        ["nothing", "not compressed", "cut", "changed", "more behind", "a second one", "the other kind"],
+        [
+            "nothing",
+            "not compressed",
+            "cut",
+            "changed",
+            "more behind",
+            "a second one",
+            "half a second one",
+            "zeros behind",
+            "the other kind",
+        ],
     )
     def test_what_is_not_one_whole_stream_is_refused(
         self, client: CheckedClient, world: World, encoding, damage
@@ -95,11 +112,15 @@ class TestCompressed:
             # The last bytes are the checksum of what is before them.
             "changed": stream[:-1] + bytes([stream[-1] ^ 1]),
             "more behind": stream + b"\n",
-            "a second one": stream + stream,
+            "a second one": stream + compress(b"x"),
+            "half a second one": stream + stream[: len(stream) // 2],
+            "zeros behind": stream + bytes(100),
             "the other kind": other(body),
         }[damage]
 
-        problem_of(self._send(client, world.tracker(), damaged, encoding), 400, "bad_request")
+        # Of gzip a second one is a member more, and here makes that no JSON.
+        code = "malformed_json" if (encoding, damage) == ("gzip", "a second one") else "bad_request"
+        problem_of(self._send(client, world.tracker(), damaged, encoding), 400, code)
         assert stored_in(world) == []
 
     def test_what_comes_out_must_be_json(self, client: CheckedClient, world: World):
@@ -128,6 +149,16 @@ class TestCompressed:
         finally:
             tracemalloc.stop()
         assert most < 4 * LARGEST_DECOMPRESSED
+
+    def test_a_thousand_members_are_taken_and_too_many_refused(self):
+        body = b"0123456789" * 200
+        assert decompress(_in_members(body, 2_000), "gzip") == body
+        with pytest.raises(BadRequest):
+            decompress(_in_members(body, 2_001), "gzip")
+
+    def test_a_bomb_in_members_is_refused_too(self):
+        with pytest.raises(BodyTooLarge):
+            decompress(gzip.compress(bytes(MIB)) * 2, "gzip")
 
     def test_a_bomb_within_what_may_be_sent_is_413(self, client: CheckedClient, world: World):
         answer = self._send(client, world.tracker(), gzip.compress(bytes(100 * MIB)), "gzip")
