@@ -85,7 +85,8 @@ def track_of(fixes: Iterable[Neighbour], **how) -> Track:
 def test_each_code_stands_once_and_the_held_ones_are_the_reasons():
     codes = [rule.code for rule in judgement.RULES]
     assert len(set(codes)) == len(codes)
-    assert list(judgement.REASONS) == ["null_island", "future", "week_rollover", "too_old", "impossible_jump"]
+    reasons = ["null_island", "future", "clock_reset", "week_rollover", "too_old", "impossible_jump"]
+    assert list(judgement.REASONS) == reasons
 
 
 def test_what_the_table_says_of_the_schema_is_what_the_schema_does():
@@ -138,23 +139,60 @@ def test_a_fix_is_too_old_only_where_positions_are_not_kept_for_ever(age, retent
     assert judge(Neighbour(START - age, 1, 1), now=START, thresholds=Thresholds(retention=retention)) == code
 
 
-@pytest.mark.parametrize("retention", [None, timedelta(days=90)])
+@pytest.mark.parametrize(
+    ("retention", "age"),
+    [
+        *((None, age) for age in (timedelta(0), timedelta(days=100), timedelta(days=7000))),
+        *((timedelta(days=90), age) for age in (timedelta(days=-1), timedelta(0), timedelta(days=90))),
+        (timedelta(days=365 * 100), timedelta(days=7000)),
+    ],
+)
 @pytest.mark.parametrize("eras", [1, 2])
-@pytest.mark.parametrize("age", [timedelta(days=-1), timedelta(0), timedelta(minutes=-5), timedelta(days=7)])
-def test_a_lost_count_of_weeks_is_told_from_old_age(eras, age, retention):
+def test_a_lost_count_of_weeks_is_told_for_as_long_as_a_fix_may_be_late(eras, age, retention):
     thresholds = Thresholds(retention=retention, future_tolerance=timedelta(days=1))
     recorded_at = START - age - eras * ERA
     assert judge(Neighbour(recorded_at, 1, 1), now=START, thresholds=thresholds) == "week_rollover"
 
 
-@pytest.mark.parametrize(
-    "age",
-    [ERA - timedelta(minutes=6), ERA + timedelta(days=8), 3 * ERA, 2 * ERA - timedelta(minutes=6)],
-)
+@pytest.mark.parametrize("age", [ERA - timedelta(minutes=6), 3 * ERA + timedelta(days=1)])
 def test_other_ages_are_merely_old(age):
+    assert judge(Neighbour(START - age, 1, 1), now=START) is None
+
+
+@pytest.mark.parametrize(
+    "age", [ERA - timedelta(minutes=6), ERA + timedelta(days=91), 2 * ERA - timedelta(minutes=6), 3 * ERA]
+)
+def test_other_ages_are_too_old_where_positions_are_not_kept(age):
     old = Neighbour(START - age, 1, 1)
-    assert judge(old, now=START) is None
     assert judge(old, now=START, thresholds=Thresholds(retention=timedelta(days=90))) == "too_old"
+
+
+@pytest.mark.parametrize("retention", [None, timedelta(days=90)])
+@pytest.mark.parametrize(
+    ("recorded_at", "code"),
+    [
+        ("1970-01-01T00:00:00", "clock_reset"),
+        ("1970-01-01T23:59:59.999999", "clock_reset"),
+        ("1969-12-31T12:00:00", "clock_reset"),
+        ("1980-01-06T00:00:17", "clock_reset"),
+        ("1980-01-08T03:04:05", "clock_reset"),
+        ("1999-08-22T00:00:00", "clock_reset"),
+        ("2000-01-01T00:00:00", "clock_reset"),
+        ("1999-12-31T10:00:00", "clock_reset"),
+        ("2000-01-07T23:59:59", "clock_reset"),
+        ("1970-02-01T00:00:00", None),
+        ("1980-02-06T00:00:00", None),
+        ("2000-01-08T00:00:00", None),
+        ("2009-01-01T00:00:00", None),
+    ],
+)
+def test_what_clocks_tell_after_a_reset_is_known(recorded_at, code, retention):
+    told = judge(
+        Neighbour(datetime.fromisoformat(recorded_at).replace(tzinfo=UTC), 1, 1),
+        now=START,
+        thresholds=Thresholds(retention=retention),
+    )
+    assert (told == "clock_reset") is (code is not None)
 
 
 def test_of_several_reasons_the_first_in_the_table_is_told():

@@ -24,10 +24,11 @@ A caller looks for duplicates first, since a fix that is stored or held already 
 """
 
 import bisect
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Literal
 
@@ -35,6 +36,7 @@ from harbor_api.domain.positions import Neighbour
 
 NULL_ISLAND = "null_island"
 FUTURE = "future"
+CLOCK_RESET = "clock_reset"
 WEEK_ROLLOVER = "week_rollover"
 TOO_OLD = "too_old"
 IMPOSSIBLE_JUMP = "impossible_jump"
@@ -77,6 +79,13 @@ RULES = (
         "The fix is from the future by more than the tolerance: a wrong clock in the tracker.",
     ),
     Rule(
+        CLOCK_RESET,
+        "held",
+        "The fix is of the first days of 1970, of 1980-01-06, 1999-08-22 or 2000: what clocks tell after a "
+        "reset. The position is likely right and the time is not. No two such fixes are taken for the same "
+        "one: the fraction of the second of `recorded_at` is made of what was sent.",
+    ),
+    Rule(
         WEEK_ROLLOVER,
         "held",
         "The fix is dated 1024 or 2048 weeks back: a receiver that has lost count of the GPS weeks, which "
@@ -106,6 +115,18 @@ REASONS = {rule.code: rule.meaning for rule in RULES if rule.outcome == "held"}
 
 # The legacy navigation message counts weeks in ten bits (IS-GPS-200, 20.3.3.3.1.1).
 ROLLOVER = timedelta(weeks=1024)
+# Where clocks begin: Unix, GPS, GPS after the first time that its ten bits ran over, and most on boards. They
+# may have been set by local time, and have run for a while before there was a fix.
+_RESETS = tuple(
+    (start - timedelta(days=1), start + timedelta(days=7))
+    for start in (
+        datetime(1970, 1, 1, tzinfo=UTC),
+        datetime(1980, 1, 6, tzinfo=UTC),
+        datetime(1999, 8, 22, tzinfo=UTC),
+        datetime(2000, 1, 1, tzinfo=UTC),
+    )
+)
+_LAST_RESET = _RESETS[-1][1]
 # Spares nearly every fix the look; no tolerance reaches from here to a rollover.
 _LONG_AGO = timedelta(weeks=1000)
 
@@ -134,8 +155,6 @@ class Thresholds:
     future_tolerance: timedelta = timedelta(minutes=5)
     # How long positions are kept; None keeps them for ever.
     retention: timedelta | None = None
-    # For how long a receiver that has lost count of the weeks may store before it forwards.
-    rollover_backlog: timedelta = timedelta(days=7)
     # The fastest ferries make 58 knots.
     max_speed_kn: float = 60.0
     # The radius about each fix in which the vessel was. Two trackers at the ends of the longest ships are
@@ -175,8 +194,9 @@ def judge(
     age = now - here.recorded_at
     if -age > thresholds.future_tolerance:
         return FUTURE
-    if age > _LONG_AGO and _has_lost_weeks(age, thresholds):
-        return WEEK_ROLLOVER
+    # Older fixes alone are worth the look.
+    if age > _LONG_AGO and (wrong := _wrong_clock(here.recorded_at, age, thresholds)):
+        return wrong
     if thresholds.retention is not None and age > thresholds.retention:
         return TOO_OLD
     if _is_jump(here, before, after, held, thresholds):
@@ -184,13 +204,32 @@ def judge(
     return None
 
 
+def is_clock_reset(recorded_at: datetime) -> bool:
+    """Return whether a time is one of those that clocks tell after a reset."""
+    return recorded_at < _LAST_RESET and any(first <= recorded_at < end for first, end in _RESETS)
+
+
+def told_apart(recorded_at: datetime, content: str) -> datetime:
+    """Return the time by which a fix is known, of whose time only the second can be believed at most.
+
+    Clocks that are reset tell the same times again, and the time is what names a fix. A fix that is sent
+    twice keeps its name, and of two others one in a million is taken for the other.
+    """
+    digest = hashlib.blake2b(content.encode(), digest_size=8).digest()
+    return recorded_at.replace(microsecond=int.from_bytes(digest, "big") % 1_000_000)
+
+
+def _wrong_clock(recorded_at: datetime, age: timedelta, thresholds: Thresholds) -> str | None:
+    if is_clock_reset(recorded_at):
+        return CLOCK_RESET
+    return WEEK_ROLLOVER if _has_lost_weeks(age, thresholds) else None
+
+
 def _has_lost_weeks(age: timedelta, thresholds: Thresholds) -> bool:
-    # No tracker stores fixes for twenty years before it forwards them, which tells this from a fix that
-    # is merely old.
-    return any(
-        -thresholds.future_tolerance <= age - lost <= thresholds.rollover_backlog
-        for lost in (ROLLOVER, 2 * ROLLOVER)
-    )
+    # A receiver that has lost count of the weeks stores before it forwards for as long as any other. None
+    # does so for twenty years, which tells this from a fix that is merely old.
+    backlog = ROLLOVER if thresholds.retention is None else min(thresholds.retention, ROLLOVER)
+    return any(-thresholds.future_tolerance <= age - lost <= backlog for lost in (ROLLOVER, 2 * ROLLOVER))
 
 
 def contradict(one: Neighbour, other: Neighbour, thresholds: Thresholds) -> bool:

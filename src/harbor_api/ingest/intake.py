@@ -28,10 +28,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+import orjson
+
 from harbor_api.database import Database, UnitOfWork
 from harbor_api.domain.authentication import SigningTracker, authenticate
 from harbor_api.domain.errors import HarborError, Unavailable
-from harbor_api.domain.judgement import Thresholds
+from harbor_api.domain.judgement import Thresholds, is_clock_reset, told_apart
 from harbor_api.domain.positions import Fix, Receipt, ReceivedFix, Submission
 from harbor_api.domain.signatures import SignedMessage
 from harbor_api.domain.trackers import Tracker, tracker_number
@@ -183,12 +185,20 @@ def _submission(
     return Submission(
         tracker_id=tracker.number,
         fixes=tuple(
-            ReceivedFix(tracker.vessel_at(fix.recorded_at), tracker.number, now, fix, raw)
+            ReceivedFix(tracker.vessel_at(fix.recorded_at), tracker.number, now, _told_apart(fix, raw), raw)
             for fix, raw in fixes
         ),
         numbers=numbers,
         tracker_version=tracker.version,
     )
+
+
+def _told_apart(fix: Fix, raw: Any) -> Fix:
+    """Return a fix under a time that names it alone, be its clock reset."""
+    if not is_clock_reset(fix.recorded_at):
+        return fix
+    content = orjson.dumps(raw, option=orjson.OPT_SORT_KEYS).decode()
+    return fix._replace(recorded_at=told_apart(fix.recorded_at, content))
 
 
 def _plausible(numbers: Iterable[Any]) -> tuple[int, ...]:

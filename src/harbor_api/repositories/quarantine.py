@@ -87,7 +87,7 @@ ORDER BY held.id
     ).bindparams(bindparam("reason", type_=Text), bindparam("state", type_=Text))
 
 
-# By whether one vessel's are wanted. Of each reason and state that there is, at most fifteen, as many are
+# By whether one vessel's are wanted. Of each reason and state that there is, at most eighteen, as many are
 # read as a page holds, along an index that has them in order of id: no more than that, however few match. An
 # index for each choice of filters would be one more to write with every fix that is held. They are asked for
 # as stretches of the index: a plan that was made when there were few may otherwise look for them among all.

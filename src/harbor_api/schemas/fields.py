@@ -11,9 +11,8 @@ from typing import Any
 from marshmallow import ValidationError, fields
 from marshmallow.validate import Length, Range, Regexp
 
-from harbor_api.domain.values import Form, Span, Text
-
 from harbor_api.domain.times import from_rfc3339, rfc3339
+from harbor_api.domain.values import Form, Span, Text
 
 _DIGITS = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 

@@ -72,6 +72,7 @@ class TestVerdicts:
         doubtful = {
             "null_island": a_fix(0, lat=0, lon=0),
             "future": a_fix(recorded_at=_ago(-timedelta(hours=1))),
+            "clock_reset": a_fix(recorded_at="2000-01-01T00:00:07Z"),
             "week_rollover": a_fix(recorded_at=_ago(timedelta(weeks=1024))),
             "too_old": a_fix(recorded_at="1905-06-07T00:00:00Z"),
             "impossible_jump": a_fix(61, lat=20),
@@ -136,6 +137,39 @@ class TestVerdicts:
         verdicts = verdicts_of(client, tracker, [a_fix(recorded_at="0001-01-01T00:00:30Z", lat=10), a_fix()])
 
         assert verdicts[1] == LATEST
+
+
+class TestAClockThatWasReset:
+    """It tells the same times again: no two fixes of it are taken for the same one."""
+
+    RESET = "2000-01-01T00:00:07Z"
+
+    def test_two_positions_of_one_time_are_both_held(self, client: CheckedClient, world: World):
+        tracker = world.tracker()
+        told = {"verdict": "quarantined", "latest": False, "reason": "clock_reset"}
+        first = client.post(ALONE, **tracker.signed(a_fix(recorded_at=self.RESET)))
+        second = client.post(ALONE, **tracker.signed(a_fix(recorded_at=self.RESET, lat=12.5)))
+        assert (first.status_code, first.json, second.status_code, second.json) == (202, told, 202, told)
+
+        # A fix that is sent again, as after a lost answer, is held once; in a batch as alone.
+        again = [a_fix(recorded_at=self.RESET, lat=lat) for lat in (59.9, 12.5, 13.5, 13.5)]
+        assert verdicts_of(client, tracker, again) == [told] * 4
+
+        held = client.get(QUARANTINE, headers=world.bearer("quarantine:read")).json["quarantine"]
+        assert [each["lat"] for each in held] == [59.9, 12.5, 13.5]
+        assert {each["raw"]["recorded_at"] for each in held} == {self.RESET}
+        assert {each["recorded_at"][:19] for each in held} == {self.RESET[:19]}
+        assert len({each["recorded_at"] for each in held}) == 3
+
+    def test_neither_is_one_that_was_released_a_duplicate_of_another(
+        self, client: CheckedClient, world: World
+    ):
+        tracker, operator = world.tracker(), world.bearer("quarantine:read", "quarantine:write")
+        client.post(ALONE, **tracker.signed(a_fix(recorded_at=self.RESET)))
+        [held] = client.get(QUARANTINE, headers=operator).json["quarantine"]
+        assert client.post(f"{QUARANTINE}/{held['id']}/release", headers=operator).status_code == 200
+        answer = client.post(ALONE, **tracker.signed(a_fix(recorded_at=self.RESET, lat=12.5)))
+        assert answer.json["reason"] == "clock_reset"
 
 
 @given(
