@@ -16,6 +16,7 @@ import time
 ERASE = "erase"  # the fix has its verdict: drop it
 SET_CLOCK = "set the clock"  # take the time from Date, sign again, send again
 RETRY = "retry"  # keep the fix, wait, sign again, send again
+SPLIT = "split"  # keep the fixes, send each half as a batch of its own; a batch of one: as SET_ASIDE
 SET_ASIDE = "set aside"  # this request can never work: keep the fix, go on with the next one
 HOLD = "hold"  # nothing that is sent now can work: keep every fix, report, try again slowly
 
@@ -120,15 +121,17 @@ class Clock:
         self.offset += parse_date(date) - self.now()
 
 
-def what_to_do(status, code=None):
-    """Return what an answer means for the fix that was sent; status 0 stands for no answer."""
-    if status in (200, 201, 202, 422):
+def what_to_do(status, code=None, batch=False):
+    """Return what an answer means for the fix, or the batch, that was sent; status 0 is no answer."""
+    if status == 200 or (status in (201, 202, 422) and not batch):
         return ERASE
     if status == 401 and code == "timestamp_out_of_tolerance":
         return SET_CLOCK
     if status == 0 or status in (408, 429) or status >= 500:
         return RETRY
-    if status in (400, 413, 415):
+    if status in (400, 413):
+        return SPLIT if batch else SET_ASIDE
+    if status == 415:
         return SET_ASIDE
     return HOLD  # 401, 403, 404 and what no Harbor API answers
 
@@ -144,11 +147,12 @@ def wait_before(attempt, retry_after, seed):
     return max(longest / 2, retry_after) + longest / 2 * jitter
 
 
-def deliver(body, suffix, tracker_id, secrets, *, post, clock, sleep=time.sleep, attempts=8):
+def deliver(body, suffix, tracker_id, secrets, *, post, clock, sleep=time.sleep, attempts=8, batch=False):
     """Send one fix until it is decided: ERASE, SET_ASIDE or HOLD, and RETRY after the last attempt.
 
     `post(headers, body)` does the HTTPS request to /api/v1/positions and returns (status, headers
-    with lower-case names, body), or raises OSError where there is no answer.
+    with lower-case names, body), or raises OSError where there is no answer. Of a batch, which goes
+    to /api/v1/positions/batch, it may come to SPLIT.
     """
     for attempt in range(attempts):
         # Each attempt is signed anew: the timestamp is that of the attempt, not that of the fix.
@@ -164,7 +168,7 @@ def deliver(body, suffix, tracker_id, secrets, *, post, clock, sleep=time.sleep,
                 code = json.loads(text)["code"]
             except (ValueError, KeyError, TypeError):
                 pass  # a proxy's answer, not the service's
-        action = what_to_do(status, code)
+        action = what_to_do(status, code, batch)
         if action == SET_CLOCK:
             try:
                 clock.set_from(answer.get("date", ""))

@@ -205,6 +205,16 @@ def test_action_for_each_answer(harbor_sign: ModuleType, status: int, code: str 
     assert harbor_sign.what_to_do(status, code) == getattr(harbor_sign, action)
 
 
+@pytest.mark.parametrize(
+    ("status", "action"),
+    [(200, "ERASE"), (201, "HOLD"), (202, "HOLD"), (422, "HOLD"), (400, "SPLIT"), (413, "SPLIT")],
+)
+def test_a_batch_is_erased_for_its_verdicts_alone(harbor_sign: ModuleType, status: int, action: str) -> None:
+    assert harbor_sign.what_to_do(status, batch=True) == getattr(harbor_sign, action)
+    service = Service((status, {}, b"{}"))
+    assert deliver(harbor_sign, service, batch=True) == getattr(harbor_sign, action)
+
+
 class Service:
     """Gives the listed answers one after another and checks each request's signature."""
 
@@ -243,7 +253,7 @@ class TickingClock:
         self.seconds = self.parse_date(date)
 
 
-def deliver(harbor_sign: ModuleType, service: Service, *, now: int = NOW) -> Any:
+def deliver(harbor_sign: ModuleType, service: Service, *, now: int = NOW, **rest: Any) -> Any:
     return harbor_sign.deliver(
         BODY,
         "1-42",
@@ -252,6 +262,7 @@ def deliver(harbor_sign: ModuleType, service: Service, *, now: int = NOW) -> Any
         post=service.post,
         clock=TickingClock(harbor_sign, now),
         sleep=service.slept.append,
+        **rest,
     )
 
 

@@ -1,5 +1,6 @@
-"""The page for firmware writers: its commands and code run as printed, its table is complete."""
+"""The page for firmware writers: its commands and code run as printed, its table is what the kit does."""
 
+import json
 import os
 import re
 import shlex
@@ -12,6 +13,7 @@ import pytest
 
 from harbor_api.domain import errors, signatures
 from harbor_api.domain.authentication import TOLERANCE_S
+from harbor_api.schemas.positions import load_fix
 
 FIRMWARE = Path(__file__).resolve().parents[2] / "openapi" / "firmware"
 PAGE = (FIRMWARE / "README.md").read_text(encoding="utf-8")
@@ -109,29 +111,70 @@ def test_mbedtls_code_signs_alike(c_compiler: str, tmp_path: Path) -> None:
     assert ran.stdout == "v1,V2EK6f2+AANHoO2RU4CoqhLxAItRUIUoJqkTjEFKOfc=\n"
 
 
-def test_table_has_every_answer_that_a_tracker_may_get(harbor_sign: ModuleType) -> None:
+def _answers() -> list[tuple[list[int], str | None, str, str]]:
+    """Return the rows of the table: statuses, the code, and what to do with a fix and with a batch."""
     section = PAGE.partition("## Answer by answer")[2].partition("\n## ")[0]
-    rows = [line.split(" | ") for line in section.splitlines() if re.match(r"\| [0-9]", line)]
-    fate: dict[tuple[int, str | None], str] = {}
-    for answer, _, the_fix, _ in rows:
+    table = section.partition("| answer |")[2]
+    rows = []
+    for line in table.splitlines()[2:]:
+        if not line.startswith("| "):
+            break
+        answer, _, fix, batch = line.strip("| ").split(" | ")
+        statuses = [int(status) for status in re.findall(r"\b[0-9]{3}\b", answer)]
+        statuses += [code for form, code in (("3xx", 302), ("5xx", 502), ("no answer", 0)) if form in answer]
         quoted = re.search(r"`(\w+)`", answer)
-        for status in re.findall(r"\b[0-9]{3}\b", answer):
-            fate[int(status), quoted[1] if quoted else None] = the_fix
+        rows.append((statuses, quoted[1] if quoted else None, fix, batch))
+    return rows
 
-    assert {(status, None) for status in (200, 201, 202, 400, 404, 413, 415, 422, 429, 503)} <= set(fate)
+
+def test_the_table_is_what_the_kit_does(harbor_sign: ModuleType) -> None:
+    rows = _answers()
+    assert len(rows) > 15
+    for statuses, code, fix, batch in rows:
+        assert statuses
+        for status in statuses:
+            assert harbor_sign.what_to_do(status, code) == fix, status
+            assert harbor_sign.what_to_do(status, code, batch=True) == batch, status
+    words = {
+        getattr(harbor_sign, name) for name in ("ERASE", "RETRY", "SPLIT", "SET_ASIDE", "HOLD", "SET_CLOCK")
+    }
+    assert {word for *_, fix, batch in rows for word in (fix, batch)} == words
+    for word in words:
+        assert f"\n| {word} | " in PAGE
+
+
+def test_the_table_has_each_answer_that_a_tracker_may_get_once() -> None:
+    named = [(status, code) for statuses, code, *_ in _answers() for status in statuses]
+    assert len(set(named)) == len(named)
+    document = json.loads((FIRMWARE.parent / "harbor-api.json").read_text(encoding="utf-8"))
+    by_id = {
+        each["post"]["operationId"]: each["post"] for each in document["paths"].values() if "post" in each
+    }
+    for operation in ("postPosition", "postPositionBatch"):
+        assert {int(status) for status in by_id[operation]["responses"]} <= {status for status, _ in named}
+    # What a batch is never answered with, no batch may be erased for.
+    never = {201, 202, 422}
+    assert never.isdisjoint(int(status) for status in by_id["postPositionBatch"]["responses"])
+    assert {batch for statuses, _, _, batch in _answers() if never & set(statuses)} == {"hold"}
     for error in (
         errors.SignatureMissing,
         errors.SignatureInvalid,
         errors.TimestampOutOfTolerance,
         errors.TrackerDisabled,
     ):
-        assert (error.status, error.code) in fate
-    assert f"`{errors.NoFix.code}`" in section
-    # The page and the example never disagree on what may be erased.
-    for (status, code), the_fix in fate.items():
-        action = harbor_sign.what_to_do(status, code)
-        assert (action == harbor_sign.ERASE) == (the_fix == "erase"), status
-        assert (action == harbor_sign.SET_ASIDE) == (the_fix == "set aside"), status
+        assert (error.status, error.code) in named
+    assert f"`{errors.NoFix.code}`" in PAGE
+
+
+def test_every_body_that_the_page_signs_is_a_fix() -> None:
+    bodies = [body for body in re.findall(r"\{\"[^\n`']*\}", PAGE) if "lat" in body]
+    assert len(bodies) >= 2
+    for body in bodies:
+        assert load_fix(json.loads(body)) is not None, body
+
+
+def test_the_page_speaks_of_what_there_is() -> None:
+    assert "later release" not in PAGE
 
 
 def test_numbers_on_the_page_are_the_services() -> None:
@@ -141,6 +184,6 @@ def test_numbers_on_the_page_are_the_services() -> None:
 
 
 def test_files_named_on_the_page_are_there() -> None:
-    names = set(re.findall(r"`(\w+\.(?:c|h|py|json))`", PAGE))
+    names = set(re.findall(r"[`\[](\w+\.(?:c|h|py|json))[`\]]", PAGE))
     assert names >= {"harbor_sign.c", "harbor_sign.py", "vectors.json"}
     assert [name for name in names if not (FIRMWARE / name).exists()] == []
