@@ -105,7 +105,8 @@ class PositionBatch(MethodView):
         if len(items) > LARGEST_BATCH:
             raise BodyTooLarge(f"The batch has {len(items)} fixes, and may have {LARGEST_BATCH}")
         read = _read_all(items)
-        fixes = [(fix, as_kept(item)) for fix, item in zip(read, items, strict=True) if type(fix) is Fix]
+        kept = [as_kept(item) if type(fix) is Fix else None for fix, item in zip(read, items, strict=True)]
+        fixes = [(fix, raw) for fix, raw in zip(read, kept, strict=True) if type(fix) is Fix]
         # An invalid fix has arrived, too: it need not be sent again.
         numbers = [
             fix.number if type(fix) is Fix else _number_of(item)
@@ -113,14 +114,11 @@ class PositionBatch(MethodView):
         ]
         receipt = _accept(fixes, numbers)
         following = iter(receipt.verdicts)
-        verdicts: list[dict[str, Any]] = []
+        verdicts = [fix if isinstance(fix, dict) else as_members(next(following)) for fix in read]
         left = MOST_TOLD
-        for fix, item in zip(read, items, strict=True):
-            if isinstance(fix, dict):
-                verdicts.append(fix)
-                continue
-            verdicts.append(_told(as_members(next(following)), item, left))
-            left -= len(verdicts[-1].get("ignored", ()))
+        for verdict, item, raw in zip(verdicts, items, kept, strict=True):
+            if raw is not item and raw is not None and left:
+                left -= len(_told(verdict, item, left)["ignored"])
         members: dict[str, Any] = {"verdicts": verdicts}
         beside = ignored({name: None for name in body() if name != "fixes"}, MOST_TOLD)
         return _answer(members | ({"ignored": beside} if beside else {}), receipt, 200)

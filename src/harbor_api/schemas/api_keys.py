@@ -39,7 +39,7 @@ _DECIMALS = {
 _LIMIT = {"description": "Requests a minute; null for the service's usual.", "examples": [60]}
 _EXPIRES = {
     "description": "From when on it is refused; null for never.",
-    "examples": ["2027-01-01T00:00:00Z"],
+    "examples": ["2027-01-01T00:00:00.000000Z"],
 }
 
 
@@ -119,24 +119,24 @@ class KeySchema(Schema):
     delay_s = Whole(required=True, metadata=_DELAY)
     coordinate_decimals = Whole(required=True, allow_none=True, metadata=_DECIMALS)
     requests_per_minute = Whole(required=True, allow_none=True, metadata=_LIMIT)
-    created_at = Timestamp(required=True, metadata={"examples": ["2026-01-02T03:04:05Z"]})
+    created_at = Timestamp(required=True, metadata={"examples": ["2026-01-02T03:04:05.000000Z"]})
     expires_at = Timestamp(required=True, allow_none=True, metadata=_EXPIRES)
     revoked_at = Timestamp(
         required=True,
         allow_none=True,
-        metadata={"description": "Since when it is refused.", "examples": ["2026-02-02T03:04:05Z"]},
+        metadata={"description": "Since when it is refused.", "examples": ["2026-02-02T03:04:05.000000Z"]},
     )
     last_used_at = Timestamp(
         required=True,
         allow_none=True,
-        metadata={"description": "To the minute.", "examples": ["2026-01-02T03:04:05Z"]},
+        metadata={"description": "To the minute.", "examples": ["2026-01-02T03:04:05.000000Z"]},
     )
     previous_valid_until = Timestamp(
         required=True,
         allow_none=True,
         metadata={
             "description": "Until when the secret before the last rotation holds.",
-            "examples": ["2026-01-09T03:04:05Z"],
+            "examples": ["2026-01-09T03:04:05.000000Z"],
         },
     )
 

@@ -14,7 +14,7 @@ class AuditEntrySchema(Schema):
     """One administrative change."""
 
     id = Whole(required=True, metadata={"description": "Grows in the order of the changes.", "examples": [1]})
-    at = Timestamp(required=True, metadata={"examples": ["2026-01-02T03:04:05Z"]})
+    at = Timestamp(required=True, metadata={"examples": ["2026-01-02T03:04:05.000000Z"]})
     actor = String(
         required=True,
         metadata={"description": "The key, or the person at the command line.", "examples": ["key 1 (ops)"]},

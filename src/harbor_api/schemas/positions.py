@@ -334,7 +334,7 @@ _MISSING = {
 _SECRET_ENDS = {
     "description": "Only where the fix was signed with the secret before a rotation: until when that one "
     "holds. Fetch the new secret before then.",
-    "examples": ["2026-01-09T03:04:05Z"],
+    "examples": ["2026-01-09T03:04:05.000000Z"],
 }
 _IGNORED = {
     "description": "Only where the fix has members that this service does not know: their names. They were "

@@ -30,7 +30,7 @@ class AssignmentSchema(Schema):
         required=True,
         metadata={
             "description": "Fixes recorded from then on; 0001-01-01T00:00:00Z for the first vessel.",
-            "examples": ["2026-01-02T03:04:05Z"],
+            "examples": ["2026-01-02T03:04:05.000000Z"],
         },
     )
 
@@ -66,7 +66,7 @@ class TrackerSchema(Schema):
         allow_none=True,
         metadata={
             "description": "Until when the secret before the last rotation holds.",
-            "examples": ["2026-01-09T03:04:05Z"],
+            "examples": ["2026-01-09T03:04:05.000000Z"],
         },
     )
     disabled_at = Timestamp(
@@ -74,7 +74,7 @@ class TrackerSchema(Schema):
         allow_none=True,
         metadata={
             "description": "Since when its fixes are refused; null while it may post.",
-            "examples": ["2026-01-09T03:04:05Z"],
+            "examples": ["2026-01-09T03:04:05.000000Z"],
         },
     )
 
@@ -169,7 +169,7 @@ class ReassignmentSchema(TypedSchema):
         metadata={
             "description": "The first moment whose fixes belong to it, after all fixes that are stored; "
             "now where it is left out.",
-            "examples": ["2026-01-02T03:04:05Z"],
+            "examples": ["2026-01-02T03:04:05.000000Z"],
         }
     )
 

@@ -62,7 +62,7 @@ class VesselPropertiesSchema(Schema):
         allow_none=True,
         metadata={
             "description": "When the tracker took the latest fix; null before the first one.",
-            "examples": ["2026-01-02T03:04:05Z"],
+            "examples": ["2026-01-02T03:04:05.000000Z"],
         },
     )
     received_at = Timestamp(
@@ -70,7 +70,7 @@ class VesselPropertiesSchema(Schema):
         allow_none=True,
         metadata={
             "description": "When that fix reached the service.",
-            "examples": ["2026-01-02T03:04:06.251Z"],
+            "examples": ["2026-01-02T03:04:06.251000Z"],
         },
     )
     retired_at = Timestamp(
@@ -78,7 +78,7 @@ class VesselPropertiesSchema(Schema):
         allow_none=True,
         metadata={
             "description": "Since when the vessel is off the map; null for one in service.",
-            "examples": ["2026-02-02T03:04:05Z"],
+            "examples": ["2026-02-02T03:04:05.000000Z"],
         },
     )
     stale = Boolean(
