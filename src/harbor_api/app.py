@@ -16,8 +16,8 @@ from harbor_api.web.rate_counters import RateCounters
 from harbor_api.web.runtime import Runtime
 
 _LARGEST_BODY = 64 * 1024
-# In the order in which the document shows them.
-_RESOURCES = (positions, vessels, trackers, quarantine, api_keys, audit, health)
+# In the order in which the document shows them: administration last.
+_RESOURCES = (vessels, positions, health, trackers, quarantine, api_keys, audit)
 _PAGES = (home, docs, guides, security_txt)
 
 

@@ -244,7 +244,11 @@ def _lists(document: Document) -> Iterator[Asked]:
         tried = {
             each["name"]: _tried(operation, each) for each in operation.parameters if each["in"] == "query"
         }
-        of = {each["name"]: each["example"] for each in operation.parameters if each["in"] == "path"}
+        of = {
+            each["name"]: each["schema"]["examples"][0]
+            for each in operation.parameters
+            if each["in"] == "path"
+        }
         for values in itertools.product(*tried.values()) if tried else ():
             asked = {name: value for name, value in zip(tried, values, strict=True) if value}
             # Each combination is tried from the beginning, and from a cursor with no more than one filter.

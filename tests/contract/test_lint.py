@@ -108,8 +108,8 @@ def _no_retry_after(document: Document) -> None:
 
 
 def _an_untrue_example(document: Document) -> None:
-    [content] = _fleet(document)["responses"]["401"]["content"].values()
-    content["examples"]["key_missing"]["value"]["status"] = "401"
+    [content] = _fleet(document)["responses"]["200"]["content"].values()
+    content["examples"]["in_service"]["value"]["features"][0]["id"] = "1"
 
 
 def _a_path_in_the_singular(document: Document) -> None:

@@ -110,7 +110,7 @@ def tracker(generated: Generated, live_service: LiveService, signing: SigningTra
 
 def test_has_every_operation_under_its_tag_and_id(generated: Generated, document: Document):
     for operation in operations_of(document):
-        [tag] = operation.described["tags"]
+        tag = operation.described["tags"][0]
         name = re.sub("([A-Z])", r"_\1", operation.described["operationId"]).lower()
         assert generated(f"api.{tag.replace('-', '_')}.{name}").sync_detailed, str(operation)
 
@@ -121,7 +121,8 @@ def test_gives_every_member_of_every_schema_a_type(generated: Generated, documen
         f"{name}.{member}"
         for name in document["components"]["schemas"]
         for member, annotation in getattr(models, name).__annotations__.items()
-        if re.search(r"\bAny\b", annotation)
+        # Where it keeps what a later release sends.
+        if member != "additional_properties" and re.search(r"\bAny\b", annotation)
     ]
     assert untyped == []
 

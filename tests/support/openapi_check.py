@@ -1,5 +1,10 @@
-"""Holds a response against an OpenAPI 3.1 document: status, media type, headers, body."""
+"""Holds a response against an OpenAPI 3.1 document: status, media type, headers, body.
 
+It is stricter than the document: that lets answers have further members, as they may come with any release,
+while one that is sent and not described is a Lie.
+"""
+
+import copy
 import json
 import re
 from collections.abc import Mapping
@@ -16,7 +21,7 @@ _ANYWHERE = re.compile(
     r"x-content-type-options|referrer-policy|strict-transport-security|cache-control|access-control-.*)"
 )
 # Pages for people, not operations of the API.
-_PAGES = re.compile(r"/|/(docs(/.*)?|openapi\.json|\.well-known/security\.txt)")
+_PAGES = re.compile(r"/|/(docs(/.*)?|openapi(-3\.0)?\.json|\.well-known/security\.txt)")
 
 
 # What the traffic of all tests in this process has met: (operationId, status).
@@ -27,11 +32,38 @@ class Lie(AssertionError):
     """A response is not what the document says."""
 
 
+def closed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document whose objects have no members but those that are described."""
+    strict: dict[str, Any] = copy.deepcopy(dict(document))
+    for schema in strict.get("components", {}).get("schemas", {}).values():
+        _close(schema)
+    for path in strict["paths"].values():
+        for operation in path.values():
+            if isinstance(operation, dict):
+                bodies = [operation.get("requestBody", {}), *operation.get("responses", {}).values()]
+                for body in bodies:
+                    for content in body.get("content", {}).values():
+                        _close(content.get("schema"))
+    return strict
+
+
+def _close(schema: Any) -> None:
+    if not isinstance(schema, dict):
+        return
+    if "properties" in schema:
+        schema.setdefault("unevaluatedProperties", False)
+    below = [*schema.get("properties", {}).values(), schema.get("items"), schema.get("additionalProperties")]
+    for name in ("anyOf", "oneOf", "allOf"):
+        below += schema.get(name, ())
+    for each in below:
+        _close(each)
+
+
 class Contract:
     """What a document promises. Each promise that is kept is noted in SEEN."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
-        self.document = document
+        self.document = document = closed(document)
         self._registry = Registry().with_resource(
             _DOCUMENT, Resource(contents=document, specification=DRAFT202012)
         )

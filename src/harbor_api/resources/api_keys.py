@@ -31,7 +31,7 @@ blueprint = Blueprint(
     description="Who may do what: keys, their scopes, grants and limits.",
     url_prefix="/api/v1",
 )
-_KEY_ID = {"in": "path", "name": "key_id", "description": "The key's `id`.", "example": 1}
+_KEY_ID = {"in": "path", "name": "key_id", "description": "The key's `id`."}
 
 
 @blueprint.route("/api-keys")
@@ -154,7 +154,7 @@ class ApiKeyRevocation(MethodView):
             return _shown(api_keys.revoke(unit_of_work, key_id, actor=actor(), grantor=caller()))
 
 
-@blueprint.route("/me")
+@blueprint.route("/me", tags=["api-keys", "me"])
 class Me(MethodView):
     @auth.requires_key()
     @blueprint.response(200, MeSchema, description="The key.")

@@ -25,7 +25,7 @@ blueprint = Blueprint(
     description="Fixes that could not be believed: neither lost nor on the map.",
     url_prefix="/api/v1/quarantine",
 )
-_HELD_ID = {"in": "path", "name": "held_id", "description": "The held fix's `id`.", "example": 1}
+_HELD_ID = {"in": "path", "name": "held_id", "description": "The held fix's `id`."}
 
 
 @blueprint.route("")

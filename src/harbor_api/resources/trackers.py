@@ -40,7 +40,6 @@ _NUMBER = {
     "in": "path",
     "name": "number",
     "description": "The number in the tracker's id: 1 for `trk_0001`.",
-    "example": 1,
 }
 
 

@@ -30,7 +30,7 @@ blueprint = Blueprint(
     description="The fleet and where it is, as GeoJSON.",
     url_prefix="/api/v1/vessels",
 )
-_VESSEL_ID = {"in": "path", "name": "vessel_id", "description": "The vessel's `id`.", "example": 1}
+_VESSEL_ID = {"in": "path", "name": "vessel_id", "description": "The vessel's `id`."}
 
 
 @blueprint.route("")

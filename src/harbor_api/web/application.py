@@ -62,4 +62,5 @@ def _default(value: Any) -> Any:
 
 def identifier_schema(_: IdentifierConverter) -> dict[str, Any]:
     """Document a path parameter that ``IdentifierConverter`` reads."""
-    return {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
+    # No `example` of the parameter, which Swagger UI would send: a click must not act on number 1.
+    return {"type": "integer", "minimum": 1, "maximum": 2**31 - 1, "examples": [1]}

@@ -6,7 +6,6 @@ calls ``documented`` in the same place, so that what a reader sees, the document
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from http import HTTPStatus
 from typing import Any, TypeVar
 
 from apispec import APISpec
@@ -14,7 +13,6 @@ from apispec import APISpec
 from harbor_api.domain import errors
 from harbor_api.domain.errors import HarborError
 from harbor_api.schemas.problems import MEDIA_TYPE, ProblemSchema
-from harbor_api.web import problems
 from harbor_api.web.headers import HEADERS, OF_STATUS
 
 # Any operation can fail like this, whatever it does.
@@ -63,7 +61,7 @@ def describe_errors(
     for status, kinds in sorted(by_status.items()):
         if status in responses:
             raise TypeError(f"{status} is both an answer and an error")
-        responses[status] = _problem_response(status, kinds)
+        responses[status] = _problem_response(kinds)
     for status, response in responses.items():
         names = ["X-Request-Id", *OF_STATUS.get(int(status), ())]
         components = {name: name for name in names}
@@ -82,25 +80,13 @@ def describe_errors(
     return doc
 
 
-def _problem_response(status: int, kinds: list[type[HarborError]]) -> dict[str, Any]:
-    """Document one error status of an operation: which codes it can carry, each with an example."""
-    meanings = "\n".join(f"- `{kind.code}`: {problems.prose(kind)}" for kind in kinds)
+def _problem_response(kinds: list[type[HarborError]]) -> dict[str, Any]:
+    """Document one error status of an operation by the codes that it can carry.
+
+    What each of them means is told once, in the table at the top of the document, and what a problem looks
+    like by the one example of its schema: told with every status of every operation, they hid the answers.
+    """
     return {
-        "description": f"{HTTPStatus(status).phrase}\n\n{meanings}",
-        "content": {
-            MEDIA_TYPE: {
-                "schema": ProblemSchema,
-                "examples": {
-                    kind.code: {
-                        "summary": kind.title,
-                        "value": problems.document(
-                            kind(),
-                            instance="/api/v1/...",
-                            request_id="5f2b6f0e4c9d4e21b7a1c06c2a6d8f11",
-                        ),
-                    }
-                    for kind in kinds
-                },
-            }
-        },
+        "description": ", ".join(f"`{kind.code}`" for kind in kinds),
+        "content": {MEDIA_TYPE: {"schema": ProblemSchema}},
     }

@@ -24,8 +24,12 @@ _ONCE = {
     "name": "Idempotency-Key",
     "description": "Anything unique of up to 255 visible ASCII characters. The same request with the same "
     "key is done once: within a day a repeat gets the first one's result.",
-    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
-    "example": "1f0c9a6e-8a53-4c6e-9f5b-0f2f6f5f7c11",
+    # Not an `example` of the parameter: Swagger UI would send the same one with every request.
+    "schema": {
+        "type": "string",
+        "pattern": "^[!-~]{1,255}$",
+        "examples": ["1f0c9a6e-8a53-4c6e-9f5b-0f2f6f5f7c11"],
+    },
 }
 
 

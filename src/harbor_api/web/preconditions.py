@@ -19,8 +19,8 @@ _IF_MATCH = {
     "required": True,
     "description": "The `ETag` that was read with what is to be changed. What counts is that nobody has "
     "edited it since: new positions do not matter. `*` changes it whatever it is.",
-    "schema": {"type": "string", "minLength": 1},
-    "example": "*",
+    # Not an `example` of the parameter: Swagger UI would send it, and `*` overwrites whatever is there.
+    "schema": {"type": "string", "minLength": 1, "examples": ['"3"', "*"]},
 }
 
 

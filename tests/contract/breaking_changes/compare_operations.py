@@ -147,9 +147,10 @@ class _Comparison:
             other = new["content"][media_type]
             yield from schemas.breaks(content.get("schema", {}), other.get("schema", {}), Place(kind, "body"))
             if media_type == _PROBLEM:
-                # Its examples are named for the codes, and codes stay.
-                for code in content.get("examples", {}):
-                    if code not in other.get("examples", {}):
+                # Its description names the codes, and codes stay.
+                after = _codes(new)
+                for code in _codes(old):
+                    if code not in after:
                         yield f"{kind} has no code `{code}` any more"
 
     def _headers(self, status: str, old: Json, new: Json) -> Iterator[str]:
@@ -164,6 +165,11 @@ class _Comparison:
             yield from self._answered.breaks(
                 before["schema"], after["schema"], Place("response header", name)
             )
+
+
+def _codes(response: Json) -> list[str]:
+    """Return the codes that a problem's description names: first in each line, or in each part of one."""
+    return re.findall(r"(?:^(?:- )?|, )`([a-z][a-z0-9_]*)`", response.get("description", ""), re.MULTILINE)
 
 
 def _parameter(parameter: Json) -> Place:

@@ -1,0 +1,538 @@
+"""Whole examples of what is sent and answered, which the document and its page show for each operation.
+
+All of them tell of one small fleet on one night, so that what belongs together agrees: ids, names, verdicts
+and times. tests/contract/test_examples.py holds them to the schemas and to each other, and sends each request
+to the service. Values that are not known stand in the examples, too: a caller has to expect them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from harbor_api.domain.judgement import FUTURE, NULL_ISLAND, REASONS
+from harbor_api.schemas.fields import from_rfc3339, rfc3339
+from harbor_api.schemas.positions import warnings_about
+
+Json = dict[str, Any]
+# By name: what it shows, and the value.
+Examples = Mapping[str, tuple[str, Any]]
+
+
+def _at(time: str) -> str:
+    """Return a time of that night, or of another day, as the service writes it."""
+    moment = from_rfc3339(f"{time}Z" if "T" in time else f"2026-01-02T{time}Z")
+    if moment is None:
+        raise ValueError(f"{time} is no time")
+    return rfc3339(moment)
+
+
+# What a tracker sends.
+_SMALLEST: Json = {"recorded_at": "2026-01-02T03:04:05Z", "lat": 59.9, "lon": 10.7}
+_FULL: Json = {
+    **_SMALLEST,
+    "sog": 8.4,
+    "cog": 181.2,
+    "heading": 180,
+    "nav_status": 0,
+    "accuracy_m": 4,
+    "battery_v": 3.9,
+    "number": 1041,
+}
+# Taken an hour before, out of coverage, and sent now.
+_BUFFERED: Json = {
+    "recorded_at": "2026-01-02T02:04:05Z",
+    "lat": 60.04,
+    "lon": 10.7,
+    "sog": 8.4,
+    "number": 1040,
+}
+_WITHOUT_A_FIX: Json = {"recorded_at": "2026-01-02T03:04:06Z", "lat": 0, "lon": 0, "number": 1042}
+_NEWER: Json = {**_SMALLEST, "hdop": 0.9}
+_FIXES: Examples = {
+    "smallest": ("The three members that a fix needs", _SMALLEST),
+    "full": ("With all that a receiver can know", _FULL),
+    "buffered": ("Taken an hour ago, out of coverage", _BUFFERED),
+    "newer": ("Of firmware that knows more than this service", _NEWER),
+}
+
+# What a tracker is told.
+_STORED: Json = {"verdict": "stored", "latest": True}
+_STORED_LATE: Json = {"verdict": "stored", "latest": False}
+_DUPLICATE: Json = {"verdict": "duplicate", "latest": False, "differs": False}
+_DIFFERING: Json = {**_DUPLICATE, "differs": True}
+_INVALID: Json = {
+    "verdict": "invalid",
+    "latest": False,
+    "code": "validation_failed",
+    "errors": [
+        {
+            "pointer": "#/fixes/1/lat",
+            "detail": "Must be greater than or equal to -90 and less than or equal to 90.",
+        }
+    ],
+}
+_MISSING = [{"first": 1012, "last": 1014}]
+
+
+def _quarantined(reason: str) -> Json:
+    return {"verdict": "quarantined", "latest": False, "reason": reason}
+
+
+_HELD_FOR: Examples = {
+    code: (meaning.partition(": ")[0], _quarantined(code)) for code, meaning in REASONS.items()
+}
+
+
+def _forecast(verdict: Json) -> Json:
+    return {"would_be" if name == "verdict" else name: value for name, value in verdict.items()}
+
+
+# The fleet.
+def _details(name: str, **known: Any) -> Json:
+    unknown = dict.fromkeys(
+        ("imo", "mmsi", "call_sign", "flag", "kind", "length_m", "beam_m", "draught_m", "max_speed_kn")
+    )
+    return {"name": name, **unknown, **known}
+
+
+_CARGO: Json = _details(
+    "Skagerrak Trader",
+    imo="9074729",
+    mmsi="257123450",
+    call_sign="LAXY5",
+    flag="NO",
+    kind="cargo",
+    length_m=86.5,
+    beam_m=13.2,
+    draught_m=4.1,
+)
+_FERRY: Json = _details(
+    "Fjordbrev", imo="3104170", mmsi="257961140", flag="NO", kind="passenger", length_m=74.0, max_speed_kn=45
+)
+_WORKBOAT: Json = _details("Vesterhav", kind="tug")
+_SOLD: Json = _details("Gamle Oslofjord", mmsi="257000120", kind="cargo")
+_UNSEEN: Json = {
+    "recorded_at": None,
+    "received_at": None,
+    "stale": True,
+    "sog": None,
+    "cog": None,
+    "heading": None,
+    "nav_status": None,
+    "accuracy_m": None,
+}
+_UNDER_WAY: Json = {
+    "recorded_at": _at("03:04:05"),
+    "received_at": _at("03:04:06.251"),
+    "stale": False,
+    "sog": 8.4,
+    "cog": 181.2,
+    "heading": 180.0,
+    "nav_status": 0,
+    "accuracy_m": 4.0,
+}
+_MOORED: Json = {
+    **_UNSEEN,
+    "recorded_at": _at("2026-01-01T21:40:10"),
+    "received_at": _at("2026-01-01T21:40:12.003"),
+    "sog": 0.0,
+    "nav_status": 5,
+}
+
+
+def _feature(
+    number: int, details: Json, seen: Json, at: list[float] | None, *, retired_at: str | None = None
+) -> Json:
+    return {
+        "type": "Feature",
+        "id": number,
+        "geometry": None if at is None else {"type": "Point", "coordinates": at},
+        "properties": {**details, **seen, "retired_at": retired_at},
+    }
+
+
+_TRADER = _feature(1, _CARGO, _UNDER_WAY, [10.7, 59.9])
+_AT_BERTH = _feature(2, _FERRY, _MOORED, [10.683495, 59.874076])
+_NEVER_SEEN = _feature(3, _WORKBOAT, _UNSEEN, None)
+_RETIRED = _feature(4, _SOLD, _UNSEEN, None, retired_at=_at("2026-01-01T12:00:00"))
+_CHANGED = _feature(3, {**_WORKBOAT, "call_sign": "LDTG", "max_speed_kn": 14}, _UNSEEN, None)
+
+
+def _fleet(*features: Json) -> Json:
+    return {"type": "FeatureCollection", "features": list(features)}
+
+
+# Trackers, keys, the quarantine and the audit trail. The secrets fit nothing: one reads "This is an example,
+# not a secret", and the check digits of the other are wrong.
+_SIGNS_NOTHING = "whsec_VGhpcyBpcyBhbiBleGFtcGxlLCBub3QgYSBzZWNyZXQ="
+_OPENS_NOTHING = "hbr_ThisIsAnExampleAndNotASecret00000000"
+_FIRST = "0001-01-01T00:00:00"
+_TRACKER: Json = {
+    "id": "trk_0001",
+    "number": 1,
+    "label": "bridge",
+    "test": False,
+    "vessel_id": 1,
+    "assignments": [{"vessel_id": 1, "starts_at": _at(_FIRST)}],
+    "generation": 1,
+    "previous_valid_until": None,
+    "disabled_at": None,
+}
+_ON_THE_BENCH: Json = {
+    **_TRACKER,
+    "id": "trk_0002",
+    "number": 2,
+    "label": "workbench",
+    "test": True,
+    "vessel_id": 3,
+    "assignments": [{"vessel_id": 3, "starts_at": _at(_FIRST)}],
+}
+_MOVED: Json = {
+    **_TRACKER,
+    "vessel_id": 2,
+    "assignments": [*_TRACKER["assignments"], {"vessel_id": 2, "starts_at": _at("04:00:00")}],
+}
+_ROTATED: Json = {**_TRACKER, "generation": 2, "previous_valid_until": _at("2026-01-09T03:04:05")}
+_PARTNER: Json = {
+    "id": 2,
+    "prefix": _OPENS_NOTHING[:10],
+    "name": "Nordic Logistics",
+    "owner": "it@nordic.example",
+    "scopes": ["vessels:read"],
+    "vessel_ids": None,
+    "delay_s": 0,
+    "coordinate_decimals": None,
+    "requests_per_minute": None,
+    "created_at": _at("2026-01-01T09:00:00"),
+    "expires_at": None,
+    "revoked_at": None,
+    "last_used_at": _at("03:04:00"),
+    "previous_valid_until": None,
+}
+_PORT_TERMS: Json = {
+    "name": "Port agent",
+    "owner": "agent@port.example",
+    "scopes": ["vessels:read"],
+    "vessel_ids": [1, 2],
+    "delay_s": 3600,
+    "coordinate_decimals": 2,
+    "requests_per_minute": 30,
+    "expires_at": _at("2027-01-01T00:00:00"),
+}
+_PORT: Json = {**_PARTNER, **_PORT_TERMS, "id": 3, "prefix": "hbr_4fT1xZ", "last_used_at": None}
+_NEW_KEY: Json = {**_PARTNER, "last_used_at": None}
+_HELD: Json = {
+    "id": 1,
+    "vessel_id": 1,
+    "tracker_id": _TRACKER["id"],
+    "reason": NULL_ISLAND,
+    "state": "held",
+    "recorded_at": _at("03:04:06"),
+    "received_at": _at("03:04:07.118"),
+    "decided_at": None,
+    "lat": 0.0,
+    "lon": 0.0,
+    "raw": _WITHOUT_A_FIX,
+}
+_AHEAD: Json = {
+    **_HELD,
+    "id": 2,
+    "reason": FUTURE,
+    "recorded_at": _at("05:04:05"),
+    "received_at": _at("03:05:11.442"),
+    "lat": 59.89,
+    "lon": 10.7,
+    "raw": {"recorded_at": "2026-01-02T05:04:05Z", "lat": 59.89, "lon": 10.7},
+}
+_RELEASED: Json = {**_AHEAD, "state": "released", "decided_at": _at("08:15:00")}
+_REJECTED: Json = {**_HELD, "state": "rejected", "decided_at": _at("08:14:30")}
+_BY_KEY: Json = {
+    "id": 12,
+    "at": _at("08:14:30"),
+    "actor": "key 1 (Operations)",
+    "api_key_id": 1,
+    "action": "quarantine.rejected",
+    "subject": "quarantine/1",
+    "before": {"state": "held", "decided_at": None},
+    "after": {"state": "rejected", "decided_at": _at("08:14:30")},
+    "request_id": "5f2b6f0e4c9d4e21b7a1c06c2a6d8f11",
+}
+_BY_HAND: Json = {
+    "id": 11,
+    "at": _at("2026-01-01T09:00:00"),
+    "actor": "cli: olav",
+    "api_key_id": None,
+    "action": "vessel.created",
+    "subject": "vessels/1",
+    "before": None,
+    "after": {name: value for name, value in _CARGO.items() if value is not None},
+    "request_id": None,
+}
+
+
+def _page(name: str, *items: Json, more: str | None = None) -> Json:
+    return {name: list(items), "links": {"next": more}}
+
+
+PROBLEM: Json = {
+    "type": "urn:harbor-api:problem:validation_failed",
+    "title": "Validation failed",
+    "status": 422,
+    "detail": "1 member is wrong",
+    "instance": "/api/v1/positions",
+    "code": "validation_failed",
+    "request_id": "5f2b6f0e4c9d4e21b7a1c06c2a6d8f11",
+    "errors": [{**_INVALID["errors"][0], "pointer": "#/lat"}],
+}
+_WELL = {"status": "ok", "version": "0.1.0"}
+
+# By operationId. The first one is what Swagger UI fills in.
+REQUESTS: Mapping[str, Examples] = {
+    "postPosition": _FIXES,
+    "checkPosition": _FIXES,
+    "postPositionBatch": {
+        "backlog": ("What was kept out of coverage, then the newest fix", {"fixes": [_BUFFERED, _FULL]}),
+        "mixed": (
+            "A new fix, one that was sent before, and one of a receiver without a position",
+            {"fixes": [_FULL, _BUFFERED, _WITHOUT_A_FIX]},
+        ),
+        "newer": (
+            "Of firmware that knows more than this service",
+            {"fixes": [_NEWER], "firmware": "4.2.0"},
+        ),
+    },
+    "createVessel": {
+        "whole": ("With all that is known of her", {k: v for k, v in _CARGO.items() if v is not None}),
+        "name_only": ("A name is enough", {"name": _WORKBOAT["name"]}),
+    },
+    "updateVessel": {
+        "correct": ("Add what was not known", {"call_sign": "LDTG", "max_speed_kn": 14}),
+        "take_away": ("Null takes away what was known", {"call_sign": None}),
+    },
+    "createTracker": {
+        "on_board": ("A tracker on its vessel", {"vessel_id": 1, "label": "bridge"}),
+        "under_test": ("One under development", {"vessel_id": 3, "label": "workbench", "test": True}),
+    },
+    "updateTracker": {
+        "finished": ("No longer under test", {"test": False}),
+        "relabel": ("Another label", {"label": "bridge, starboard"}),
+    },
+    "reassignTracker": {
+        "now": ("From now on", {"vessel_id": 2}),
+        "from_a_moment": ("From a moment on", {"vessel_id": 2, "starts_at": "2026-01-02T04:00:00Z"}),
+    },
+    "rotateTracker": {
+        "a_week": ("The old secret holds for a week", {"grace_s": 604_800}),
+        "at_once": ("The old secret is lost: it ends at once", {"grace_s": 0}),
+    },
+    "createApiKey": {
+        "partner": (
+            "A partner who sees the whole fleet",
+            {"name": "Nordic Logistics", "owner": "it@nordic.example", "scopes": ["vessels:read"]},
+        ),
+        "limited": ("Some vessels, an hour late, to about 1 km, until the end of the year", _PORT_TERMS),
+    },
+    "updateApiKey": {
+        "extend": ("It holds for longer", {"expires_at": "2028-01-01T00:00:00Z"}),
+        "narrow": ("It sees less", {"vessel_ids": [1], "delay_s": 3600}),
+    },
+    "rotateApiKey": {
+        "a_week": ("The old secret holds for a week", {"grace_s": 604_800}),
+        "at_once": ("The old secret has leaked: it ends at once", {"grace_s": 0}),
+    },
+}
+# By operationId and status.
+ANSWERS: Mapping[str, Mapping[int, Examples]] = {
+    "getMe": {
+        200: {
+            "partner": (
+                "A partner's key",
+                {**_PARTNER, "rate_limit": {"limit": 60, "remaining": 59}},
+            ),
+            "limited": (
+                "One that sees some vessels, late and coarsely",
+                {**_PORT, "last_used_at": _at("03:04:00"), "rate_limit": {"limit": 30, "remaining": 29}},
+            ),
+        }
+    },
+    "listVessels": {
+        200: {
+            "in_service": (
+                "One under way, one that is stale, one that was never seen",
+                _fleet(_TRADER, _AT_BERTH, _NEVER_SEEN),
+            ),
+            "retired": ("With `retired=true`", _fleet(_RETIRED)),
+            "none": ("A key that sees no vessel", _fleet()),
+        }
+    },
+    "getVessel": {
+        200: {
+            "under_way": ("Under way", _TRADER),
+            "stale": ("Not heard of for hours: where it was last seen", _AT_BERTH),
+            "never_seen": ("Registered, and never seen", _NEVER_SEEN),
+            "retired": ("Retired", _RETIRED),
+        }
+    },
+    "createVessel": {
+        201: {
+            "whole": ("With all that is known of her", _feature(1, _CARGO, _UNSEEN, None)),
+            "name_only": ("A name is enough", _NEVER_SEEN),
+        }
+    },
+    "updateVessel": {
+        200: {
+            "correct": ("What was not known is added", _CHANGED),
+            "take_away": ("What was known is gone", _NEVER_SEEN),
+        }
+    },
+    "retireVessel": {200: {"retired": ("Off the map", _RETIRED)}},
+    "restoreVessel": {200: {"in_service": ("In service again", _feature(4, _SOLD, _UNSEEN, None))}},
+    "postPosition": {
+        200: {
+            "duplicate": ("The same fix was stored before", _DUPLICATE),
+            "differs": ("Another fix of that time was stored before, and stays", _DIFFERING),
+        },
+        201: {
+            "latest": ("Now the vessel's latest position", _STORED),
+            "late": ("Stored in its place in her history: a newer one was there", _STORED_LATE),
+            "newer": ("With a member that was passed over", {**_STORED, "ignored": ["hdop"]}),
+            "missing": ("With numbers that have not arrived", {**_STORED, "missing": _MISSING}),
+            "secret_ends": (
+                "Signed with the secret before a rotation",
+                {**_STORED, "secret_ends_at": _at("2026-01-09T03:04:05")},
+            ),
+        },
+        202: _HELD_FOR,
+    },
+    "postPositionBatch": {
+        200: {
+            "backlog": ("Both are stored", {"verdicts": [_STORED_LATE, _STORED]}),
+            "mixed": (
+                "A verdict for each, in order; any of them may be erased",
+                {"verdicts": [_STORED, _DUPLICATE, _quarantined(NULL_ISLAND)], "missing": _MISSING},
+            ),
+            "newer": (
+                "Members that are not known were passed over",
+                {"verdicts": [{**_STORED, "ignored": ["hdop"]}], "ignored": ["firmware"]},
+            ),
+            "invalid": (
+                "The second one has a latitude of 95.5, and blocks no other",
+                {"verdicts": [_STORED, _INVALID]},
+            ),
+        }
+    },
+    "checkPosition": {
+        200: {
+            "stored": ("It would be stored, as the latest", _forecast(_STORED)),
+            "duplicate": ("It is stored already", _forecast(_DUPLICATE)),
+            "warned": (
+                "It would be stored, without its speed",
+                {**_forecast(_STORED), "ignored": ["SOG"], "warnings": warnings_about(["SOG"])},
+            ),
+            **{name: (what, _forecast(value)) for name, (what, value) in _HELD_FOR.items()},
+        }
+    },
+    "getHealth": {
+        200: {
+            "well": ("All is well", {**_WELL, "schema": "current", "limits": "shared"}),
+            "degraded": (
+                "Redis does not answer: it goes on without",
+                {**_WELL, "status": "degraded", "schema": "current", "limits": "per_process"},
+            ),
+        }
+    },
+    "getLiveness": {200: {"well": ("The process answers", _WELL)}},
+    "getReadiness": {200: {"well": ("Send requests here", _WELL)}},
+    "listTrackers": {
+        200: {
+            "page": (
+                "There are more",
+                _page("trackers", _TRACKER, _ON_THE_BENCH, more="/api/v1/trackers?limit=2&cursor=after-2"),
+            ),
+            "last": ("The last page", _page("trackers", _ON_THE_BENCH)),
+        }
+    },
+    "createTracker": {
+        201: {
+            "on_board": ("With its secret", {**_TRACKER, "secret": _SIGNS_NOTHING}),
+            "under_test": ("One under development", {**_ON_THE_BENCH, "secret": _SIGNS_NOTHING}),
+        }
+    },
+    "getTracker": {
+        200: {
+            "complete": ("Nothing is missing", {**_TRACKER, "missing": []}),
+            "gaps": ("Some numbers have not arrived", {**_TRACKER, "missing": _MISSING}),
+        }
+    },
+    "updateTracker": {
+        200: {
+            "finished": ("No longer under test", {**_ON_THE_BENCH, "test": False}),
+            "relabel": ("Another label", {**_TRACKER, "label": "bridge, starboard"}),
+        }
+    },
+    "reassignTracker": {200: {"from_a_moment": ("Both assignments", _MOVED)}},
+    "rotateTracker": {
+        200: {
+            "a_week": ("Both secrets hold for a week", {**_ROTATED, "secret": _SIGNS_NOTHING}),
+            "at_once": (
+                "Only the new one holds",
+                {**_ROTATED, "previous_valid_until": None, "secret": _SIGNS_NOTHING},
+            ),
+        }
+    },
+    "disableTracker": {200: {"disabled": ("It may not post", {**_TRACKER, "disabled_at": _at("08:00:00")})}},
+    "enableTracker": {200: {"enabled": ("It may post again", _TRACKER)}},
+    "listQuarantine": {
+        200: {
+            "page": (
+                "There are more",
+                _page("quarantine", _HELD, _AHEAD, more="/api/v1/quarantine?limit=2&cursor=after-2"),
+            ),
+            "decided": ("Decisions stay in the list", _page("quarantine", _REJECTED, _RELEASED)),
+        }
+    },
+    "releaseFix": {200: {"released": ("Now in the vessel's history", _RELEASED)}},
+    "rejectFix": {200: {"rejected": ("It never comes on the map", _REJECTED)}},
+    "listApiKeys": {
+        200: {
+            "page": (
+                "There are more",
+                _page("api_keys", _PARTNER, _PORT, more="/api/v1/api-keys?limit=2&cursor=after-3"),
+            ),
+            "last": ("The last page", _page("api_keys", _PORT)),
+        }
+    },
+    "createApiKey": {
+        201: {
+            "partner": ("With its secret", {**_NEW_KEY, "secret": _OPENS_NOTHING}),
+            "limited": (
+                "With its secret",
+                {**_PORT, "prefix": _OPENS_NOTHING[:10], "secret": _OPENS_NOTHING},
+            ),
+        }
+    },
+    "getApiKey": {200: {"partner": ("A partner's key", _PARTNER), "limited": ("One that sees less", _PORT)}},
+    "updateApiKey": {
+        200: {
+            "extend": ("It holds for longer", {**_PORT, "expires_at": _at("2028-01-01T00:00:00")}),
+            "narrow": ("It sees less", {**_PARTNER, "vessel_ids": [1], "delay_s": 3600}),
+        }
+    },
+    "rotateApiKey": {
+        200: {
+            "a_week": (
+                "Both secrets hold for a week",
+                {**_PARTNER, "previous_valid_until": _at("2026-01-09T03:04:05"), "secret": _OPENS_NOTHING},
+            ),
+            "at_once": ("Only the new one holds", {**_PARTNER, "secret": _OPENS_NOTHING}),
+        }
+    },
+    "revokeApiKey": {200: {"revoked": ("Refused from now on", {**_PARTNER, "revoked_at": _at("08:00:00")})}},
+    "listAudit": {
+        200: {
+            "newest_first": (
+                "A change with a key and one at the command line",
+                _page("audit", _BY_KEY, _BY_HAND, more="/api/v1/audit?limit=2&cursor=after-11"),
+            )
+        }
+    },
+}
