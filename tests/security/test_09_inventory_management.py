@@ -12,7 +12,10 @@ from harbor_api.web import runtime
 
 
 class TestApi9ImproperInventoryManagement:
-    PAGES = {"/docs", "/openapi.json", "/docs/assets/<name>", "/docs/static/<path:filename>"}
+    PAGES = {
+        *("/", "/docs", "/docs/<name>", "/docs/<name>.md", "/docs/signing/<name>"),
+        *("/openapi.json", "/openapi-3.0.json", "/docs/assets/<name>", "/docs/static/<path:filename>"),
+    }
     WELL_KNOWN = {"/.well-known/security.txt"}
 
     def test_the_routes_are_the_operations_that_are_described(self, app: Flask, document: Document):
