@@ -1,10 +1,15 @@
 "use strict";
 
 const place = document.getElementById("swagger-ui");
+const SIGNED_BY = ["webhook_id", "webhook_timestamp", "webhook_signature"];
+// Who signs what trackers post. Only in memory: no secret outlives the page.
+let tracker = null;
 
+followColourScheme();
 window.ui = SwaggerUIBundle({
   domNode: place,
   url: place.dataset.document,
+  plugins: [harbor],
   deepLinking: true,
   displayRequestDuration: true,
   persistAuthorization: true,
@@ -12,4 +17,237 @@ window.ui = SwaggerUIBundle({
   filter: false,
   validatorUrl: null,
   defaultModelsExpandDepth: 0,
+  // What reads comes before what changes.
+  operationsSorter: (one, other) => Number(one.get("method") !== "get") - Number(other.get("method") !== "get"),
+  requestInterceptor: signed,
 });
+
+function followColourScheme() {
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const follow = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+  dark.addEventListener("change", follow);
+  follow();
+}
+
+/** What Swagger UI shows otherwise here: the Authorize dialog, errors in a line each, headers on demand. */
+function harbor({ React }) {
+  const e = React.createElement;
+
+  /** Asks for the one thing that nearly everybody has, an API key, and says at once whose it is. */
+  function Authorize({ authActions, authSelectors, specSelectors }) {
+    const dialog = React.useRef(null);
+    const [said, say] = React.useState({ kind: "", text: "" });
+    const wanted = authSelectors.shownDefinitions().valueSeq().flatMap((each) => each.keySeq()).toSet();
+    const inUse = authSelectors.authorized().getIn(["api_key", "value"]);
+    const close = () => authActions.showDefinitions(false);
+
+    React.useEffect(() => {
+      const opener = document.activeElement;
+      dialog.current.showModal();
+      if (!wanted.has("api_key")) dialog.current.querySelector("#sign-id").focus();
+      if (inUse) introduce(inUse).then(say);
+      return () => opener?.focus();
+    }, []);
+
+    const authorize = async (key) => {
+      say({ kind: "", text: "Asking the service..." });
+      const answer = await introduce(key);
+      say(answer);
+      if (answer.kind === "good") {
+        authActions.authorizeWithPersistOption(entry("api_key", key));
+        dialog.current?.querySelector(".btn-done").focus();
+      }
+      return answer.kind === "good";
+    };
+    const forget = () => {
+      authActions.logoutWithPersistOption(["api_key"]);
+      say({ kind: "", text: "The key is forgotten." });
+    };
+    const entry = (name, value) => ({
+      [name]: { name, value, schema: specSelectors.securityDefinitions().get(name) },
+    });
+    const sign = (id) => {
+      // The interceptor replaces these with what fits each request.
+      authActions.authorize(Object.assign({}, ...SIGNED_BY.map((name) => entry(name, id))));
+    };
+
+    return e(
+      "dialog",
+      {
+        ref: dialog,
+        className: "harbor-authorize",
+        "aria-labelledby": "authorize-title",
+        onClose: close,
+        // A click beside it: what is inside has elements of its own.
+        onClick: (event) => event.target === dialog.current && dialog.current.close(),
+      },
+      e(
+        "div",
+        { className: "auth-container" },
+        e("h2", { id: "authorize-title" }, "Authorize"),
+        e(KeyForm, { authorize, forget, said, inUse, close: () => dialog.current.close() }),
+        e(TrackerForm, { sign, isOpen: !wanted.has("api_key") }),
+      ),
+    );
+  }
+
+  function KeyForm({ authorize, forget, said, inUse, close }) {
+    const input = React.useRef(null);
+    const submit = async (event) => {
+      event.preventDefault();
+      const key = input.current.value.trim().replace(/^(Authorization:\s*)?Bearer\s+/i, "");
+      input.current.value = key;
+      if (!(await authorize(key))) input.current?.select();
+    };
+    return e(
+      "form",
+      { onSubmit: submit, noValidate: true },
+      e("label", { htmlFor: "authorize-key" }, "API key"),
+      e("input", {
+        id: "authorize-key",
+        ref: input,
+        type: "text",
+        autoFocus: true,
+        autoComplete: "off",
+        autoCapitalize: "none",
+        spellCheck: false,
+        placeholder: "hbr_...",
+        "aria-describedby": "authorize-said",
+        "aria-invalid": said.kind === "bad",
+      }),
+      e("p", { id: "authorize-said", role: "status", className: `said ${said.kind}` }, said.text),
+      e(
+        "div",
+        { className: "auth-btn-wrapper" },
+        e("button", { type: "submit", className: "btn authorize" }, "Authorize"),
+        inUse && e("button", { type: "button", className: "btn", onClick: forget }, "Forget the key"),
+        e("button", { type: "button", className: "btn btn-done", onClick: close }, "Close"),
+      ),
+    );
+  }
+
+  function TrackerForm({ sign, isOpen }) {
+    const [said, say] = React.useState(tracker ? signsAs(tracker.id) : { kind: "", text: "" });
+    const submit = async (event) => {
+      event.preventDefault();
+      const { id, secret } = Object.fromEntries(new FormData(event.target));
+      try {
+        tracker = { id: id.trim(), key: await keyOf(secret.trim()) };
+        sign(tracker.id);
+        say(signsAs(tracker.id));
+      } catch (error) {
+        say({ kind: "bad", text: error.message });
+      }
+    };
+    const field = (name, label, more) => [
+      e("label", { key: "label", htmlFor: `sign-${name}` }, label),
+      e("input", { key: "input", id: `sign-${name}`, name, autoComplete: "off", spellCheck: false, ...more }),
+    ];
+    return e(
+      "details",
+      { open: isOpen || undefined },
+      e("summary", null, "Sign as a tracker"),
+      e(
+        "form",
+        { onSubmit: submit },
+        e("p", null, "This page then signs what is posted to /api/v1/positions. The secret stays in this page and goes with it."),
+        field("id", "Tracker", { placeholder: "trk_0001", required: true, pattern: "\\s*trk_[0-9]{4,10}\\s*", title: "trk_ and digits" }),
+        field("secret", "Secret", { type: "password", placeholder: "whsec_...", required: true }),
+        e("p", { role: "status", className: `said ${said.kind}` }, said.text),
+        e("div", { className: "auth-btn-wrapper" }, e("button", { type: "submit", className: "btn" }, "Sign as this tracker")),
+      ),
+    );
+  }
+
+  const signsAs = (id) => ({ kind: "good", text: `This page signs as ${id}.` });
+
+  const Response = (Original) => (props) => {
+    if (Number(props.code) < 400) return e(Original, props);
+    const Markdown = props.getComponent("Markdown", true);
+    return e(
+      "tr",
+      { className: `response harbor-error ${props.className ?? ""}`, "data-code": props.code },
+      e("td", { className: "response-col_status" }, props.code),
+      e("td", { className: "response-col_description" }, e(Markdown, { source: props.response.get("description") })),
+    );
+  };
+
+  const Headers = (Original) => (props) =>
+    e(
+      "details",
+      { className: "harbor-headers" },
+      e("summary", null, "Headers: ", [...props.headers.keys()].join(", ")),
+      e(Original, props),
+    );
+
+  // Of those whose labels Swagger UI forgets, and of the link inside a button that both open the operation.
+  const TextArea = (Original) => (props) => e(Original, { "aria-label": "Request body", ...props });
+  const ExamplesSelect = (Original) => (props) =>
+    e("label", null, e("span", { className: "harbor-spoken" }, "Example"), e(Original, props));
+  const JsonSchemaForm = (Original) => (props) =>
+    e("label", null, e("span", { className: "harbor-spoken" }, props.description), e(Original, props));
+  const DeepLink = ({ text }) => e("span", null, text);
+
+  return {
+    // There is one server: the one that serves this page.
+    components: { authorizationPopup: Authorize, DeepLink, ServersContainer: () => null },
+    wrapComponents: { response: Response, headers: Headers, TextArea, ExamplesSelect, JsonSchemaForm },
+    statePlugins: { auth: { wrapActions: { persistAuthorizationIfNeeded: keepTheKeyOnly } } },
+  };
+}
+
+/** Keep an API key for the next visit; a tracker is forgotten with the page, as its secret is. */
+function keepTheKeyOnly(_, { authSelectors }) {
+  return () => {
+    const { api_key } = authSelectors.authorized().toJS();
+    localStorage.setItem("authorized", JSON.stringify(api_key ? { api_key } : {}));
+  };
+}
+
+/** Ask the service whose key this is; what to tell of it. */
+async function introduce(key) {
+  if (!key) return { kind: "bad", text: "Paste the key that the operator gave you." };
+  // What no header can hold is no key, either.
+  if (!/^[\x21-\x7e]+$/.test(key)) return { kind: "bad", text: "This is not a key: it begins with hbr_ and has 40 characters." };
+  let answer, body;
+  try {
+    answer = await fetch(place.dataset.me, { headers: { Authorization: `Bearer ${key}` }, cache: "no-store" });
+    body = await answer.json();
+  } catch {
+    return { kind: "bad", text: "The service does not answer. Try again." };
+  }
+  if (answer.ok) return { kind: "good", text: `Authorized as ${described(body)}.` };
+  if (body.code === "key_invalid") return { kind: "bad", text: "This key is not known: it is mistyped, or was never issued." };
+  if (body.code === "key_revoked") return { kind: "bad", text: "This key was revoked or has expired." };
+  return { kind: "bad", text: `${body.title}: ${body.detail} (${answer.status}).` };
+}
+
+function described(me) {
+  const may = me.scopes.length > 3 ? `${me.scopes.length} scopes` : me.scopes.join(", ");
+  const sees = me.vessel_ids && (me.vessel_ids.length === 1 ? "1 vessel" : `${me.vessel_ids.length} vessels`);
+  const late = me.delay_s ? `${me.delay_s} s late` : "";
+  return [me.name, may, sees, late, `${me.rate_limit.limit} requests a minute`].filter(Boolean).join(", ");
+}
+
+/** Return a tracker's secret as a key that signs; an error that tells what is wrong with it. */
+async function keyOf(secret) {
+  if (!crypto.subtle) throw new Error("Browsers sign only on pages that came over HTTPS or from this machine.");
+  if (!/^whsec_[A-Za-z0-9+/]{43}=$/.test(secret)) throw new Error("A secret is whsec_ and 44 characters.");
+  const bytes = Uint8Array.from(atob(secret.slice("whsec_".length)), (each) => each.charCodeAt(0));
+  return crypto.subtle.importKey("raw", bytes, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+}
+
+/** Sign a request that has to be, as Standard Webhooks says: the very bytes, anew for each attempt. */
+async function signed(request) {
+  if (!tracker || !request.headers?.["webhook-id"]) return request;
+  const id = `${tracker.id}-${crypto.randomUUID()}`;
+  const time = Math.floor(Date.now() / 1000);
+  const message = new TextEncoder().encode(`${id}.${time}.${request.body ?? ""}`);
+  const mac = String.fromCharCode(...new Uint8Array(await crypto.subtle.sign("HMAC", tracker.key, message)));
+  Object.assign(request.headers, {
+    "webhook-id": id,
+    "webhook-timestamp": String(time),
+    "webhook-signature": `v1,${btoa(mac)}`,
+  });
+  return request;
+}
