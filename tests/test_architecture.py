@@ -55,6 +55,8 @@ HOMES = {
     "click": {"cli"},
     "rich": {"cli"},
     "httpx": {"simulation", "cli/demo", "cli/replay"},
+    "backports": {"simulation/archives"},
+    "compression": {"simulation/archives"},
     "procrastinate": {"background"},
     "urllib3": {"background"},
     "smtplib": {"background"},

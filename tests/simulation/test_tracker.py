@@ -61,7 +61,7 @@ def test_each_message_has_its_own_id(service, http):
 def test_wrong_secret_is_invalid_and_not_retried(service, http):
     client = TrackerClient(service.base_url, "trk_0001", secret_of("trk_0002"), http=http)
     verdict = client.post(FIX)
-    assert (verdict.verdict, verdict.code) == ("invalid", "bad_signature")
+    assert (verdict.verdict, verdict.code) == ("invalid", "signature_invalid")
     assert len(service.attempts) == 1
 
 

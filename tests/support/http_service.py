@@ -12,6 +12,7 @@ from typing import Any
 from harbor_api.domain import signatures
 
 MASTER_KEY = bytes(range(32))
+SINGLE, BATCH = "/api/v1/positions", "/api/v1/positions/batch"
 
 
 def secret_of(tracker_id: str) -> str:
@@ -43,34 +44,58 @@ class Service:
 
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
+        self.batches: list[int] = []
+        self.largest_batch = 1_000
         self.script: list[Answer] = []
         self.judge: Callable[[Attempt], Answer | None] = lambda attempt: None
         self.base_url = ""
         self._stored: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
 
-    def answer(self, headers: Any, raw: bytes) -> Answer:
+    def answer(self, path: str, headers: Any, raw: bytes) -> Answer:
         message_id = headers["webhook-id"]
         timestamp = headers["webhook-timestamp"]
         tracker_id = message_id.partition("-")[0]
         verified = signatures.verify(
             secret_of(tracker_id), message_id, timestamp, raw, headers["webhook-signature"]
         )
-        attempt = Attempt(message_id, tracker_id, int(timestamp), json.loads(raw), verified, time.monotonic())
+        body = json.loads(raw)
+        is_batch = path == BATCH
+        fixes = body["fixes"] if is_batch else [body]
+        attempts = [
+            Attempt(message_id, tracker_id, int(timestamp), fix, verified, time.monotonic()) for fix in fixes
+        ]
         with self._lock:
-            self.attempts.append(attempt)
+            self.attempts += attempts
+            if is_batch:
+                self.batches.append(len(fixes))
             if self.script:
                 return self.script.pop(0)
             if not verified:
-                return problem(401, "bad_signature")
-            judged = self.judge(attempt)
-            if judged is not None:
-                return judged
-            key = (tracker_id, attempt.fix["recorded_at"])
-            if key in self._stored:
-                return Answer(200, {"verdict": "duplicate", "latest": False})
-            self._stored.add(key)
-            return Answer(201, {"verdict": "stored", "latest": True})
+                return problem(401, "signature_invalid")
+            if is_batch and not 0 < len(fixes) <= self.largest_batch:
+                return problem(422 if not fixes else 413, "refused")
+            answers = [self._judge(attempt) for attempt in attempts]
+        if not is_batch:
+            return answers[0]
+        failed = next((each for each in answers if each.hang_up or each.status >= 500), None)
+        return failed or Answer(200, {"verdicts": [_in_batch(answer) for answer in answers]})
+
+    def _judge(self, attempt: Attempt) -> Answer:
+        judged = self.judge(attempt)
+        if judged is not None:
+            return judged
+        key = (attempt.tracker_id, attempt.fix["recorded_at"])
+        if key in self._stored:
+            return Answer(200, {"verdict": "duplicate", "latest": False})
+        self._stored.add(key)
+        return Answer(201, {"verdict": "stored", "latest": True})
+
+
+def _in_batch(answer: Answer) -> dict[str, Any]:
+    if answer.status < 300:
+        return dict(answer.body)
+    return {"verdict": "invalid", "latest": False, **answer.body}
 
 
 def problem(status: int, code: str, **headers: str) -> Answer:
@@ -89,9 +114,9 @@ def running(port: int = 0) -> Iterator[Service]:
 
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers["content-length"]))
-            answer = service.answer(self.headers, raw)
+            answer = service.answer(self.path, self.headers, raw)
             time.sleep(answer.delay_s)
-            if answer.hang_up or self.path != "/api/v1/positions":
+            if answer.hang_up or self.path not in {SINGLE, BATCH}:
                 self.close_connection = True
                 return
             body = (

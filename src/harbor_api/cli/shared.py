@@ -2,7 +2,7 @@
 
 import getpass
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -64,10 +64,26 @@ def ensure_tracker(
 ) -> Credentials:
     """Return the credentials of the vessel's tracker with this label, registering what is missing.
 
-    The vessel is recognised by its MMSI. Called again it changes nothing and returns the same.
+    The vessel is recognised by its MMSI. Called again it returns the same, and changes nothing but what was
+    not known of the vessel.
     """
+    [credentials] = ensure_trackers(database, master_key, [details], label=label)
+    return credentials
+
+
+def ensure_trackers(
+    database: Database, master_key: bytes, fleet: Iterable[VesselDetails], *, label: str
+) -> list[Credentials]:
+    """Do the same for several vessels, all or none."""
     with database.unit_of_work() as unit_of_work:
         master_keys.demand(unit_of_work, master_key)
-        vessel = vessels.ensure(unit_of_work, details, actor=actor())
-        tracker = trackers.ensure(unit_of_work, vessel, label=label, actor=actor())
-    return Credentials(tracker.id, derive_secret(master_key, tracker.id, tracker.generation))
+        ensured = [
+            trackers.ensure(
+                unit_of_work, vessels.ensure(unit_of_work, details, actor=actor()), label=label, actor=actor()
+            )
+            for details in fleet
+        ]
+    return [
+        Credentials(tracker.id, derive_secret(master_key, tracker.id, tracker.generation))
+        for tracker in ensured
+    ]

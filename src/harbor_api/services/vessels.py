@@ -7,7 +7,7 @@ from typing import Any
 from harbor_api.database import UnitOfWork
 from harbor_api.domain import values
 from harbor_api.domain.audit import Actor
-from harbor_api.domain.changes import Edit, demand
+from harbor_api.domain.changes import ANY, Edit, demand
 from harbor_api.domain.vessels import RULES, Vessel, VesselDetails
 from harbor_api.services.audit import Trail
 
@@ -26,14 +26,37 @@ def register(unit_of_work: UnitOfWork, details: VesselDetails, *, actor: Actor) 
 def ensure(unit_of_work: UnitOfWork, details: VesselDetails, *, actor: Actor) -> Vessel:
     """Return the vessel in service with this MMSI, registering it where there is none.
 
-    AIS repeats whatever IMO number a crew typed in: one that another vessel has already is left out.
+    What is not known of it yet is filled in; what somebody has entered stays. AIS repeats whatever IMO number
+    a crew typed in: one that another vessel has already is left out.
     """
     found = unit_of_work.vessels.find(imo=None, mmsi=details.mmsi)
-    if found is not None:
+    if details.imo is not None and (found is None or found.details.imo is None):
+        bearer = unit_of_work.vessels.find(imo=details.imo, mmsi=None)
+        if bearer is not None:
+            details = replace(details, imo=None)
+    if found is None:
+        return register(unit_of_work, details, actor=actor)
+    if not _missing(found.details, details):
         return found
-    if details.imo is not None and unit_of_work.vessels.find(imo=details.imo, mmsi=None):
-        details = replace(details, imo=None)
-    return register(unit_of_work, details, actor=actor)
+    # What somebody enters between the two is theirs.
+    before = unit_of_work.vessels.lock(found.id)
+    edit: Edit[VesselDetails] = Edit(_missing(before.details, details))
+    return change(unit_of_work, found.id, edit, versions=ANY, actor=actor)
+
+
+def unnamed(mmsi: str) -> str:
+    """Return what a vessel is called that has not told its name."""
+    return f"MMSI {mmsi}"
+
+
+def _missing(known: VesselDetails, told: VesselDetails) -> dict[str, Any]:
+    is_unnamed = known.mmsi is not None and known.name == unnamed(known.mmsi)
+    return {
+        name: value
+        for name, value in asdict(told).items()
+        if value is not None
+        and (getattr(known, name) is None or (name == "name" and is_unnamed and value != known.name))
+    }
 
 
 def change(

@@ -7,20 +7,25 @@ Signatures are Standard Webhooks v1 (https://www.standardwebhooks.com), made wit
 import email.utils
 import json
 import random
+import re
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
+import orjson
 
 from harbor_api.domain import signatures
 
 POSITIONS_PATH = "/api/v1/positions"
+BATCH_PATH = f"{POSITIONS_PATH}/batch"
+READY_PATH = "/health/ready"
+LARGEST_BATCH = 1_000
 DEADLINE_S = 60.0
 # One attempt waits no longer than this, so that a silent service leaves time for further attempts.
 ATTEMPT_TIMEOUT_S = 10.0
@@ -28,7 +33,11 @@ FIRST_BACKOFF_S = 0.25
 LONGEST_BACKOFF_S = 15.0
 
 _VERDICT_BY_STATUS = {201: "stored", 200: "duplicate", 202: "quarantined"}
+# The body came too slowly, and too much came: neither is the fault of what was sent.
+_ASKED_AGAIN = {408, 429}
 _CLOCK_IS_WRONG = "timestamp_out_of_tolerance"
+# A code of a problem: what else stands there was not written by this service, and is not to be shown.
+_CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 class TrackerError(Exception):
@@ -50,6 +59,10 @@ class StoppedError(TrackerError):
 
 class UnexpectedAnswerError(TrackerError):
     """Something answered that is not this service: a redirect, or a success without JSON."""
+
+
+class NotReadyError(TrackerError):
+    """The service says that it is not ready, or does not answer at all; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +90,45 @@ class Verdict:
     body: dict[str, Any] = field(hash=False)
 
 
+@dataclass(frozen=True)
+class BatchAnswer:
+    """What the service said of a batch.
+
+    ``verdicts`` are those of its fixes, in order: ``verdict`` and, where it is ``invalid``, ``code`` and
+    perhaps ``errors``. None where the batch was refused as a whole; ``code`` then says why, if it did.
+    """
+
+    status: int
+    verdicts: list[dict[str, Any]] | None
+    code: str | None
+
+
+@dataclass
+class Clock:
+    """How far the service's clock is ahead of ours, once it has told us that ours is wrong."""
+
+    ahead_s: float = 0.0
+
+
+def demand_ready(base_url: str) -> None:
+    """Ask the service whether it is ready for requests.
+
+    NotReadyError where it is not or where nothing answers, UnexpectedAnswerError where something else does.
+    """
+    url = base_url.rstrip("/") + READY_PATH
+    try:
+        answer = httpx.get(url, timeout=ATTEMPT_TIMEOUT_S, trust_env=False)
+    except httpx.InvalidURL as error:
+        raise NotReadyError(f"{base_url} is no address: {error}") from error
+    except httpx.RequestError as error:
+        raise NotReadyError(f"no service answers at {base_url}: {error or type(error).__name__}") from error
+    body = _json_object(answer)
+    if answer.status_code == 503 and _code_of(body) is not None:
+        raise NotReadyError(f"the service at {base_url} is not ready: {_code_of(body)}")
+    if answer.status_code != 200 or body is None or "status" not in body:
+        raise UnexpectedAnswerError(f"{url} answered {answer.status_code}: it is not this service")
+
+
 def rfc3339(moment: datetime) -> str:
     """Return an aware time in UTC with ``Z``, with a fraction only where there is one.
 
@@ -88,13 +140,13 @@ def rfc3339(moment: datetime) -> str:
 
 
 class TrackerClient:
-    """Posts the fixes of one tracker, one at a time.
+    """Posts the fixes of one tracker, one request at a time.
 
     ``base_url`` is the service's root, such as ``https://positions.example``. ``http`` may be
     shared by many trackers, which then share its kept-alive connections, and whoever made it closes
-    it; without one the client has its own and ``close`` (or a ``with`` block) ends it.
-    ``deadline_s`` bounds one ``post`` with all its retries. A set ``stop`` ends a wait between
-    attempts at once.
+    it; without one the client has its own and ``close`` (or a ``with`` block) ends it. Trackers of one
+    program may share its ``clock``. ``deadline_s`` bounds one ``post`` with all its retries. A set
+    ``stop`` ends a wait between attempts at once.
 
     ValueError if ``base_url`` is not an http(s) address or ``secret`` not a ``whsec_`` secret.
     """
@@ -106,6 +158,7 @@ class TrackerClient:
         secret: str,
         *,
         http: httpx.Client | None = None,
+        clock: Clock | None = None,
         deadline_s: float = DEADLINE_S,
         stop: threading.Event | None = None,
     ) -> None:
@@ -115,14 +168,13 @@ class TrackerClient:
         # A wrong secret should fail here, not at the first fix far from the port.
         signatures.secret_key(secret)
         self.tracker_id = tracker_id
-        self._url = base_url.rstrip("/") + POSITIONS_PATH
+        self._base_url = base_url.rstrip("/")
         self._secret = secret
         self._owns_http = http is None
         self._http = http if http is not None else httpx.Client()
+        self._clock = clock if clock is not None else Clock()
         self._deadline_s = deadline_s
         self._stop = stop if stop is not None else threading.Event()
-        # What the service's clock showed beyond ours, once it has told us that ours is wrong.
-        self._clock_offset_s = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -147,7 +199,7 @@ class TrackerClient:
         degrees) and, where known, ``sog`` (knots), ``cog`` and ``heading`` (degrees) and
         ``nav_status`` (the AIS integer 0 to 15).
 
-        429, 5xx and no answer are tried again, after a growing and randomised pause that is never
+        408, 429, 5xx and no answer are tried again, after a growing and randomised pause that is never
         shorter than the answer's ``Retry-After``. Such a repeat is safe: the service knows a fix by
         its tracker and ``recorded_at``, and calls the second one a duplicate.
 
@@ -155,6 +207,28 @@ class TrackerClient:
         what answered is not the service; ValueError if the fix holds NaN or an infinity.
         """
         body = json.dumps(fix, allow_nan=False, separators=(",", ":"), ensure_ascii=False).encode()
+        return _read_verdict(self._send(POSITIONS_PATH, body))
+
+    def post_batch(self, fixes: Sequence[bytes]) -> BatchAnswer:
+        """Post up to 1,000 fixes, each a JSON object as UTF-8, and return what the service says of them.
+
+        Retries and errors are those of ``post``.
+        """
+        answer = self._send(BATCH_PATH, b'{"fixes":[' + b",".join(fixes) + b"]}")
+        return _read_batch(answer, len(fixes))
+
+    def refusal(self) -> str | None:
+        """Return the code for which the service refuses what this tracker signs, None if it knows it.
+
+        It posts a batch without fixes: what is wrong with that is told only to whoever has signed.
+        """
+        answer = self._send(BATCH_PATH, b'{"fixes":[]}')
+        if answer.status_code not in {401, 403}:
+            return None
+        return _code_of(_json_object(answer)) or f"http_{answer.status_code}"
+
+    def _send(self, path: str, body: bytes) -> httpx.Response:
+        """Send a signed body until there is an answer that a repeat would not change, and return that."""
         # One identity for all attempts: it names the message, and only the timestamp the attempt.
         message_id = f"{self.tracker_id}-{uuid.uuid4().hex}"
         give_up_at = time.monotonic() + self._deadline_s
@@ -165,16 +239,13 @@ class TrackerClient:
             remaining = give_up_at - time.monotonic()
             asked_to_wait = 0.0
             try:
-                answer = self._attempt(message_id, body, max(remaining, 0.05))
+                answer = self._attempt(path, message_id, body, max(remaining, 0.05))
             except httpx.RequestError as error:
                 last = f"{type(error).__name__}: {error}"
             else:
-                if answer.status_code != 429 and answer.status_code < 500:
-                    verdict = _read_verdict(answer)
-                    if verdict.code != _CLOCK_IS_WRONG or clock_was_set:
-                        return verdict
-                    if not self._set_clock(answer):
-                        return verdict
+                if answer.status_code not in _ASKED_AGAIN and answer.status_code < 500:
+                    if clock_was_set or not self._set_clock(answer):
+                        return answer
                     # A tracker whose clock died learns the time from the refusal, and one more
                     # attempt follows at once; a second refusal has another cause.
                     clock_was_set = True
@@ -187,12 +258,12 @@ class TrackerClient:
             if self._stop.wait(pause):
                 raise StoppedError("stopped while waiting for the next attempt")
 
-    def _attempt(self, message_id: str, body: bytes, remaining_s: float) -> httpx.Response:
+    def _attempt(self, path: str, message_id: str, body: bytes, remaining_s: float) -> httpx.Response:
         # A buffered fix is signed when it is sent: the service bounds the age of the attempt, never
         # the age of the fix.
-        timestamp = int(time.time() + self._clock_offset_s)
+        timestamp = int(time.time() + self._clock.ahead_s)
         return self._http.post(
-            self._url,
+            self._base_url + path,
             content=body,
             headers={
                 "content-type": "application/json",
@@ -204,29 +275,59 @@ class TrackerClient:
         )
 
     def _set_clock(self, answer: httpx.Response) -> bool:
+        """Set the clock by a refusal for the time of the attempt; return whether it was one."""
+        if not 400 <= answer.status_code < 500 or _code_of(_json_object(answer)) != _CLOCK_IS_WRONG:
+            return False
         moment = _http_date(answer.headers.get("date", ""))
         if moment is None:
             return False
-        self._clock_offset_s = moment.timestamp() - time.time()
+        self._clock.ahead_s = moment.timestamp() - time.time()
         return True
+
+
+def _json_object(answer: httpx.Response) -> dict[str, Any] | None:
+    try:
+        body = orjson.loads(answer.content)
+    except orjson.JSONDecodeError:
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _code_of(problem: Mapping[str, Any] | None) -> str | None:
+    code = problem.get("code") if problem else None
+    return code if isinstance(code, str) and _CODE.fullmatch(code) else None
+
+
+def _read_batch(answer: httpx.Response, length: int) -> BatchAnswer:
+    status = answer.status_code
+    body = _json_object(answer)
+    if 400 <= status < 500:
+        return BatchAnswer(status, None, _code_of(body))
+    verdicts = body.get("verdicts") if body is not None and status == 200 else None
+    if (
+        not isinstance(verdicts, list)
+        or len(verdicts) != length
+        or not all(isinstance(each, dict) and isinstance(each.get("verdict"), str) for each in verdicts)
+    ):
+        raise _unexpected(answer)
+    return BatchAnswer(status, verdicts, None)
+
+
+def _unexpected(answer: httpx.Response) -> UnexpectedAnswerError:
+    kind = answer.headers.get("content-type", "no media type")
+    return UnexpectedAnswerError(f"{answer.url} answered {answer.status_code} ({kind}), which is no verdict")
 
 
 def _read_verdict(answer: httpx.Response) -> Verdict:
     status = answer.status_code
-    try:
-        body = answer.json()
-    except ValueError:
-        body = None
-    if status in _VERDICT_BY_STATUS and isinstance(body, dict):
+    body = _json_object(answer)
+    if status in _VERDICT_BY_STATUS and body is not None:
         latest = body.get("latest")
         known = latest if isinstance(latest, bool) else None
         return Verdict(status, _VERDICT_BY_STATUS[status], None, known, body)
     if 400 <= status < 500:
-        problem = body if isinstance(body, dict) else {}
-        code = problem.get("code")
-        return Verdict(status, "invalid", code if isinstance(code, str) else None, None, problem)
-    kind = answer.headers.get("content-type", "no media type")
-    raise UnexpectedAnswerError(f"{answer.url} answered {status} ({kind}), which is no verdict")
+        return Verdict(status, "invalid", _code_of(body), None, body or {})
+    raise _unexpected(answer)
 
 
 def _backoff_s(attempts: int) -> float:
