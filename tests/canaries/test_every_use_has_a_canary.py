@@ -66,8 +66,8 @@ UNDOCUMENTED = {
     ("server/worker.py", "timeout_ctx"): ("gunicorn", "timeout_ctx"),
     ("web/arguments.py", "normalized_messages"): ("webargs", "normalized_messages"),
     ("web/auth.py", "max_content_length"): ("flask", "max_content_length"),
-    ("web/rate_counters.py", "acquire_sliding_window_entry"): ("limits", "acquire_sliding_window_entry"),
-    ("web/rate_counters.py", "get_sliding_window"): ("limits", "get_sliding_window"),
+    ("web/request_logs.py", "acquire_entry"): ("limits", "acquire_entry"),
+    ("web/request_logs.py", "get_moving_window"): ("limits", "get_moving_window"),
     ("web/rate_counters.py", "limiter"): ("limits", "limiter"),
 }
 _PRIVATE = re.compile(r"_[a-z]\w*")
