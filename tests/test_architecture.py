@@ -39,7 +39,6 @@ NEVER = {"resources": {"repositories", "postgres"}, "pages": {"repositories", "p
 HOMES = {
     "flask": {"app", "web", "resources", "pages"},
     "flask_smorest": {"web"},
-    "flask_cors": {"app"},
     "webargs": {"web"},
     "werkzeug": {"app", "web"},
     "apispec": {"web"},

@@ -1,7 +1,6 @@
 """The application: everything is wired here, nothing is decided here."""
 
 from flask import Flask
-from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from harbor_api import __version__
@@ -10,7 +9,7 @@ from harbor_api.ingest.intake import Intake
 from harbor_api.pages import docs, guides, home, security_txt
 from harbor_api.resources import api_keys, audit, health, positions, quarantine, trackers, vessels
 from harbor_api.settings import Settings, SettingsError
-from harbor_api.web import hardening, headers, openapi, rate_limits, request_log, runtime
+from harbor_api.web import cors, hardening, openapi, rate_limits, request_log, runtime
 from harbor_api.web.application import Application
 from harbor_api.web.rate_counters import RateCounters
 from harbor_api.web.runtime import Runtime
@@ -39,10 +38,9 @@ def create_app(settings: Settings) -> Flask:
     )
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]  # as Flask documents it
-    if settings.cors_origins:
-        CORS(app, origins=list(settings.cors_origins), expose_headers=[*headers.HEADERS])
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]  # as Flask documents it
     request_log.install(app)
+    cors.install(app, frozenset(settings.cors_origins))
     hardening.install(app)
     rate_limits.install(app)
     document = openapi.register(app, (each.blueprint for each in _RESOURCES))

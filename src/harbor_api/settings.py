@@ -23,6 +23,8 @@ _LONGEST_SOCKET = 107
 _ESCAPE = (
     "a URL in which each / @ : ? # % [ ] of the user and password is written %2F %40 %3A %3F %23 %25 %5B %5D"
 )
+_ORIGIN = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", re.ASCII)
+_PORTS = {"http": 80, "https": 443}
 _MAKE_A_KEY = 'python3 -c "import base64, os; print(base64.b64encode(os.urandom(32)).decode())"'
 
 
@@ -155,18 +157,20 @@ def _log_level(value: str) -> str:
 
 
 def _origins(value: str) -> tuple[str, ...]:
-    origins = tuple(origin.strip() for origin in value.split(","))
-    if not all(re.fullmatch(r"https?://[^\s/*?#@\\]+", origin) and _has_port(origin) for origin in origins):
-        raise ValueError("origins like https://map.example.org, separated by commas")
-    return origins
+    return tuple(_origin(each.strip()) for each in value.split(","))
 
 
-def _has_port(origin: str) -> bool:
-    """Return whether what stands where a port may stand is one, or nothing does."""
-    try:
-        return urlsplit(origin).port != 0 and urlsplit(origin).hostname is not None
-    except ValueError:
-        return False
+def _origin(text: str) -> str:
+    """Return an origin as browsers send it: in lower case, without the port that its scheme has anyway."""
+    found = _ORIGIN.fullmatch(text.lower())
+    if found is None or not text.isascii() or int(found[3] or 1) not in range(1, 1 << 16):
+        raise ValueError(
+            "origins like https://map.example.org, separated by commas: scheme, host and perhaps a port, "
+            "with nothing behind"
+        )
+    scheme, host, port = found.groups()
+    is_usual = port is None or int(port) == _PORTS[scheme]
+    return f"{scheme}://{host}" if is_usual else f"{scheme}://{host}:{int(port)}"
 
 
 def _contact(value: str) -> str:

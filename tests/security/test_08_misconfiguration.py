@@ -119,10 +119,12 @@ class TestApi8SecurityMisconfiguration:
 
     def test_a_doubled_slash_or_a_foreign_host_leads_nowhere_else(self, client: CheckedClient, admin):
         answer = client.application.test_client().get(
-            "//api//v1/me", headers=admin | {"Host": "evil.example"}
+            # The client would read two slashes as the begin of a host.
+            environ_overrides={"PATH_INFO": "//api//v1/me"},
+            headers=admin | {"Host": "evil.example"},
         )
-        assert "evil.example" not in answer.headers.get("Location", "")
-        assert answer.status_code in {308, 404}
+        assert "Location" not in answer.headers
+        assert (answer.status_code, answer.content_type) == (404, "application/problem+json")
 
     def test_the_application_is_not_in_debug_or_test_mode(self, app: Flask):
         assert not app.debug

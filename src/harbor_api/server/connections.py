@@ -27,7 +27,7 @@ from typing import Any
 import gevent
 import structlog
 
-from harbor_api.domain import errors
+from harbor_api.domain import addresses, errors
 
 _LOOK_EVERY_S = 0.25
 # How much of an answer is handed to the kernel at once: so much is moved between two looks at a slow reader.
@@ -127,7 +127,7 @@ class Connections:
     def add(self, sock: Any, address: Any) -> "Connection":
         """Take in an accepted socket, and make room for it where it gets crowded."""
         # A Unix socket's peer has no address.
-        host = address[0] if isinstance(address, tuple) else ""
+        host = addresses.caller(address[0]) if isinstance(address, tuple) else ""
         connection = Connection(self, sock, host)
         self._all.add(connection)
         neighbours = self._of_address[host]

@@ -60,6 +60,11 @@ class Service(BaseApplication):
             "sendfile": False,
             "control_socket_disable": True,
             "on_reload": self._hung_up,
+            # What a proxy says is for the application to believe, which knows how many there are; gunicorn
+            # would take the path and the scheme from whoever calls from this machine.
+            "forwarder_headers": "",
+            "forwarded_allow_ips": "",
+            "secure_scheme_headers": {},
         }
         for name, value in options.items():
             self.cfg.set(name, value)

@@ -22,6 +22,8 @@ class Application(Flask):
         self.json = OrjsonProvider(self)
         self.url_map.converters["identifier"] = IdentifierConverter
         self.url_map.strict_slashes = False
+        # Where slashes are doubled there is nothing: to redirect is to name a host, and only the caller has.
+        self.url_map.merge_slashes = False
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         return func

@@ -1,6 +1,6 @@
 """What every answer carries to keep browsers and caches from doing harm with it."""
 
-from flask import Flask, Response, request
+from flask import Flask, Response
 
 
 def install(app: Flask) -> None:
@@ -11,7 +11,6 @@ def install(app: Flask) -> None:
 def _harden(response: Response) -> Response:
     response.headers.add("X-Content-Type-Options", "nosniff")
     response.headers.add("Referrer-Policy", "no-referrer")
-    # Positions, keys and health are of the moment and of the caller.
-    if request.path.startswith(("/api/", "/health")):
-        response.headers.setdefault("Cache-Control", "no-store")
+    # Positions, keys, health and errors are of the moment and of the caller. What may be kept says so itself.
+    response.headers.setdefault("Cache-Control", "no-store")
     return response

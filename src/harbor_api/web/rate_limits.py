@@ -4,6 +4,7 @@ from typing import NoReturn
 
 from flask import Flask, Response, request
 
+from harbor_api.domain import addresses
 from harbor_api.domain.errors import HarborError, RateLimited
 from harbor_api.web import runtime
 from harbor_api.web.rate_counters import Counted
@@ -32,10 +33,15 @@ def refuse_failure(error: HarborError) -> NoReturn:
     that has lost its key gets in with a valid one.
     """
     now = runtime.current()
-    counted = now.counters.count("failures", now.settings.failures_per_minute, request.remote_addr or "")
+    counted = now.counters.count("failures", now.settings.failures_per_minute, address())
     if counted.is_within:
         raise error
     _refuse(counted, "Too many authentications have failed from this address", cause=error)
+
+
+def address() -> str:
+    """Return what the address of this request's caller is counted as."""
+    return addresses.caller(request.remote_addr or "")
 
 
 def left() -> dict[str, int]:

@@ -8,6 +8,7 @@ import time
 import structlog
 from flask import Flask, Response, request
 
+from harbor_api.domain import addresses
 from harbor_api.telemetry import logs
 from harbor_api.web import runtime
 
@@ -44,6 +45,6 @@ def _end(response: Response) -> Response:
         path=request.path,
         status=response.status_code,
         ms=round((time.perf_counter() - state.began) * 1000, 1),
-        caller=runtime.who() or request.remote_addr,
+        caller=runtime.who() or addresses.shown(request.remote_addr or ""),
     )
     return response
