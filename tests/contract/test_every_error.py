@@ -1,7 +1,7 @@
 """Each operation answers each error that any operation can answer, as its own document says."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -53,12 +53,15 @@ class Caller:
         media_type: str = "application/json",
         impatient: bool = False,
         stalls: bool = False,
+        environ: Mapping[str, Any] | None = None,
     ) -> int:
         sent: dict[str, Any] = {}
         if "requestBody" in operation.described:
             sent = {"data": body, "content_type": media_type}
         if stalls:
-            sent["environ_overrides"] = {"wsgi.input": _Stalled()}
+            environ = {"wsgi.input": _Stalled()}
+        if environ is not None:
+            sent["environ_overrides"] = environ
         schemes = set().union(*operation.security)
         headers = {}
         if "api_key" in schemes:
@@ -106,6 +109,11 @@ def test_4xx_for_a_bad_body(document: Document, caller: Caller, status, body, me
 def test_408_for_a_body_that_does_not_come(document: Document, caller: Caller):
     for operation in _with(document, 408):
         assert caller.call(operation, stalls=True) == 408, str(operation)
+
+
+def test_411_for_a_body_whose_end_is_not_told(document: Document, caller: Caller):
+    for operation in _with(document, 411):
+        assert caller.call(operation, environ={"CONTENT_LENGTH": ""}) == 411, str(operation)
 
 
 def test_429_for_a_caller_who_asks_too_often(document: Document, app: Flask, caller: Caller, monkeypatch):

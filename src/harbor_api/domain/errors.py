@@ -162,6 +162,12 @@ class Conflict(HarborError):
     status, code, title = 409, "conflict", "Conflict"
 
 
+class LengthRequired(HarborError):
+    """The request has neither ``Content-Length`` nor chunks, so there is no body where one is needed."""
+
+    status, code, title = 411, "length_required", "Length required"
+
+
 class PreconditionFailed(HarborError):
     """Somebody else has changed the resource since the ``ETag`` in ``If-Match`` was read: read it again,
     decide again."""

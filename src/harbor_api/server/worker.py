@@ -1,4 +1,4 @@
-"""gunicorn's gevent worker with six changes, a class each; ``Worker`` is all of them.
+"""gunicorn's gevent worker with seven changes, a class each; ``Worker`` is all of them.
 
     class               changes           what gunicorn does, and what this does instead
     ------------------  ----------------  --------------------------------------------------------------------
@@ -6,6 +6,8 @@
                         timeout_ctx       every wait is bounded, so that whoever is silent keeps no place.
     EndsSoon            handle_exit       It waits 20 s for connections that a proxy keeps open. Here idle
                                           ones are let go, so that a deploy takes as long as the requests do.
+    DemandsHost         handle_request    It takes a request without a Host, or with one that is none. Here
+                                          that is refused, as RFC 9112 (3.2) says.
     KeepsInStep         handle_request    It reads what is left of a body before the next request. Here the
                                           connection is closed: nobody waits for a body that nobody wants.
     CollectsSeldom      load_wsgi         It leaves Python's garbage collector as it is, which looks at the
@@ -37,6 +39,8 @@ from gunicorn.workers.ggevent import GeventWorker
 from harbor_api.domain import errors
 from harbor_api.server.connections import Connections
 
+# RFC 3986: a name, or an address in brackets, and perhaps a port.
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]{0,5})?", re.ASCII)
 _ALLOCATIONS_BETWEEN_COLLECTIONS = 50_000
 # What the kernel may hold of an answer that a client does not read.
 _SEND_BUFFER_BYTES = 256 * 1024
@@ -74,7 +78,7 @@ class KeepsInStep(GeventWorker):
 
         def should_close() -> bool:
             # To read on would be to wait for a body that nobody wants.
-            sock.lingers = is_unread = _is_unread(req)
+            sock.lingers = is_unread = _is_unread(req) or _is_of_unknown_length(req)
             return is_unread or bool(is_last())
 
         req.should_close = should_close
@@ -84,6 +88,27 @@ class KeepsInStep(GeventWorker):
             # Or the request would refer to itself, and stay until the garbage is collected.
             del req.should_close
             sock.end_request(is_followed=_buffered(req.unreader) > 0)
+
+
+class MissingHost(parsing.ParseException):
+    """A request of HTTP/1.1 names no host."""
+
+
+class InvalidHost(parsing.ParseException):
+    """A request names a host that none can have."""
+
+
+class DemandsHost(GeventWorker):
+    """A request names the host that it is meant for; two are refused by gunicorn itself."""
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
+        host = next((value for name, value in req.headers if name == "HOST"), None)
+        if host is None:
+            if req.version >= (1, 1):
+                raise MissingHost
+        elif not _HOST.fullmatch(host):
+            raise InvalidHost
+        return super().handle_request(listener_name, req, sock, addr)
 
 
 class EndsSoon(WatchesConnections):
@@ -135,7 +160,7 @@ class TellsProblems(GeventWorker):
             client.refuse(_problem(exc, path, request_id))
 
 
-class Worker(EndsSoon, KeepsInStep, CollectsSeldom, RemembersSettings, TellsProblems):
+class Worker(EndsSoon, DemandsHost, KeepsInStep, CollectsSeldom, RemembersSettings, TellsProblems):
     """gunicorn's worker as this service runs it."""
 
 
@@ -145,6 +170,13 @@ def _is_unread(req: Any) -> bool:
     if isinstance(reader, LengthReader):
         return bool(req.body.failed or reader.length > _buffered(reader.unreader))
     return bool(req.body.failed or getattr(reader, "parser", None) is not None)
+
+
+def _is_of_unknown_length(req: Any) -> bool:
+    """Return whether what follows may be a request's body: it is of a kind that has one, and says nothing."""
+    if req.method not in {"POST", "PUT", "PATCH"}:
+        return False
+    return not any(name in {"CONTENT-LENGTH", "TRANSFER-ENCODING"} for name, _ in req.headers)
 
 
 def _buffered(unreader: Any) -> int:

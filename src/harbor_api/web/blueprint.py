@@ -40,6 +40,8 @@ class Blueprint(flask_smorest.Blueprint):
         super().__init__(*args, **kwargs)
         self._prepare_doc_cbks.append(describe_errors)
         self._with_query: set[tuple[str, str]] = set()
+        self._with_body: set[tuple[str, str]] = set()
+        self.before_request(self._demand_length)
 
     def arguments(
         self,
@@ -65,11 +67,13 @@ class Blueprint(flask_smorest.Blueprint):
             if location == "query":
                 notes["query"] = True
                 return wrapper
+            notes["body"] = True
             return documented(
                 wrapper,
                 errors=(
                     errors.MalformedJSON,
                     errors.RequestTimeout,
+                    errors.LengthRequired,
                     errors.BodyTooLarge,
                     errors.UnsupportedMediaType,
                     getattr(schema, "refused_as", errors.ValidationFailed),
@@ -118,10 +122,21 @@ class Blueprint(flask_smorest.Blueprint):
     def _store_endpoint_docs(self, endpoint: str, obj: Any, *args: Any, **kwargs: Any) -> None:
         super()._store_endpoint_docs(endpoint, obj, *args, **kwargs)
         for method, notes in self._docs[endpoint].items():
-            if method != "parameters" and notes.get("arguments", {}).pop("query", False):
-                self._with_query.add((f"{self.name}.{endpoint}", method.upper()))
+            arguments = {} if method == "parameters" else notes.get("arguments", {})
+            for kind, found in (("query", self._with_query), ("body", self._with_body)):
+                if arguments.pop(kind, False):
+                    found.add((f"{self.name}.{endpoint}", method.upper()))
         if not isinstance(obj, type(MethodView)):
             raise TypeError("resources are MethodViews")
+
+    def _demand_length(self) -> None:
+        """Raise LengthRequired where a body is needed and the request does not say that there is one."""
+        if (
+            (request.endpoint, request.method) in self._with_body
+            and not request.headers.get("Content-Length")
+            and not request.headers.get("Transfer-Encoding")
+        ):
+            raise errors.LengthRequired
 
     def refuse_unknown_query(self) -> None:
         """Refuse any query parameter on operations that take none; schemas refuse for the others."""
