@@ -186,6 +186,7 @@ def client(app: Flask, database: Database) -> CheckedClient:
     runtime.of(app).counters.reset()
     # Between tests the numbers of trackers begin anew.
     runtime.of(app).intake.trackers.forget()
+    runtime.of(app).intake.repeats.forget()
     return CheckedClient(app)
 
 

@@ -95,7 +95,7 @@ def _with_signatures(operation: Operation, world: World) -> Iterator[tuple[str, 
 
 def _signed(operation: Operation, tracker: SigningTracker, *, body: bytes = b"", **how: Any) -> Headers:
     sent = _BODY if "requestBody" in operation.described else b""
-    headers: dict[str, str] = tracker.signed(body or sent, **how)["headers"]
+    headers: dict[str, str] = tracker.signed(body or sent, url=operation.url, **how)["headers"]
     return {name: value for name, value in headers.items() if name != "content-type"}
 
 

@@ -129,7 +129,8 @@ def _signed(
 ) -> Asked:
     def send(service: Service) -> Sent:
         data = body(service)
-        sent = service.tracker(tracker).signed(data if isinstance(data, bytes) else json.dumps(data).encode())
+        data = data if isinstance(data, bytes) else json.dumps(data).encode()
+        sent = service.tracker(tracker).signed(data, url=operation.partition(" ")[2])
         return {**sent, "headers": {**sent["headers"], **(headers or {})}}
 
     return Asked(operation=operation, what=what, status=status, send=send, verdict=verdict, **rest)

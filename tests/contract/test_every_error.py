@@ -67,7 +67,7 @@ class Caller:
         if "api_key" in schemes:
             headers = self._impatient if impatient else self._bearer
         elif schemes:
-            headers = self._tracker.signed(sent.get("data", b""))["headers"]
+            headers = self._tracker.signed(sent.get("data", b""), url=operation.url)["headers"]
         headers = {name: value for name, value in headers.items() if name != "content-type"}
         answer = self._client.open(
             operation.url + query, method=operation.method, headers={**operation.headers, **headers}, **sent

@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -22,6 +23,7 @@ from tests.support.factories import World
 from tests.support.live_service import LiveService
 from tests.support.openapi_check import Contract
 from tests.support.operations import operations_of
+from tests.support.urls import CHECK
 
 from harbor_api.domain.signatures import sign
 from harbor_api.domain.values import Text
@@ -72,7 +74,8 @@ class SignsAsTracker(AuthBase):
         self._requests += 1
         body = request.body or b""
         data = body if isinstance(body, bytes) else body.encode()
-        message_id = f"{self._tracker.tracker.id}-{uuid.uuid4().hex}"
+        kind = "check-" if urlsplit(str(request.url)).path == CHECK else ""
+        message_id = f"{self._tracker.tracker.id}-{kind}{uuid.uuid4().hex}"
         moment = int(time.time())
         request.headers["webhook-id"] = message_id
         request.headers["webhook-timestamp"] = str(moment)

@@ -135,6 +135,7 @@ def test_service_decides_as_the_vector_says(vector: dict[str, Any]) -> None:
             body=body_of(vector),
             now=now,
         )
+        authentication.demand_fresh(message)
         authentication.authenticate(
             OnlyTrackers(vector["server_generations"], now).find(message.tracker_id),
             message,

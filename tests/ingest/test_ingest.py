@@ -432,7 +432,7 @@ def test_the_check_foresees_each_verdict_and_leaves_no_trace(
     for place, (who, moment, (lat, lon), sog) in enumerate(sent):
         fix: Mapping[str, Any] = a_fix(moment, lat=lat, lon=lon, sog=sog, number=3 * place)
         before = _everything(world)
-        foreseen: Any = client.post(CHECK, **fleet[who].signed(fix)).json
+        foreseen: Any = client.post(CHECK, **fleet[who].signed(fix, url=CHECK)).json
         assert _everything(world) == before
         happened: Any = client.post(POST, **fleet[who].signed(fix)).json
         happened.pop("missing", None)

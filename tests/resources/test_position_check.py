@@ -26,39 +26,43 @@ def _tables(world: World) -> list[object]:
 def test_a_fix_is_not_stored(client: CheckedClient, world: World):
     tracker = world.tracker()
     for fix in (a_fix(), a_fix(lat=0, lon=0)):
-        client.post(CHECK, **tracker.signed(fix))
+        client.post(CHECK, **tracker.signed(fix, url=CHECK))
     assert _tables(world) == [0, 0, 0]
 
 
 def test_a_good_fix_would_be_stored_and_latest(client: CheckedClient, world: World):
-    answer = client.post(CHECK, **world.tracker().signed(a_fix()))
+    answer = client.post(CHECK, **world.tracker().signed(a_fix(), url=CHECK))
     assert (answer.status_code, answer.json) == (200, {"would_be": "stored", "latest": True})
 
 
 def test_a_late_fix_would_be_stored_and_not_latest(client: CheckedClient, world: World):
     tracker = world.tracker()
     client.post(POST, **tracker.signed(a_fix(10)))
-    assert client.post(CHECK, **tracker.signed(a_fix(5))).json == {"would_be": "stored", "latest": False}
+    answer = client.post(CHECK, **tracker.signed(a_fix(5), url=CHECK))
+    assert answer.json == {
+        "would_be": "stored",
+        "latest": False,
+    }
 
 
 @pytest.mark.parametrize(("members", "differs"), [({}, False), ({"sog": 9.1}, True)])
 def test_a_repeat_would_be_a_duplicate(client: CheckedClient, world: World, members, differs):
     tracker = world.tracker()
     client.post(POST, **tracker.signed(a_fix()))
-    answer = client.post(CHECK, **tracker.signed(a_fix(**members)))
+    answer = client.post(CHECK, **tracker.signed(a_fix(**members), url=CHECK))
     assert answer.json == {"would_be": "duplicate", "latest": True, "differs": differs}
 
 
 def test_a_fix_from_the_future_would_be_quarantined(client: CheckedClient, world: World):
     ahead = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-    answer = client.post(CHECK, **world.tracker().signed(a_fix(recorded_at=ahead)))
+    answer = client.post(CHECK, **world.tracker().signed(a_fix(recorded_at=ahead), url=CHECK))
     assert answer.json == {"would_be": "quarantined", "latest": False, "reason": "future"}
 
 
 def test_a_wrong_fix_gets_the_errors_of_a_post(client: CheckedClient, world: World):
     tracker = world.tracker()
     for body in (b"{", b"[]", b'{"lat": 91, "lon": 181}', b'{"lat": true}'):
-        answers = [client.post(path, **tracker.signed(body)) for path in (CHECK, POST)]
+        answers = [client.post(path, **tracker.signed(body, url=path)) for path in (CHECK, POST)]
         assert answers[0].status_code == answers[1].status_code
         for name in ("code", "detail"):
             assert answers[0].json[name] == answers[1].json[name]
@@ -77,7 +81,7 @@ def test_what_is_foreseen_is_what_happens(client: CheckedClient, world: World, f
     for number, made in enumerate(fixes):
         tracker = trackers[number % 2]
         fix = {**made, "lon": 0 if made["lat"] == 0 else made["lon"]}
-        foreseen = client.post(CHECK, **tracker.signed(fix)).json
+        foreseen = client.post(CHECK, **tracker.signed(fix, url=CHECK)).json
         foreseen["verdict"] = foreseen.pop("would_be")
         assert client.post(POST, **tracker.signed(fix)).json == foreseen
 
@@ -87,7 +91,7 @@ class TestASignatureThatIsWrong:
 
     def test_is_not_explained_to_a_tracker_in_service(self, client: CheckedClient, world: World):
         tracker = replace(world.tracker(), secret="whsec_" + "A" * 43 + "=")
-        assert "expected" not in client.post(CHECK, **tracker.signed(a_fix())).text
+        assert "expected" not in client.post(CHECK, **tracker.signed(a_fix(), url=CHECK)).text
 
     def test_is_not_explained_by_a_post(self, client: CheckedClient, world: World):
         tracker = replace(world.tracker(test=True), secret="whsec_" + "A" * 43 + "=")
@@ -95,7 +99,7 @@ class TestASignatureThatIsWrong:
 
     def test_comes_with_the_bytes_that_it_had_to_cover(self, client: CheckedClient, world: World):
         tracker = replace(world.tracker(test=True), secret="whsec_" + "A" * 43 + "=")
-        request = tracker.signed(a_fix())
+        request = tracker.signed(a_fix(), url=CHECK)
         answer = client.post(CHECK, **request)
         assert (answer.status_code, answer.json["code"]) == (401, "signature_invalid")
         headers = request["headers"]
@@ -109,7 +113,7 @@ class TestASignatureThatIsWrong:
 
     def test_shows_the_beginning_of_a_large_body(self, client: CheckedClient, world: World):
         tracker = replace(world.tracker(test=True), secret="whsec_" + "A" * 43 + "=")
-        expected = client.post(CHECK, **tracker.signed(b"x" * 60_000)).json["expected"]
+        expected = client.post(CHECK, **tracker.signed(b"x" * 60_000, url=CHECK)).json["expected"]
         assert len(base64.b64decode(expected["base64"])) == 4096
         assert expected["length"] > 60_000
 
@@ -148,7 +152,7 @@ class TestASignatureThatIsWrong:
 
 def _signed_wrong(tracker: SigningTracker, mistake: str, number: int) -> dict[str, object]:
     """Return a signed post as firmware sends it that has got one thing wrong."""
-    request = tracker.signed(a_fix(number))
+    request = tracker.signed(a_fix(number), url=CHECK)
     headers, body = request["headers"], request["data"]
     identity, moment = headers["webhook-id"].encode(), headers["webhook-timestamp"].encode()
     key = secret_key(tracker.secret)

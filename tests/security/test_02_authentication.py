@@ -66,7 +66,7 @@ class TestApi2BrokenAuthentication:
     def test_no_invented_signature_header_lets_anybody_in(
         self, client: CheckedClient, world: World, url, name, value
     ):
-        signed = world.tracker().signed(a_fix())
+        signed = world.tracker().signed(a_fix(), url=url)
         right = signed["headers"][name]
         assume(right not in value)
         signed["headers"][name] = value

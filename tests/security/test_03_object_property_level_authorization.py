@@ -54,7 +54,7 @@ class TestApi3BrokenObjectPropertyLevelAuthorization:
                 body = json.dumps({name: 1}).encode()
                 headers = admin
                 if signed:
-                    headers = tracker.signed(body)["headers"]
+                    headers = tracker.signed(body, url=operation.url)["headers"]
                     headers.pop("content-type")
                 answer = call(client, operation, headers, body)
                 assert answer.status_code == 422, f"{operation} takes {name}: {answer.text}"

@@ -48,7 +48,7 @@ class TestApi4UnrestrictedResourceConsumption:
             if "requestBody" in operation.described:
                 headers = admin
                 if "api_key" not in operation.security[0]:
-                    headers = tracker.signed(body)["headers"]
+                    headers = tracker.signed(body, url=operation.url)["headers"]
                     headers.pop("content-type")
                 answer = call(client, operation, headers, body)
                 assert answer.status_code == status, f"{operation}: {answer.text[:200]}"

@@ -34,7 +34,7 @@ class TestApi10UnsafeConsumptionOfApis:
     )
     def test_no_signed_body_makes_the_service_fail(self, client: CheckedClient, world: World, body):
         tracker = world.tracker()
-        assert client.post(CHECK, **tracker.signed(body)).status_code < 500
+        assert client.post(CHECK, **tracker.signed(body, url=CHECK)).status_code < 500
         assert client.post(POSITIONS, **tracker.signed(body)).status_code < 500
 
     @fuzzed

@@ -88,7 +88,7 @@ class TestSecretsStaySecret:
         used = self._use_everything(service)
         tracker = used.signing.tracker
         wrong = SigningTracker(tracker, signatures.derive_secret(bytes(32), tracker.id, 1))
-        signed = wrong.signed(a_fix())
+        signed = wrong.signed(a_fix(), url=CHECK)
         answer = _sent(service, CHECK, signed)
         assert "expected" in answer.json()
         self._demand_absent(used.secrets, answer.text, "the explanation")
@@ -111,7 +111,7 @@ class TestSecretsStaySecret:
                     http.get(ME, headers=used.operator),
                     http.post(KEYS, json=terms, headers=once),
                     http.post(f"{TRACKERS}/{signing.tracker.number}/rotate", json={}, headers=once),
-                    *(_sent(service, url, signing.signed(a_fix(60))) for url in (POSITIONS, CHECK)),
+                    *(_sent(service, url, signing.signed(a_fix(60), url=url)) for url in (POSITIONS, CHECK)),
                 ]
                 connection.execute(f"ALTER TABLE gone RENAME TO {table}")
 

@@ -15,6 +15,8 @@ class CheckedClient(FlaskClient):
 
     def __init__(self, app: Flask) -> None:
         super().__init__(app, app.response_class)
+        # As a client over HTTP says where it sends an empty body.
+        self.environ_base["CONTENT_LENGTH"] = "0"
         self.contract = app.extensions.setdefault(
             "test_contract", Contract(json.loads(runtime.of(app).document))
         )

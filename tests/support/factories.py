@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.support.urls import CHECK, POSITIONS
+
 from harbor_api.database import Database, UnitOfWork
 from harbor_api.domain.api_keys import ApiKey, Caller, KeyTerms
 from harbor_api.domain.audit import Actor
@@ -45,12 +47,18 @@ class SigningTracker:
     secret: str
 
     def signed(
-        self, body: Mapping[str, Any] | bytes, *, timestamp: int | None = None, id: str | None = None
+        self,
+        body: Mapping[str, Any] | bytes,
+        *,
+        timestamp: int | None = None,
+        id: str | None = None,
+        url: str = POSITIONS,
     ) -> dict[str, Any]:
-        """Return the keyword arguments with which a client posts a signed body."""
+        """Return the keyword arguments with which a client posts a signed body to a URL."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         moment = int(time.time()) if timestamp is None else timestamp
-        message_id = id or f"{self.tracker.id}-{next(_numbers)}"
+        kind = "check-" if url == CHECK else ""
+        message_id = id or f"{self.tracker.id}-{kind}{next(_numbers)}"
         return {
             "data": data,
             "headers": {

@@ -15,7 +15,9 @@ from harbor_api.domain.signatures import SignedMessage
 from harbor_api.domain.trackers import Tracker
 
 TOLERANCE_S = 300
-_MESSAGE_ID = re.compile(r"(trk_[0-9]{4,10})-[A-Za-z0-9_-]{1,64}", re.ASCII)
+# What the ids begin with, after the tracker's, of messages that are checked and never stored.
+CHECKED = "check-"
+_MESSAGE_ID = re.compile(r"(trk_[0-9]{4,10})-([A-Za-z0-9_-]{1,64})", re.ASCII)
 _TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
@@ -27,25 +29,46 @@ class SigningTracker:
     secret_ends_at: datetime | None
 
 
-def read_headers(*, id: str, timestamp: str, signature: str, body: bytes, now: datetime) -> SignedMessage:  # noqa: A002 - the header's own name
+def read_headers(
+    *,
+    id: str,  # noqa: A002 - the header's own name
+    timestamp: str,
+    signature: str,
+    body: bytes,
+    now: datetime,
+    is_check: bool = False,
+) -> SignedMessage:
     """Return what the three webhook headers say, "" for one that is not there.
 
-    SignatureMissing where one is missing or malformed, TimestampOutOfTolerance where the attempt is more
-    than TOLERANCE_S seconds away from now. The time is that of the attempt; a fix from flash is signed
-    again when it is sent.
+    SignatureMissing where one is missing or malformed. The path is not signed, so the id says whether a
+    message may only be checked: one that was signed for the workbench can be stored by nobody, and
+    SignatureMissing is raised where its kind is not taken.
     """
     identity = _MESSAGE_ID.fullmatch(id)
     if identity is None:
-        raise SignatureMissing("webhook-id must be <tracker id>-<1 to 64 of A-Z a-z 0-9 _ ->")
+        raise SignatureMissing(diagnosis.of_message_id(id))
+    if identity[2].startswith(CHECKED) is not is_check:
+        raise SignatureMissing(
+            f"To be checked, a message has a webhook-id like {identity[1]}-{CHECKED}1"
+            if is_check
+            else f"webhook-id must not begin with {identity[1]}-{CHECKED}: that is for /positions/check alone"
+        )
     if not _TIMESTAMP.fullmatch(timestamp):
-        raise SignatureMissing("webhook-timestamp must be the unix time of this attempt in seconds")
+        raise SignatureMissing(diagnosis.of_timestamp(timestamp))
     if not signature:
         raise SignatureMissing("webhook-signature must hold at least one v1 signature")
-    if abs(int(timestamp) - now.timestamp()) > TOLERANCE_S:
+    return SignedMessage(identity[1], id, timestamp, signature, body, now)
+
+
+def demand_fresh(message: SignedMessage) -> None:
+    """Raise TimestampOutOfTolerance where the attempt is more than TOLERANCE_S seconds away from now.
+
+    The time is that of the attempt; a fix from flash is signed again when it is sent.
+    """
+    if abs(int(message.timestamp) - message.received_at.timestamp()) > TOLERANCE_S:
         raise TimestampOutOfTolerance(
             f"webhook-timestamp is more than {TOLERANCE_S} s away from the server's clock"
         )
-    return SignedMessage(identity[1], id, timestamp, signature, body, now)
 
 
 def authenticate(
@@ -68,7 +91,7 @@ def authenticate(
         for secret in secrets
     ]
     if tracker is None or not any(signed):
-        error = SignatureInvalid("No signature fits the headers and the body as they arrived")
+        error = SignatureInvalid(diagnosis.of_signature(message.signature))
         if explain and tracker is not None and tracker.test:
             error.members["expected"] = diagnosis.expected(message, secrets)
         raise error

@@ -40,6 +40,7 @@ from harbor_api.domain.trackers import Tracker, tracker_number
 from harbor_api.ingest import settling
 from harbor_api.ingest.grouping import Grouping, Request, Result
 from harbor_api.ingest.known_trackers import KnownTrackers, TrackerChanged
+from harbor_api.ingest.repeats import Repeats
 from harbor_api.settings import Settings
 
 # The order's lock is held for as long as a group is written: longer groups would make others wait.
@@ -124,6 +125,7 @@ class Intake:
         self._settlings = self._grouped(self._settle)
         self._look_ups = self._grouped(self._find)
         self.trackers = KnownTrackers(self._look_ups.do)
+        self.repeats = Repeats()
 
     def signer(self, message: SignedMessage, *, explain: bool = False) -> Signer:
         """Return whoever claims to have signed a message; nothing of it is checked yet.

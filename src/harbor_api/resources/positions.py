@@ -75,7 +75,9 @@ class Positions(MethodView):
         PostgreSQL and may be erased; 422 means that it never will be accepted. On 429, 5xx or no
         answer at all, keep it and send it again later, newly signed: a fix that is sent twice is
         stored once. Two fixes of a tracker with one `recorded_at` are the same fix: the first one stays.
-        Members that are not known are passed over, and named in the answer as `ignored`.
+        Members that are not known are passed over, and named in the answer as `ignored`. A message with
+        the same `webhook-id` and body within ten minutes gets the first answer again, and does not count
+        against the limit.
         """
         sent = body()
         receipt = _accept([(fix, as_kept(sent))], [fix.number])
@@ -134,9 +136,11 @@ class PositionCheck(MethodView):
         """Check a signed fix without storing it.
 
         Takes what `POST /api/v1/positions` takes, signed the same way, answers the same errors and
-        stores nothing: for the workbench. For a tracker that the operator has marked as one under test,
-        a `signature_invalid` carries `expected`: the bytes that the signature had to cover, and what
-        went wrong where it is a usual mistake.
+        stores nothing: for the workbench. Its `webhook-id` begins with `check-` behind the tracker's id,
+        as in `trk_0001-check-1`: such a message is taken here alone, so that nobody can have it stored.
+        For a tracker that the operator has marked as one under test, a `signature_invalid` carries
+        `expected`: the bytes that the signature had to cover, and what went wrong where it is a usual
+        mistake.
         """
         sent = body()
         receipt = current().intake.rehearse(signer(), fix, as_kept(sent), now=datetime.now(UTC))

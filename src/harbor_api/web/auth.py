@@ -30,10 +30,12 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, cast
 
-from flask import request
+from flask import Response, request
 
 from harbor_api.domain import errors
 from harbor_api.domain.api_keys import demand_scope
+from harbor_api.domain.signatures import SignedMessage
+from harbor_api.ingest.repeats import Answer
 from harbor_api.web import callers, rate_limits, runtime
 from harbor_api.web.blueprint import refuse_unknown_query
 from harbor_api.web.documented import View, documented
@@ -50,7 +52,8 @@ SECURITY_SCHEMES = {
         "in": "header",
         "name": "webhook-id",
         "description": "The tracker's id, a hyphen, and anything unique of up to 64 letters, digits, "
-        "`_` and `-`: `trk_0001-8f3a`.",
+        "`_` and `-`: `trk_0001-8f3a`. To be checked and never stored it begins with `check-`: "
+        "`trk_0001-check-8f3a`.",
     },
     "webhook_timestamp": {
         "type": "apiKey",
@@ -120,24 +123,39 @@ def requires_signature(*, explain: bool = False, largest_body: int | None = None
     """
 
     def decorator(view: View) -> View:
-        def call(*args: Any, **kwargs: Any) -> Any:
+        def call(message: SignedMessage, *args: Any, **kwargs: Any) -> Any:
+            repeats = runtime.current().intake.repeats
+            name = repeats.name(request.endpoint or "", message.id, message.body)
+            if repeats.is_met(name):
+                rate_limits.count_repeat()
+                told = repeats.answer(name)
+                if told is not None:
+                    # It is told only to who may send it still.
+                    runtime.signer().look_up()
+                    return Response(told.body, told.status, content_type="application/json")
+            else:
+                rate_limits.count_tracker()
+                repeats.note(name)
             refuse_unknown_query()
-            rate_limits.count_tracker()
-            return view(*args, **kwargs)
+            response = cast("Response", view(*args, **kwargs))
+            if not explain:
+                # What would become of a fix changes with what is stored.
+                repeats.note(name, Answer(response.status_code, response.get_data()))
+            return response
 
         @wraps(view)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             if largest_body is not None:
                 request.max_content_length = largest_body
-            with callers.challenged():
-                message = callers.signed_message()
+            with callers.challenged(is_check=explain):
+                message = callers.signed_message(is_check=explain)
                 signer = runtime.current().intake.signer(message, explain=explain)
                 is_known = not explain and signer.is_known()
                 if not is_known:
                     signer.look_up()
                 runtime.here().signer = signer
                 try:
-                    return call(*args, **kwargs)
+                    return call(message, *args, **kwargs)
                 except errors.Unavailable:
                     raise
                 except errors.HarborError:

@@ -1,5 +1,6 @@
 """How many requests each caller may make, and how callers are told."""
 
+from collections.abc import Callable
 from typing import NoReturn
 
 from flask import Flask, Response, request
@@ -26,15 +27,29 @@ def count_tracker() -> None:
     _count("tracker", allowed, runtime.signer().tracker.id)
 
 
-def refuse_failure(error: HarborError) -> NoReturn:
+def count_repeat() -> None:
+    """Count a message that has come before: not against its tracker, whom anybody could shut out with it.
+
+    RateLimited where one address repeats a tracker's messages more often than the tracker may send them.
+    """
+    allowed = runtime.current().settings.tracker_requests_per_minute
+    tracker = runtime.signer().tracker.id
+    _count("repeats", allowed, f"{tracker} {address()}")
+    # What is told is what the tracker has left.
+    runtime.here().counted = runtime.current().counters.look("tracker", allowed, tracker)
+
+
+def refuse_failure(error: HarborError, *, unless: Callable[[], bool] = lambda: False) -> NoReturn:
     """Raise the error of a failed authentication, or RateLimited where its address fails too often.
+
+    It is not asked how often where ``unless`` says that it has to be told all the same.
 
     Only failures are counted, and only failures are refused: whoever shares the address with a caller
     that has lost its key gets in with a valid one.
     """
     now = runtime.current()
     counted = now.counters.count("failures", now.settings.failures_per_minute, address())
-    if counted.is_within:
+    if counted.is_within or unless():
         raise error
     _refuse(counted, "Too many authentications have failed from this address", cause=error)
 
