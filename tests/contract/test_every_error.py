@@ -14,7 +14,7 @@ from tests.support.operations import Operation, operations_of
 
 from harbor_api.app import create_app
 from harbor_api.domain.errors import RequestTimeout
-from harbor_api.web import runtime
+from harbor_api.web import rate_limits, runtime
 
 Document = dict[str, Any]
 
@@ -119,6 +119,7 @@ def test_411_for_a_body_whose_end_is_not_told(document: Document, caller: Caller
 def test_429_for_a_caller_who_asks_too_often(document: Document, app: Flask, caller: Caller, monkeypatch):
     settings = replace(runtime.of(app).settings, tracker_requests_per_minute=1)
     monkeypatch.setitem(app.extensions, runtime.NAME, replace(runtime.of(app), settings=settings))
+    monkeypatch.setattr(rate_limits, "PUBLIC_PER_MINUTE", 1)
     for operation in _with(document, 429):
         assert 429 in {caller.call(operation, impatient=True) for _ in range(2)}, str(operation)
 

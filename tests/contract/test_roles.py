@@ -32,7 +32,7 @@ def _answered(client: CheckedClient, world: World, operation: Operation, role: s
     body = b"{}" if "requestBody" in operation.described else b""
     headers: dict[str, str] = {}
     if role == _TRACKER:
-        headers = world.tracker().signed(body)["headers"]
+        headers = world.tracker().signed(body, url=operation.url)["headers"]
         headers.pop("content-type")
     elif role == _NO_SCOPE:
         # No key is issued without a scope over HTTP; one that an older release knew is as good as none.

@@ -40,7 +40,7 @@ class Health(MethodView):
 
 @blueprint.route("/live")
 class Live(MethodView):
-    @auth.public
+    @auth.probe
     @blueprint.response(200, HealthSchema, description="The process answers.")
     @blueprint.doc(operationId="getLiveness")
     def get(self) -> dict[str, str]:
@@ -53,7 +53,7 @@ class Live(MethodView):
 
 @blueprint.route("/ready")
 class Ready(MethodView):
-    @auth.public
+    @auth.probe
     @blueprint.response(200, HealthSchema, description="Send requests here.")
     @blueprint.raises(errors.Unavailable, errors.MigrationsPending)
     @blueprint.doc(operationId="getReadiness")

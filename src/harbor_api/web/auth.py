@@ -6,8 +6,8 @@ both. A test proves that no view forgot.
 
 The order of a view's decorators is the order in which a request meets them, from the top down:
 
-    @auth.requires_key("vessels:write")      1  401, 403  who calls, and may it? Only then: parameters
-                                                400, 429  that nothing takes, and the limit
+    @auth.requires_key("vessels:write")      1  401, 429  who calls, how often, and may it? Only then:
+                                                403, 400  parameters that nothing takes
     @idempotency.done_once                   2  400       headers that the change hangs on; needs the caller
       or @preconditions.demands_version         428
     @blueprint.arguments(VesselSchema)       3  4xx       the body or the query, as a frozen dataclass
@@ -22,7 +22,7 @@ parsed first, strangers would get 422 for a mistake in it instead of 401, and ma
 A decorator that comes too early finds nobody: ``runtime.caller()`` then names the one that is missing.
 
 ``requires_signature`` has an order of its own inside: the three headers, then the body (it is not read for
-whoever did not sign), then the signature, then parameters and limit. Each failed authentication is counted
+whoever did not sign), then the signature, then limit and parameters. Each failed authentication is counted
 against its address, and only failures are refused for that.
 """
 
@@ -72,7 +72,19 @@ SECURITY_SCHEMES = {
 
 
 def public(view: View) -> View:
-    """Let anybody call a view."""
+    """Let anybody call a view, from each address as often as all that is public."""
+
+    @wraps(view)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        rate_limits.count_stranger()
+        return call(*args, **kwargs)
+
+    call = probe(view)
+    return documented(cast("View", wrapper), security=[], errors=[errors.RateLimited])
+
+
+def probe(view: View) -> View:
+    """Let anybody call a view however often: a load balancer that is refused takes the service for dead."""
 
     @wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -91,11 +103,10 @@ def requires_key(scope: str | None = None) -> Callable[[View], View]:
     def decorator(view: View) -> View:
         @wraps(view)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            runtime.here().caller = key = callers.presented_key()
+            key = callers.presented_key()
             if scope is not None:
                 demand_scope(key, scope)
             refuse_unknown_query()
-            rate_limits.count_key()
             return view(*args, **kwargs)
 
         return documented(

@@ -8,7 +8,7 @@ from functools import partial
 
 from flask import request
 
-from harbor_api.domain import errors
+from harbor_api.domain import errors, presented_keys
 from harbor_api.domain.api_keys import Caller
 from harbor_api.domain.authentication import demand_fresh, read_headers
 from harbor_api.domain.signatures import SignedMessage
@@ -20,18 +20,37 @@ _WEBHOOK = 'StandardWebhooks realm="harbor"'
 
 
 def presented_key() -> Caller:
-    """Return the API key that a request presents; KeyMissing, KeyInvalid or KeyRevoked where it has none."""
-    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not secret:
-        error = errors.KeyMissing("Send your API key as Authorization: Bearer hbr_...")
+    """Return the API key that a request presents, and count the request against it.
+
+    KeyMissing, KeyInvalid or KeyRevoked where it has none that holds; RateLimited where that has none left. A
+    key that this process has met is counted before it is looked up: who asks too often, or for nothing, costs
+    no connection to the database.
+    """
+    here, now = runtime.here(), runtime.current()
+    known = None
+    try:
+        secret = presented_keys.read(request.headers.get("Authorization", ""))
+        known = now.known_keys.recall(secret)
+        if known is not None:
+            here.caller = known
+            rate_limits.count_key()
+        try:
+            with now.database.autocommit() as unit_of_work:
+                here.caller = api_keys.recognise(unit_of_work, secret, now=datetime.now(UTC))
+        except (errors.KeyInvalid, errors.KeyRevoked):
+            now.known_keys.learn(secret, None)
+            here.caller = here.counted = None
+            raise
+    except errors.KeyMissing as error:
         error.headers["WWW-Authenticate"] = _BEARER
         rate_limits.refuse_failure(error)
-    try:
-        with runtime.current().database.autocommit() as unit_of_work:
-            return api_keys.recognise(unit_of_work, secret.strip(), now=datetime.now(UTC))
     except (errors.KeyInvalid, errors.KeyRevoked) as error:
         error.headers["WWW-Authenticate"] = f'{_BEARER}, error="invalid_token"'
         rate_limits.refuse_failure(error)
+    now.known_keys.learn(secret, here.caller)
+    if known is None:
+        rate_limits.count_key()
+    return here.caller
 
 
 def signed_message(*, is_check: bool) -> SignedMessage:

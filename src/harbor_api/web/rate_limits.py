@@ -3,15 +3,18 @@
 from collections.abc import Callable
 from typing import NoReturn
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 
 from harbor_api.domain import addresses
 from harbor_api.domain.errors import HarborError, RateLimited
 from harbor_api.web import runtime
+from harbor_api.web.blueprint import Blueprint
 from harbor_api.web.rate_counters import Counted
 
 # What every answer carries whose request was counted.
 HEADERS = ("RateLimit", "RateLimit-Policy")
+# Far more than people need who share an address, and a small part of what a worker can do.
+PUBLIC_PER_MINUTE = 6_000
 
 
 def count_key() -> None:
@@ -37,6 +40,16 @@ def count_repeat() -> None:
     _count("repeats", allowed, f"{tracker} {address()}")
     # What is told is what the tracker has left.
     runtime.here().counted = runtime.current().counters.look("tracker", allowed, tracker)
+
+
+def count_stranger() -> None:
+    """Count a request that anybody may make; RateLimited where its address makes too many of them."""
+    counted = runtime.current().counters.count("public", PUBLIC_PER_MINUTE, address())
+    if not counted.is_within:
+        raise RateLimited(
+            "Too many requests without a key from this address",
+            headers={"Retry-After": str(counted.free_in_s)},
+        )
 
 
 def refuse_failure(error: HarborError, *, unless: Callable[[], bool] = lambda: False) -> NoReturn:
@@ -66,8 +79,16 @@ def left() -> dict[str, int]:
 
 
 def install(app: Flask) -> None:
-    """Tell callers in headers what remains."""
+    """Tell callers in headers what remains, and bound what is no operation of the API."""
+    app.before_request(_bound_strangers)
     app.after_request(_tell)
+
+
+def _bound_strangers() -> None:
+    """Count pages, paths that lead nowhere and preflights; operations count by themselves."""
+    is_operation = isinstance(current_app.blueprints.get(request.blueprint or ""), Blueprint)
+    if not is_operation or request.method == "OPTIONS":
+        count_stranger()
 
 
 def _count(policy: str, requests_per_minute: int, who: str) -> None:

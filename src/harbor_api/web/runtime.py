@@ -21,6 +21,7 @@ from harbor_api.postgres.migrations import Standing
 from harbor_api.services import master_key
 from harbor_api.services.idempotency import Once
 from harbor_api.settings import Settings
+from harbor_api.web.known_keys import KnownKeys
 from harbor_api.web.rate_counters import Counted, RateCounters
 
 # Where an application keeps its Runtime.
@@ -37,6 +38,7 @@ class Runtime:
     intake: Intake
     counters: RateCounters
     document: bytes
+    known_keys: KnownKeys = field(default_factory=KnownKeys)
 
     @property
     def stale_after(self) -> timedelta:
