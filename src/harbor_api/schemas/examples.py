@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harbor_api.domain.judgement import FUTURE, NULL_ISLAND, REASONS
-from harbor_api.schemas.fields import from_rfc3339, rfc3339
+from harbor_api.domain.times import from_rfc3339, rfc3339
 from harbor_api.schemas.positions import warnings_about
 
 Json = dict[str, Any]
