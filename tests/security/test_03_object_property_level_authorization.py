@@ -57,7 +57,9 @@ class TestApi3BrokenObjectPropertyLevelAuthorization:
                     headers = tracker.signed(body, url=operation.url)["headers"]
                     headers.pop("content-type")
                 answer = call(client, operation, headers, body)
-                assert answer.status_code == 422, f"{operation} takes {name}: {answer.text}"
+                # A batch is never told 422, which says of a fix that it may be erased.
+                status = 400 if operation.path.endswith("/batch") else 422
+                assert answer.status_code == status, f"{operation} takes {name}: {answer.text}"
                 faults = {each["pointer"] for each in answer.json["errors"]}
                 assert f"#/{name}" in faults, f"{operation} does not refuse {name}: {answer.text}"
         after = tables(world)

@@ -51,7 +51,10 @@ class TestApi4UnrestrictedResourceConsumption:
                     headers = tracker.signed(body, url=operation.url)["headers"]
                     headers.pop("content-type")
                 answer = call(client, operation, headers, body)
-                assert answer.status_code == status, f"{operation}: {answer.text[:200]}"
+                # A batch is never told 422, which says of a fix that it may be erased.
+                is_batch = operation.path.endswith("/batch")
+                told = 400 if is_batch and status == 422 else status
+                assert answer.status_code == told, f"{operation}: {answer.text[:200]}"
 
     def test_a_key_is_granted_no_more_vessels_than_are_taken(self, client: CheckedClient, admin):
         terms = {"name": "x", "scopes": ["vessels:read"], "vessel_ids": [*range(1, 5_002)]}

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 import click
 from rich.cells import cell_len
 
+from harbor_api.domain.times import rfc3339
+
 # Controls (an escape sequence begins with one), what is invisible or turns the direction of writing, halves
 # of characters, and other ends of lines: what does something to a terminal instead of being seen on it.
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -73,5 +75,5 @@ def _cell(value: object) -> str:
 
 def _json(value: object) -> str:
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return rfc3339(value)
     raise TypeError(f"{type(value)} has no JSON form")

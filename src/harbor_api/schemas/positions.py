@@ -66,13 +66,22 @@ class _Kept(Number):
 LARGEST_BATCH = 1_000
 
 
-class FixSchema(Schema):
-    """One fix. Values that AIS uses for "not available" are taken and stored as null. Further members cost
-    nothing: they are passed over, and the answer names them as `ignored`."""
+class _PassesOver(Schema):
+    """A body of which members that are not known cost nothing: new firmware meets an older service."""
 
     class Meta:
-        # New firmware meets an older service: what it does not know must not cost the position.
         unknown = EXCLUDE
+
+    def handle_error(self, error: ValidationError, data: Any, **_: Any) -> None:
+        """Name the unknown members of what is refused: one is likely what another should have been."""
+        if isinstance(data, dict) and isinstance(error.messages, dict):
+            unknown = islice((name for name in data if name not in self.fields), _MOST_UNKNOWN)
+            error.messages |= {name: ["Unknown field."] for name in unknown}
+
+
+class FixSchema(_PassesOver):
+    """One fix. Values that AIS uses for "not available" are taken and stored as null. Further members cost
+    nothing: they are passed over, and the answer names them as `ignored`."""
 
     recorded_at = Timestamp(
         required=True,
@@ -160,11 +169,6 @@ class FixSchema(Schema):
         if is_no_fix(data):
             raise NoFix("lat 91 or lon 181 says that the receiver had no fix; there is nothing to keep")
         return data
-
-    def handle_error(self, error: ValidationError, data: Any, **_: Any) -> None:
-        """Name the unknown members of a fix that is refused: one is likely what another should have been."""
-        if isinstance(data, dict) and isinstance(error.messages, dict):
-            error.messages |= {name: ["Unknown field."] for name in unknown_members(data, _MOST_UNKNOWN)}
 
     @post_load
     def _make_fix(self, data: dict[str, Any], **_: Any) -> Fix:
@@ -408,11 +412,8 @@ class Batch:
     fixes: list[Any]
 
 
-class BatchSchema(TypedSchema):
+class BatchSchema(_PassesOver, TypedSchema):
     """Up to 1,000 fixes, in any order. Each is judged for itself. Further members are passed over."""
-
-    class Meta:
-        unknown = EXCLUDE
 
     makes = Batch
     # Never 422, which says of a fix that it may be erased: no fix of such a body has a verdict.
