@@ -81,7 +81,7 @@ def join(data_dir: Path) -> Membership:
         raise SettingsError(
             f"HARBOR_DATA_DIR {data_dir} cannot be used: {error.strerror or error}"
         ) from error
-    url = f"postgresql://postgres@/postgres?host={quote(socket_dir)}&port={PORT}"
+    url = f"postgresql://postgres:@/postgres?host={quote(socket_dir)}&port={PORT}"
     return Membership(url, data_dir, users)
 
 
