@@ -73,7 +73,7 @@ def test_a_member_that_is_not_known_costs_nothing_and_is_named(
     client: CheckedClient, world: World, url, status
 ):
     tracker = world.tracker()
-    answer = client.post(url, **tracker.signed(a_fix(hdop=1.2, SOG=9, satellites={"gps": [1, 2]})))
+    answer = client.post(url, **tracker.signed(a_fix(hdop=1.2, SOG=9, satellites={"gps": [1, 2]}), url=url))
     assert answer.status_code == status
     assert answer.json["ignored"] == ["hdop", "SOG", "satellites"]
     # What was passed over makes no difference.

@@ -240,7 +240,9 @@ async function keyOf(secret) {
 /** Sign a request that has to be, as Standard Webhooks says: the very bytes, anew for each attempt. */
 async function signed(request) {
   if (!tracker || !request.headers?.["webhook-id"]) return request;
-  const id = `${tracker.id}-${crypto.randomUUID()}`;
+  // What is to be checked is taken nowhere else.
+  const kind = new URL(request.url, location.href).pathname.endsWith("/check") ? "check-" : "";
+  const id = `${tracker.id}-${kind}${crypto.randomUUID()}`;
   const time = Math.floor(Date.now() / 1000);
   const message = new TextEncoder().encode(`${id}.${time}.${request.body ?? ""}`);
   const mac = String.fromCharCode(...new Uint8Array(await crypto.subtle.sign("HMAC", tracker.key, message)));
