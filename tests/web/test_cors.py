@@ -102,7 +102,7 @@ def test_a_request_without_origin_is_told_nothing(open_to_the_map: FlaskClient):
     for path in (URL, "/docs", "/nowhere"):
         answer = open_to_the_map.get(path)
         assert not _told(answer)
-        assert answer.headers["Vary"] == "Origin"
+        assert "Origin" in answer.vary
 
 
 @pytest.mark.parametrize(
