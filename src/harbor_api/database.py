@@ -49,6 +49,7 @@ from harbor_api.repositories.idempotency_keys import IdempotencyKeys
 from harbor_api.repositories.master_key import MasterKey
 from harbor_api.repositories.positions import Positions
 from harbor_api.repositories.quarantine import Quarantine
+from harbor_api.repositories.revisions import Revisions
 from harbor_api.repositories.trackers import Trackers
 from harbor_api.repositories.vessels import Vessels
 
@@ -92,6 +93,10 @@ class UnitOfWork:
     @cached_property
     def quarantine(self) -> Quarantine:
         return Quarantine(self._connection)
+
+    @cached_property
+    def revisions(self) -> Revisions:
+        return Revisions(self._connection)
 
     @cached_property
     def arrived_numbers(self) -> ArrivedNumbers:

@@ -38,9 +38,15 @@ def judge(
     now: datetime | None = None,
     thresholds: Thresholds = THRESHOLDS,
 ) -> str | None:
-    nearest = {"before": next(iter(before), None), "after": next(iter(after), None)}
+    """Return the reason to hold a fix, none for a jump that the held ones confirm."""
+    nearest = next(iter(before), None), next(iter(after), None)
+    reason = judgement.judge(
+        one, now=now or one.recorded_at, thresholds=thresholds, before=nearest[0], after=nearest[1]
+    )
     jumps = sorted(held, key=BY_TIME)
-    return judgement.judge(one, now=now or one.recorded_at, thresholds=thresholds, held=jumps, **nearest)
+    if reason == "impossible_jump" and judgement.is_confirmed(one, *nearest, jumps, thresholds):
+        return None
+    return reason
 
 
 def moved(lat: float, lon: float, bearing: float, metres: float) -> tuple[float, float]:
@@ -68,8 +74,23 @@ class Track:
         place = bisect(self.stored, BY_TIME(one), key=BY_TIME)
         before, after = self.stored[max(0, place - 1) : place], self.stored[place : place + 1]
         reason = judge(one, before, after, self.held, thresholds=self.thresholds)
+        confirmed = reason is None and judge(one, before, after, thresholds=self.thresholds) is not None
         insort(self.stored if reason is None else self.held, one, key=BY_TIME)
+        if confirmed:
+            self._revise(one, before, after)
         return reason
+
+    def _revise(self, one: Neighbour, before: Sequence[Neighbour], after: Sequence[Neighbour]) -> None:
+        place = self.stored.index(one)
+        wrong = []
+        for nearest, beside in ((before, self.stored[:place][::-1]), (after, self.stored[place + 1 :])):
+            if nearest and contradict(one, nearest[0], self.thresholds):
+                wrong += judgement.outvoted(one, beside, self.thresholds)
+        self.stored = [each for each in self.stored if each not in wrong]
+        for each in judgement.believed_anew(one.recorded_at, self.held, self.stored, self.thresholds):
+            self.held.remove(each)
+            insort(self.stored, each, key=BY_TIME)
+        self.held = sorted(self.held + wrong, key=BY_TIME)
 
 
 def track_of(fixes: Iterable[Neighbour], **how) -> Track:
@@ -85,8 +106,10 @@ def track_of(fixes: Iterable[Neighbour], **how) -> Track:
 def test_each_code_stands_once_and_the_held_ones_are_the_reasons():
     codes = [rule.code for rule in judgement.RULES]
     assert len(set(codes)) == len(codes)
-    reasons = ["null_island", "future", "clock_reset", "week_rollover", "too_old", "impossible_jump"]
-    assert list(judgement.REASONS) == reasons
+    assert list(judgement.REASONS) == [
+        *("null_island", "future", "clock_reset", "week_rollover", "too_old", "impossible_jump"),
+        *("outvoted", "withdrawn"),
+    ]
 
 
 def test_what_the_table_says_of_the_schema_is_what_the_schema_does():
@@ -302,26 +325,52 @@ def test_beyond_the_reach_nothing_contradicts():
 
 
 @pytest.mark.parametrize("direction", [1, -1])
-def test_after_three_that_agree_the_fourth_is_believed_and_nothing_else_moves(direction):
-    wrong = at(0, 40, 40)
+@pytest.mark.parametrize("wrongs", [1, 2, 3])
+def test_after_three_that_agree_the_fourth_is_believed_with_them_and_not_the_first(direction, wrongs):
+    wrong = [at(-direction * second, 40, 40) for second in range(wrongs)]
     right = [at(direction * 60 * minute) for minute in range(1, 6)]
-    track = track_of([wrong])
+    track = track_of(wrong)
     assert [track.arrive(each) for each in right[:3]] == ["impossible_jump"] * 3
-    assert track.stored == [wrong]
+    assert track.stored == sorted(wrong)
     assert track.arrive(right[3]) is None
-    # From now on a fix only has to fit one side of the break.
+    assert track.stored == sorted(right[:4])
     assert track.arrive(right[4]) is None
     assert track.arrive(at(direction * 210)) is None
-    assert track.stored == sorted([wrong, *right[3:], at(direction * 210)])
-    assert track.held == sorted(right[:3])
+    assert track.stored == sorted([*right, at(direction * 210)])
+    assert track.held == sorted(wrong)
 
 
-def test_a_track_that_goes_on_elsewhere_has_a_break_and_three_are_held_there():
+def test_those_on_the_other_side_of_the_wrong_one_are_released_with_them():
+    wrong, earlier = at(0, 40, 40), [at(-60 * minute) for minute in (1, 2, 3)]
+    track = track_of([wrong, *earlier])
+    assert (track.stored, track.held) == ([wrong], sorted(earlier))
+    later = [at(60 * minute) for minute in (1, 2, 3, 4)]
+    for each in later:
+        track.arrive(each)
+    assert (track.stored, track.held) == (sorted(earlier + later), [wrong])
+
+
+def test_with_three_on_each_side_the_first_to_come_stays():
+    track = track_of([at(0, 40, 40), *(at(60 * minute) for minute in (-3, -2, -1, 1, 2, 3))])
+    assert track.stored == [at(0, 40, 40)]
+
+
+def test_an_older_track_is_where_the_wrong_one_ends():
+    """She was at rest for long; the last fix is wrong, and she is still there."""
+    old, wrong = [at(-3600 * hour) for hour in range(2, 50)], at(0, 5)
+    track = track_of([*old, at(-60, 0.51), wrong])
+    assert track.held == [wrong]
+    track = track_of([*old, at(0, 2.0), *(at(60 * minute) for minute in range(1, 5))])
+    assert track.stored == sorted([*old, *(at(60 * minute) for minute in range(1, 5))])
+    assert track.held == [at(0, 2.0)]
+
+
+def test_a_track_that_goes_on_elsewhere_has_a_break_and_is_believed_whole():
     here = [at(60 * minute) for minute in range(5)]
     there = [at(60 * minute, 20) for minute in range(5, 10)]
     track = track_of(here + there)
-    assert track.stored == here + there[3:]
-    assert track.held == there[:3]
+    assert track.stored == here + there
+    assert track.held == []
 
 
 def test_wrong_fixes_that_do_not_agree_are_never_believed():
@@ -334,9 +383,8 @@ def test_wrong_fixes_between_do_not_keep_the_right_ones_out():
     wrong = [at(60 * minute, 5 * minute, 40) for minute in range(0, 12, 2)]
     right = [at(60 * minute) for minute in range(1, 13, 2)]
     track = track_of(sorted(wrong + right))
-    # The first to speak stays; of the right ones three are held before the fourth is believed.
-    assert track.stored == [wrong[0], *right[3:]]
-    assert track.held == sorted(wrong[1:] + right[:3])
+    assert track.stored == right
+    assert track.held == wrong
 
 
 def test_two_that_take_turns_stay_apart():

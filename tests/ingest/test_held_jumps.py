@@ -3,6 +3,7 @@
 Counted, never timed; and against a model that reads everything, for each fix anew.
 """
 
+import itertools
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,7 +30,7 @@ from harbor_api.postgres import statements
 from harbor_api.postgres.statements import Statement
 from harbor_api.repositories import quarantine
 
-JUMP = "impossible_jump"
+JUMP, OUTVOTED = "impossible_jump", "outvoted"
 THRESHOLDS = Thresholds()
 ENOUGH = THRESHOLDS.confirmations
 # She is some minutes from one of the first four to the next, and days from the others.
@@ -76,14 +77,32 @@ def fleet(database: Database) -> Database:
 class Model:
     """One vessel, said plainly: each fix by itself, and everything at hand that is stored and held.
 
-    ``passed_over`` is the most held fixes that did not agree on one side of a jump, of the ``nearest`` ones.
+    ``passed_over`` is the most held fixes that did not agree on one side of a jump, of the ``nearest`` ones,
+    and ``judged_anew`` the most that were on one side of a jump that was believed.
     """
 
     nearest: int | None = None
     stored: dict[FixKey, Neighbour] = field(default_factory=dict)
     held: dict[FixKey, str] = field(default_factory=dict)
     jumps: dict[FixKey, Neighbour] = field(default_factory=dict)
+    confirmed: list[tuple[Neighbour, list[Neighbour]]] = field(default_factory=list)
     passed_over: int = 0
+    judged_anew: int = 0
+
+    def settle(self, group: Sequence[ReceivedFix]) -> list[str]:
+        """Tell what becomes of fixes in order of time, and decide anew once all have been judged."""
+        stored, held, self.confirmed = set(self.stored), set(self.held), []
+        told = [self.tell(each) for each in group]
+        for jump, against in self.confirmed:
+            self._revise(jump, against, sorted(stored))
+        known = set(stored | (held & self.stored.keys()))
+        for place, key in enumerate(each.key for each in group):
+            if key in self.stored and told[place] == JUMP:
+                told[place] = "duplicate" if key in known else "stored"
+                known.add(key)
+            elif key not in self.stored and told[place] in {"stored", "duplicate"}:
+                told[place] = OUTVOTED
+        return told
 
     def tell(self, received_fix: ReceivedFix) -> str:
         key, here = received_fix.key, Neighbour.of(received_fix.fix, received_fix.tracker_id)
@@ -96,6 +115,8 @@ class Model:
         reason = judge(here, now=received_fix.received_at, thresholds=THRESHOLDS, before=before, after=after)
         if reason == JUMP and self._agreeing(here, before, after) >= ENOUGH:
             reason = None
+            against = [each for each in (before, after) if each and contradict(here, each, THRESHOLDS)]
+            self.confirmed.append((here, against))
         if reason is None:
             self.stored[key] = here
             return "stored"
@@ -103,6 +124,49 @@ class Model:
         if reason == JUMP:
             self.jumps[key] = here
         return reason
+
+    def _revise(self, jump: Neighbour, against: Sequence[Neighbour], before: Sequence[FixKey]) -> None:
+        """Decide anew about a jump that was believed; ``before`` names what was stored before the group."""
+        for nearest in against:
+            is_earlier = nearest.key < jump.key
+            beside = sorted(
+                (each for key, each in self.stored.items() if (key < jump.key) == is_earlier),
+                key=lambda each: each.key,
+                reverse=is_earlier,
+            )
+            while beside and beside[0].key != nearest.key:
+                outer = beside.pop(0)
+                if (outer.key < nearest.key) == is_earlier:
+                    # It was wrong itself by now.
+                    beside = [outer, *beside]
+                    break
+            row = list(itertools.takewhile(lambda each: contradict(jump, each, THRESHOLDS), beside))
+            for each in row if len(row) <= ENOUGH else ():
+                del self.stored[each.key]
+                if each.key not in self.jumps:
+                    self.jumps[each.key] = each
+                self.held.setdefault(each.key, OUTVOTED)
+        # As far as four stored ones on each side reach.
+        since = [key for key in before if key < jump.key][-ENOUGH - 1 :]
+        until = [key for key in before if key > jump.key][: ENOUGH + 1]
+        near = [
+            key
+            for key in sorted(self.jumps)
+            if (len(since) <= ENOUGH or key >= since[0]) and (len(until) <= ENOUGH or key <= until[-1])
+        ]
+        earlier = [key for key in near if key < jump.key]
+        self.judged_anew = max(self.judged_anew, len(earlier), len(near) - len(earlier))
+        most = self.nearest or len(near)
+        sides = [*earlier[max(0, len(earlier) - most) :], *near[len(earlier) : len(earlier) + most]]
+        for key in sorted(sides, key=lambda key: (abs(key[0] - jump.recorded_at), key)):
+            one = self.jumps[key]
+            previous = self.stored.get(max((each for each in self.stored if each < key), default=key))
+            following = self.stored.get(min((each for each in self.stored if each > key), default=key))
+            if (
+                judge(one, now=one.recorded_at, thresholds=THRESHOLDS, before=previous, after=following)
+                is None
+            ):
+                self.stored[key] = self.jumps.pop(key)
 
     def _agreeing(self, here: Neighbour, before: Neighbour | None, after: Neighbour | None) -> int:
         since = max(here.recorded_at - THRESHOLDS.reach, before.recorded_at if before else _at(-1e7))
@@ -132,12 +196,14 @@ class Models:
         self.models: dict[int, Model] = defaultdict(lambda: Model(nearest))
 
     def settle(self, group: Sequence[ReceivedFix]) -> list[str]:
-        told = {
-            place: self.models[group[place].vessel_id].tell(group[place])
-            for place in sorted(
-                range(len(group)), key=lambda place: (group[place].key, repr(group[place].fix.motion))
-            )
-        }
+        places = sorted(
+            range(len(group)), key=lambda place: (group[place].key, repr(group[place].fix.motion))
+        )
+        told: dict[int, str] = {}
+        for vessel in {each.vessel_id for each in group}:
+            mine = [place for place in places if group[place].vessel_id == vessel]
+            words = self.models[vessel].settle([group[place] for place in mine])
+            told.update(zip(mine, words, strict=True))
         return [told[place] for place in range(len(group))]
 
 
@@ -189,7 +255,10 @@ def test_settling_tells_what_reading_everything_tells(fleet: Database, groups, n
             told = _told(unit_of_work, group)
             assert told == bounded.settle(group)
             everything = unbounded.settle(group)
-            few_disagree &= all(each.passed_over <= nearest - ENOUGH for each in unbounded.models.values())
+            few_disagree &= all(
+                each.passed_over <= nearest - ENOUGH and each.judged_anew <= nearest
+                for each in unbounded.models.values()
+            )
             if few_disagree:
                 assert told == everything
             if rejects:
@@ -301,16 +370,19 @@ def _counted() -> Iterator[Cost]:
 
 def _hold(database: Database, count: int, *, first_s: float, step_s: float) -> None:
     """Hold jumps of the first vessel by her second tracker, at a place of its own each."""
-    sql.run(
-        database,
-        "INSERT INTO quarantine (vessel_id, recorded_at, tracker_id, received_at, reason, fix) "
-        "SELECT 1, :first + n * :step, 2, now(), 'impossible_jump', "
-        "json_build_object('lat', mod(n, 60) - 30, 'lon', 100 + mod(n, 50)) "
-        "FROM generate_series(0, :count - 1) AS n ON CONFLICT DO NOTHING",
-        first=_at(first_s),
-        step=timedelta(seconds=step_s),
-        count=count,
-    )
+    # In parts: no statement may take as long as all of it.
+    for start in range(0, count, 10_000):
+        sql.run(
+            database,
+            "INSERT INTO quarantine (vessel_id, recorded_at, tracker_id, received_at, reason, fix) "
+            "SELECT 1, :first + n * :step, 2, now(), 'impossible_jump', "
+            "json_build_object('lat', mod(n, 60) - 30, 'lon', 100 + mod(n, 50)) "
+            "FROM generate_series(:start, least(:start + 10000, :count) - 1) AS n ON CONFLICT DO NOTHING",
+            first=_at(first_s),
+            step=timedelta(seconds=step_s),
+            start=start,
+            count=count,
+        )
 
 
 def _jumps(step_s: float, *, first_s: float = 0) -> list[ReceivedFix]:

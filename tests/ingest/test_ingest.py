@@ -25,7 +25,7 @@ from harbor_api.services import vessels
 
 HERE, THERE, ELSEWHERE = 59.9, 50.0, 20.0
 METRES_PER_DEGREE = math.radians(6_371_008.8)
-JUMP = "impossible_jump"
+JUMP, OUTVOTED = "impossible_jump", "outvoted"
 
 
 def _received_fix(tracker: SigningTracker, seconds: float, lat: float = HERE, **motion: Any) -> ReceivedFix:
@@ -120,13 +120,29 @@ class TestJumps:
         assert _told(world, _received_fix(tracker, 60, THERE)) == [JUMP]
         assert _told(world, _received_fix(tracker, 61)) == ["stored"]
 
-    # A group is judged in order of time: only one by one do fixes come backwards.
-    @pytest.mark.parametrize(("direction", "settle"), [(1, _told), (1, _one_by_one), (-1, _one_by_one)])
-    def test_after_three_that_agree_the_next_is_believed(self, world: World, direction, settle):
+    @pytest.mark.parametrize("direction", [1, -1])
+    def test_after_three_that_agree_the_next_is_believed(self, world: World, direction):
         tracker = world.tracker()
-        _told(world, _received_fix(tracker, 0))
+        wrong = _received_fix(tracker, 0)
+        _told(world, wrong)
         fixes = [_received_fix(tracker, direction * 60 * n, THERE) for n in range(1, 6)]
-        assert settle(world, *fixes) == [JUMP, JUMP, JUMP, "stored", "stored"]
+        assert _one_by_one(world, *fixes) == [JUMP, JUMP, JUMP, "stored", "stored"]
+        # With them those three are stored by now, and the wrong one is held.
+        assert _one_by_one(world, *fixes, wrong) == ["duplicate"] * 5 + [OUTVOTED]
+
+    @pytest.mark.parametrize("direction", [1, -1])
+    def test_all_of_a_group_are_told_what_became_of_them_in_the_end(self, world: World, direction):
+        tracker = world.tracker()
+        wrong = _received_fix(tracker, 0)
+        fixes = [_received_fix(tracker, direction * 60 * n, THERE) for n in range(1, 6)]
+        assert _told(world, wrong, wrong) == ["stored", "duplicate"]
+        told = ["stored", "duplicate", *["stored"] * 4, OUTVOTED]
+        assert _told(world, fixes[0], *fixes, wrong) == told
+        _clear(world)
+        # The same in one group, of which the wrong one is a part; backwards it is only one jump of it.
+        told[-1] = OUTVOTED if direction > 0 else JUMP
+        assert _told(world, fixes[0], *fixes, wrong) == told
+        assert _told(world, *fixes, wrong) == ["duplicate"] * 5 + told[-1:]
 
     def test_those_that_are_held_count_over_groups(self, world: World):
         tracker = world.tracker()
@@ -272,9 +288,10 @@ class TestRepeats:
 
     def test_of_a_held_fix_get_it_even_where_it_would_now_be_believed(self, world: World):
         tracker = world.tracker()
-        jumps = [_received_fix(tracker, 60 * n, THERE) for n in range(1, 5)]
-        assert _told(world, _received_fix(tracker, 0), *jumps) == ["stored", JUMP, JUMP, JUMP, "stored"]
-        assert _told(world, *jumps) == [JUMP, JUMP, JUMP, "duplicate"]
+        jump = _received_fix(tracker, 60, THERE)
+        assert _told(world, _received_fix(tracker, 0), jump) == ["stored", JUMP]
+        sql.run(world.database, "TRUNCATE positions, latest_positions")
+        assert _told(world, jump, _received_fix(tracker, 120, THERE)) == [JUMP, "stored"]
 
     def test_of_a_held_fix_that_say_something_else_stay_held_as_it_was(self, world: World):
         tracker = world.tracker()

@@ -9,10 +9,16 @@ follows what the order of arrival can do:
 
 - Fixes that all fit the model never contradict each other, whatever lies between them in time. A track
   without a wrong fix is believed whole, in whatever order and overlap its fixes arrive.
-- Around a wrong fix it matters which one came first, since the first of two that contradict each other
-  is believed. Once ``confirmations`` held fixes agree, the next one is believed as well: either the old
-  one was wrong or the track has a break there. Nothing is decided anew: the held ones stay in quarantine
-  for the operator, and an old one that was wrong stays in the history.
+- Of two fixes that contradict each other the first one is believed, and the other held. Once
+  ``confirmations`` held fixes between the same stored ones agree, the next one is believed as well, and what
+  is stored beside it is decided anew: up to ``confirmations`` stored fixes that it contradicts were wrong
+  and are held instead; where there are more in a row they are company of their own, and the track has a
+  break there. What was held around it is then judged once more, as if it came now.
+- So a wrong fix that nobody agrees with is held in the end, and the right ones are stored, in whatever order
+  they come, once there are more than ``confirmations`` right ones on one side of it. With fewer the first to
+  come stays. Two tracks that contradict each other for longer are not told apart: who came first stays, and
+  the other is believed from where it has company.
+- What an operator has released is never taken back.
 
 Only the ``NEAREST`` held fixes on each side are asked, so that what a judgement costs does not grow with
 what is held. Wrong ones that lie nearer keep the right ones out only where they leave them fewer than
@@ -26,7 +32,7 @@ A caller looks for duplicates first, since a fix that is stored or held already 
 import bisect
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
@@ -40,6 +46,11 @@ CLOCK_RESET = "clock_reset"
 WEEK_ROLLOVER = "week_rollover"
 TOO_OLD = "too_old"
 IMPOSSIBLE_JUMP = "impossible_jump"
+OUTVOTED = "outvoted"
+WITHDRAWN = "withdrawn"
+
+# Who has decided, where that was no operator.
+JUDGEMENT = "judgement"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +111,14 @@ RULES = (
         IMPOSSIBLE_JUMP,
         "held",
         "The vessel would have to be faster than its limit to come here from the fix before, or to get from "
-        "here to the fix after. Once several such fixes agree with each other, the next one is believed.",
+        "here to the fix after. Once several such fixes agree with each other, they are believed.",
     ),
+    Rule(
+        OUTVOTED,
+        "held",
+        "The fix was believed, until several that agree with each other showed that it was wrong.",
+    ),
+    Rule(WITHDRAWN, "held", "The fix was believed, and an operator has taken it out of the history."),
     Rule(
         "stationary_noise",
         "believed",
@@ -141,6 +158,7 @@ _METRES_PER_SECOND_PER_KNOT = 1852 / 3600
 NEAREST = 16
 
 _time = attrgetter("recorded_at")
+_named = attrgetter("key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,15 +197,12 @@ def judge(
     thresholds: Thresholds,
     before: Neighbour | None = None,
     after: Neighbour | None = None,
-    held: Sequence[Neighbour] = (),
 ) -> str | None:
     """Return the code of the reason to hold a fix in quarantine, None for one that can be believed.
 
     ``before`` and ``after`` are the nearest stored fixes of the vessel on each side in time, of all its
-    trackers; one of the very same time may stand on either side. ``held`` are its fixes that are held for
-    an impossible jump, in order of time and tracker: all of them, or at least the ``NEAREST`` ones between
-    the two on each side of this fix, those of its very time among the later ones. The answer is the same,
-    since no others count. A rule that needs neighbours is skipped where there are none.
+    trackers; one of the very same time may stand on either side. A rule that needs neighbours is skipped
+    where there are none. Of a jump it is to be asked whether it ``is_confirmed``.
     """
     if here.lat == 0 and here.lon == 0:
         return NULL_ISLAND
@@ -199,7 +214,7 @@ def judge(
         return wrong
     if thresholds.retention is not None and age > thresholds.retention:
         return TOO_OLD
-    if _is_jump(here, before, after, held, thresholds):
+    if _is_jump(here, before, after, thresholds):
         return IMPOSSIBLE_JUMP
     return None
 
@@ -271,32 +286,33 @@ def _is_jump(
     here: Neighbour,
     previous: Neighbour | None,
     following: Neighbour | None,
-    held: Sequence[Neighbour],
     thresholds: Thresholds,
 ) -> bool:
     against_previous = previous is not None and contradict(here, previous, thresholds)
     against_following = following is not None and contradict(here, following, thresholds)
     if not against_previous and not against_following:
         return False
-    if (
+    # Where what is stored has a break already, a fix belongs to one of its sides.
+    return not (
         previous is not None
         and following is not None
         and against_previous is not against_following
         and contradict(previous, following, thresholds)
-    ):
-        # What is stored has a break here already, and the fix belongs to one of its sides.
-        return False
-    return not _is_confirmed(here, previous, following, held, thresholds)
+    )
 
 
-def _is_confirmed(
+def is_confirmed(
     here: Neighbour,
-    previous: Neighbour | None,
-    following: Neighbour | None,
+    before: Neighbour | None,
+    after: Neighbour | None,
     held: Sequence[Neighbour],
     thresholds: Thresholds,
 ) -> bool:
-    """Return whether enough held fixes, outwards from this one on both sides, agree each with the one before.
+    """Return whether enough held fixes, outwards from a jump on both sides, agree each with the one before.
+
+    ``before`` and ``after`` are as with ``judge``. ``held`` are the vessel's jumps in order of time and
+    tracker: all of them, or at least the ``NEAREST`` ones between the two on each side of this fix, those of
+    its very time among the later ones. The answer is the same, since no others count.
 
     Those between that do not agree are passed over, so that a few other wrong fixes do not keep the right
     ones out. Those beyond the stored neighbours do not count, nor those beyond the reach, which nothing
@@ -306,7 +322,7 @@ def _is_confirmed(
     earlier = reversed(held[max(0, place - NEAREST) : place])
     later = held[place : place + NEAREST]
     count = 0
-    for side, stored in ((earlier, previous), (later, following)):
+    for side, stored in ((earlier, before), (later, after)):
         span = thresholds.reach
         if stored is not None:
             span = min(span, abs(stored.recorded_at - here.recorded_at))
@@ -318,3 +334,40 @@ def _is_confirmed(
                 nearer = each
                 count += 1
     return count >= thresholds.confirmations
+
+
+def outvoted(here: Neighbour, beside: Iterable[Neighbour], thresholds: Thresholds) -> list[Neighbour]:
+    """Return which stored fixes beside a confirmed jump were wrong.
+
+    ``beside`` are those on one side, outwards from the nearest: at least one more than the
+    ``confirmations``, where there are as many. So many that contradict it have company of their own, and none
+    of them is wrong.
+    """
+    wrong: list[Neighbour] = []
+    for each in beside:
+        if not contradict(here, each, thresholds):
+            break
+        if len(wrong) == thresholds.confirmations:
+            return []
+        wrong.append(each)
+    return wrong
+
+
+def believed_anew(
+    moment: datetime, held: Iterable[Neighbour], stored: Iterable[Neighbour], thresholds: Thresholds
+) -> list[Neighbour]:
+    """Return which held jumps are none any more, once what is stored has changed at a moment.
+
+    They are judged as if they came now, the nearest to the moment first; each that is believed counts for the
+    next. ``stored`` holds at least the nearest stored fix on each side of each of them.
+    """
+    track = sorted(stored, key=_named)
+    believed = []
+    for each in sorted(held, key=lambda one: (abs(one.recorded_at - moment), one.key)):
+        place = bisect.bisect_left(track, each.key, key=_named)
+        before = track[place - 1] if place else None
+        after = track[place] if place < len(track) else None
+        if not _is_jump(each, before, after, thresholds):
+            track.insert(place, each)
+            believed.append(each)
+    return believed

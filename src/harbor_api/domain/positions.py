@@ -7,7 +7,7 @@ again is then the same fix, and judged the same.
 Those that a batch makes by the thousand are tuples: a frozen dataclass takes three times as long to make.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -91,6 +91,25 @@ class Surroundings(NamedTuple):
     held: Mapping[FixKey, str]
 
 
+class Vicinity(NamedTuple):
+    """What is stored and held about a moment of one vessel, each in order of time and tracker.
+
+    Everything that is stored from ``since`` to ``until`` is among it; None where nothing lies beyond. Of
+    jumps that nobody has decided on the nearest are. ``kept`` names the stored ones that an operator has
+    released.
+    """
+
+    stored: Sequence[Neighbour]
+    held: Sequence[Neighbour]
+    kept: Set[FixKey]
+    since: FixKey | None
+    until: FixKey | None
+
+    def spans(self, key: FixKey) -> bool:
+        """Return whether the stored neighbours of a fix are known."""
+        return (self.since is None or key >= self.since) and (self.until is None or key <= self.until)
+
+
 class ReceivedFix(NamedTuple):
     """A fix together with whose it is, when it reached the service, and the JSON value that it came as."""
 
@@ -121,13 +140,15 @@ class Submission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldFix:
-    """A fix in quarantine, and what has been decided about it."""
+    """A fix in quarantine, and what has been decided about it, when, by whom and why."""
 
     id: int
     received: ReceivedFix
     reason: str
-    state: Literal["held", "released", "rejected"]
+    state: Literal["held", "released", "rejected", "withdrawn"]
     decided_at: datetime | None = None
+    decided_by: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

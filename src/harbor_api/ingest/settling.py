@@ -1,15 +1,26 @@
 """What becomes of fixes that trackers send: each is stored once, or held back with a reason."""
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
 from itertools import groupby, islice
 from operator import attrgetter
 
 from harbor_api.database import UnitOfWork
-from harbor_api.domain.judgement import IMPOSSIBLE_JUMP, NEAREST, Thresholds, judge
+from harbor_api.domain.judgement import (
+    IMPOSSIBLE_JUMP,
+    JUDGEMENT,
+    NEAREST,
+    OUTVOTED,
+    Thresholds,
+    believed_anew,
+    contradict,
+    is_confirmed,
+    judge,
+    outvoted,
+)
 from harbor_api.domain.positions import (
     FixKey,
     Neighbour,
@@ -18,8 +29,11 @@ from harbor_api.domain.positions import (
     Submission,
     Surroundings,
     Verdict,
+    Vicinity,
 )
 from harbor_api.ingest.known_trackers import TrackerChanged
+from harbor_api.postgres.statements import Statement
+from harbor_api.repositories.revisions import OUTVOTED_BY_OTHERS
 
 # What may become of a fix, beside the reasons to hold it.
 _NEW, _KNOWN = "new", "known"
@@ -94,7 +108,8 @@ def _settled(
     held: list[tuple[ReceivedFix, str]] = []
     repeats: list[ReceivedFix] = []
     verdicts: list[Verdict] = []
-    for judging in _judged(unit_of_work, ranked, thresholds):
+    judgings = _judged(unit_of_work, ranked, thresholds)
+    for judging in judgings:
         for received, key, outcome in judging.outcomes:
             latest = key == judging.newest
             if outcome is _NEW:
@@ -108,6 +123,8 @@ def _settled(
         held += judging.held
     if held:
         unit_of_work.quarantine.hold(held)
+    for statement in _revision(unit_of_work, judgings, at=ranked[0].received_at):
+        unit_of_work.run_last(statement, now=bool(repeats))
     if added:
         unit_of_work.run_last(unit_of_work.positions.addition(added), now=bool(repeats))
     if repeats:
@@ -117,6 +134,20 @@ def _settled(
             for verdict in verdicts
         ]
     return verdicts
+
+
+def _revision(
+    unit_of_work: UnitOfWork, judgings: Iterable["_Judging"], *, at: datetime
+) -> Iterator[Statement]:
+    """Yield what changes the decisions on fixes that were stored or held before."""
+    outvoted, released = (
+        [(each.vessel_id, *key) for each in judgings for key in sorted(getattr(each, what))]
+        for what in ("outvoted", "released")
+    )
+    if outvoted:
+        yield from unit_of_work.revisions.taking_back(outvoted, OUTVOTED_BY_OTHERS, at=at)
+    if released:
+        yield unit_of_work.revisions.releasing(released, by=JUDGEMENT, at=at)
 
 
 def _judged(
@@ -134,13 +165,25 @@ def _judged(
         jumps = unit_of_work.quarantine.near(moments, most=NEAREST)
         for each in doubtful:
             each.go_on(jumps.get(each.vessel_id, []))
+        _revise([each for each in doubtful if each.confirmed], unit_of_work, thresholds)
     return judgings
+
+
+def _revise(judgings: Sequence["_Judging"], unit_of_work: UnitOfWork, thresholds: Thresholds) -> None:
+    """Decide anew on what lies about the jumps that were confirmed, once for all vessels."""
+    jumps = [(each.vessel_id, *jump.key) for each in judgings for jump, _ in each.confirmed]
+    if jumps:
+        found = iter(unit_of_work.revisions.about(jumps, stored=thresholds.confirmations + 1))
+        for each in judgings:
+            each.revise([next(found) for _ in each.confirmed])
 
 
 class _Judging:
     """The judgement of one vessel's fixes, which come in order of time and tracker.
 
-    What was believed and held so far counts for the fixes that follow.
+    What was believed and held so far counts for the fixes that follow. ``confirmed`` are the jumps that were
+    believed, each with the stored ones that it contradicts; ``revise`` finds by them what is ``outvoted`` of
+    what was stored before the run, and what is ``released`` of what was held.
     """
 
     def __init__(self, run: Sequence[ReceivedFix], around: Surroundings, thresholds: Thresholds) -> None:
@@ -148,6 +191,9 @@ class _Judging:
         self.newest = around.newest
         self.outcomes: list[tuple[ReceivedFix, FixKey, str]] = []
         self.held: list[tuple[ReceivedFix, str]] = []
+        self.confirmed: list[tuple[Neighbour, Sequence[Neighbour]]] = []
+        self.outvoted: set[FixKey] = set()
+        self.released: set[FixKey] = set()
         self._run = run
         self._held_before = around.held
         self._thresholds = thresholds
@@ -156,6 +202,8 @@ class _Judging:
         self._ahead = deque(around.stored)
         # The last one that was stored or believed.
         self._before: Neighbour | None = None
+        # Those of the run, in order.
+        self._believed: list[Neighbour] = []
         # Those that are held before the run and those of it, in order; None until they are known.
         self._jumps: list[Neighbour] | None = None
 
@@ -209,25 +257,84 @@ class _Judging:
         if key in self._held_before:
             return self._held_before[key]
         here = Neighbour.of(received.fix, received.tracker_id)
+        before, after = self._before, ahead[0] if ahead else None
         reason = judge(
-            here,
-            now=received.received_at,
-            thresholds=self._thresholds,
-            before=self._before,
-            after=ahead[0] if ahead else None,
-            held=self._jumps or (),
+            here, now=received.received_at, thresholds=self._thresholds, before=before, after=after
         )
         if reason == IMPOSSIBLE_JUMP:
             if self._jumps is None:
                 return None
-            insort(self._jumps, here, key=_named)
+            if is_confirmed(here, before, after, self._jumps, self._thresholds):
+                reason = None
+                against = [
+                    each
+                    for each in (before, after)
+                    if each is not None and contradict(here, each, self._thresholds)
+                ]
+                self.confirmed.append((here, against))
+            else:
+                insort(self._jumps, here, key=_named)
         if reason is not None:
             self.held.append((received, reason))
             return reason
+        self._believed.append(here)
         self._before = here
         if self.newest is None or key > self.newest:
             self.newest = key
         return _NEW
+
+    def revise(self, vicinities: Sequence[Vicinity]) -> None:
+        """Decide anew on what lies about each confirmed jump, of which the vicinities tell what there was."""
+        wrong: set[FixKey] = set()
+        right: dict[FixKey, Neighbour] = {}
+        seen: set[FixKey] = set()
+        for (jump, against), about in zip(self.confirmed, vicinities, strict=True):
+            known = {each.key: each for each in (*about.stored, *self._believed)} | right
+            for nearest in against:
+                stored = [known[key] for key in sorted(known.keys() - wrong)]
+                for each in self._outvoted(jump, nearest, stored):
+                    if each.key not in about.kept:
+                        # One that was only just released stays held.
+                        wrong |= set() if right.pop(each.key, None) else {each.key}
+                        del known[each.key]
+            stored = [each for each in known.values() if each.key not in wrong]
+            jumps = {each.key: each for each in (*about.held, *(self._jumps or ()))}
+            held = [jumps[key] for key in sorted(jumps.keys() - right.keys()) if about.spans(key)]
+            place = bisect_left(held, jump.key, key=_named)
+            nearby = held[max(0, place - NEAREST) : place + NEAREST]
+            for each in believed_anew(jump.recorded_at, nearby, stored, self._thresholds):
+                right[each.key] = each
+            seen |= known.keys() | right.keys()
+        self._tell(wrong, right.keys())
+        remaining = (seen | ({self.newest} if self.newest else set())) - wrong
+        self.newest = max(remaining, default=None)
+
+    def _outvoted(
+        self, jump: Neighbour, nearest: Neighbour, stored: Sequence[Neighbour]
+    ) -> list[Neighbour]:
+        """Return which of the stored fixes were wrong from the nearest one outwards."""
+        if nearest.key < jump.key:
+            beside = [each for each in reversed(stored) if each.key <= nearest.key]
+        else:
+            beside = [each for each in stored if each.key >= nearest.key]
+        return outvoted(jump, beside, self._thresholds)
+
+    def _tell(self, wrong: Set[FixKey], right: Set[FixKey]) -> None:
+        """Change what became of the fixes that were decided on anew."""
+        added = {key for _, key, outcome in self.outcomes if outcome is _NEW}
+        jumped = {received.key for received, _ in self.held}
+        self.outvoted, self.released = set(wrong - added), set(right - jumped)
+        self.held = [each for each in self.held if each[0].key not in right]
+        stored = set(self.released)
+        for place, (received, key, outcome) in enumerate(self.outcomes):
+            if key in wrong:
+                if outcome is _NEW:
+                    self.held.append((received, OUTVOTED))
+                self.outcomes[place] = received, key, OUTVOTED
+            elif key in right:
+                # One that was held before is stored by now: it has come again, as has any after the first.
+                self.outcomes[place] = received, key, _KNOWN if key in stored else _NEW
+                stored.add(key)
 
 
 def _later(one: Neighbour | None, other: Neighbour) -> Neighbour:

@@ -146,6 +146,7 @@ latest_positions = Table(
     Column("seq", BigInteger, nullable=False),
 )
 
+_open = text("state = 'held'")
 quarantine = Table(
     "quarantine",
     metadata,
@@ -160,22 +161,46 @@ quarantine = Table(
     Column("raw", JSONB),
     Column("state", Text, nullable=False, server_default="held"),
     Column("decided_at", Time),
-    CheckConstraint("state IN ('held', 'released', 'rejected')", name="state"),
+    # Who decided, and what they said of it; JUDGEMENT where no person did.
+    Column("decided_by", Text),
+    Column("note", Text),
+    CheckConstraint("state IN ('held', 'released', 'rejected', 'withdrawn')", name="state"),
     # Finds a fix that is sent again, and those that are held around one.
     Index("quarantine_fix_key", "vessel_id", "recorded_at", "tracker_id", unique=True),
     # Serves the removal of those that are kept no longer.
-    Index("quarantine_received_at_idx", "received_at"),
+    Index("quarantine_kept_since_idx", text("greatest(received_at, decided_at)")),
     # Finds the jumps that are held around one, past all else that was held then.
     Index(
         "quarantine_jumps_idx",
         "vessel_id",
         "recorded_at",
         "tracker_id",
-        postgresql_where=text("reason = 'impossible_jump' AND state = 'held'"),
+        postgresql_where=text("reason IN ('impossible_jump', 'outvoted') AND state = 'held'"),
     ),
     # Serve the pages of what is filtered, each in order of id: by vessel and whatever else, and without one.
     Index("quarantine_vessel_idx", "vessel_id", "reason", "state", "id"),
     Index("quarantine_reason_idx", "reason", "state", "id"),
+    # Serve decisions on many at once: those that nobody has decided on, of a reason and a time.
+    Index("quarantine_open_reason_idx", "reason", "recorded_at", "id", postgresql_where=_open),
+    Index("quarantine_open_vessel_idx", "vessel_id", "reason", "recorded_at", "id", postgresql_where=_open),
+    Index(
+        "quarantine_open_tracker_idx",
+        *("tracker_id", "vessel_id", "reason", "recorded_at", "id"),
+        postgresql_where=_open,
+    ),
+)
+
+# What left the history again, each with its number in the committed order: a fix is `upsert` in it at its own
+# number, and `delete` at the number here. Kept when the quarantine is pruned; one that is released again has
+# a later number of its own.
+withdrawals = Table(
+    "withdrawals",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("vessel_id", Integer, nullable=False),
+    Column("recorded_at", Time, nullable=False),
+    Column("tracker_id", Integer, nullable=False),
+    Column("withdrawn_at", Time, nullable=False),
 )
 
 api_keys = Table(

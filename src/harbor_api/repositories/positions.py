@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from harbor_api.domain.positions import FixKey, Neighbour, ReceivedFix, Surroundings
 from harbor_api.postgres import statements
-from harbor_api.postgres.rows import MOTION, measures_of
+from harbor_api.postgres.rows import MOTION, MOVE_FORWARD, measures_of
 from harbor_api.postgres.statements import Statement
 from harbor_api.postgres.tables import FLEET_ORDER_LOCK, VESSELS_LOCK
 
@@ -34,11 +34,9 @@ def _of(relation: str) -> str:
 
 
 # One statement stores any number of fixes and moves the latest positions of their vessels forward.
-# - `turn` takes the lock before the first number is drawn, and the lock is held to the commit, so numbers
-#   of `fleet_order` become visible in their own order. All else waits for it, so it comes as late as it can:
-#   once the fixes are parsed.
-# - `latest` moves by the newest stored fix of each vessel only, and its WHERE is evaluated against the
-#   row as it is once its lock is held: no writer can move a vessel back.
+# `turn` takes the lock before the first number is drawn, and the lock is held to the commit, so numbers of
+# `fleet_order` become visible in their own order. All else waits for it, so it comes as late as it can: once
+# the fixes are parsed.
 _ADD = f"""
 WITH input AS MATERIALIZED ({_INPUT}), turn AS MATERIALIZED (
     SELECT pg_advisory_xact_lock({FLEET_ORDER_LOCK}) FROM (SELECT count(*) FROM input) AS parsed
@@ -48,17 +46,7 @@ WITH input AS MATERIALIZED ({_INPUT}), turn AS MATERIALIZED (
     FROM turn, input
     RETURNING vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, seq
 )
-INSERT INTO latest_positions AS latest
-    (vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, seq)
-SELECT DISTINCT ON (vessel_id)
-    vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, seq
-FROM stored
-ORDER BY vessel_id, recorded_at DESC, tracker_id DESC
-ON CONFLICT (vessel_id) DO UPDATE SET
-    (recorded_at, tracker_id, received_at, {_MOTION}, seq) =
-    (excluded.recorded_at, excluded.tracker_id, excluded.received_at, {_of("excluded")}, excluded.seq)
-WHERE (excluded.recorded_at, excluded.tracker_id) > (latest.recorded_at, latest.tracker_id)
-""".encode()  # noqa: S608 - only names of columns are put in, none from a caller
+{MOVE_FORWARD}""".encode()  # noqa: S608 - only names of columns are put in, none from a caller
 
 # Locks are taken in order, so that two groups cannot deadlock.
 _ADMIT = b"""

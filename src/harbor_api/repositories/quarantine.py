@@ -104,7 +104,7 @@ WITH stretch AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT q.recorded_at
         FROM quarantine AS q
-        WHERE q.reason = 'impossible_jump' AND q.state = 'held'
+        WHERE q.reason IN ('impossible_jump', 'outvoted') AND q.state = 'held'
             AND q.vessel_id = asked.vessel_id AND q.recorded_at >= since AND q.recorded_at <= until
         ORDER BY q.recorded_at, q.tracker_id
         LIMIT 1
@@ -123,14 +123,14 @@ CROSS JOIN LATERAL (
     (
         SELECT q.recorded_at, q.tracker_id, q.fix
         FROM quarantine AS q
-        WHERE q.reason = 'impossible_jump' AND q.state = 'held'
+        WHERE q.reason IN ('impossible_jump', 'outvoted') AND q.state = 'held'
             AND q.vessel_id = moment.vessel_id AND q.recorded_at >= since AND q.recorded_at < at
         ORDER BY q.recorded_at DESC, q.tracker_id DESC
         LIMIT %(most)s
     ) UNION ALL (
         SELECT q.recorded_at, q.tracker_id, q.fix
         FROM quarantine AS q
-        WHERE q.reason = 'impossible_jump' AND q.state = 'held'
+        WHERE q.reason IN ('impossible_jump', 'outvoted') AND q.state = 'held'
             AND q.vessel_id = moment.vessel_id AND q.recorded_at >= at AND q.recorded_at <= until
         ORDER BY q.recorded_at, q.tracker_id
         LIMIT %(most)s
@@ -143,7 +143,8 @@ _TOGETHER = 32
 # Who is about to decide on one keeps it for now.
 _PRUNE = text("""
 DELETE FROM quarantine WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM quarantine WHERE received_at < :before ORDER BY received_at LIMIT :most
+    SELECT ctid FROM quarantine
+    WHERE greatest(received_at, decided_at) < :before ORDER BY greatest(received_at, decided_at) LIMIT :most
     FOR UPDATE SKIP LOCKED))
 """)
 
@@ -230,7 +231,7 @@ class Quarantine:
         return found
 
     def prune(self, before: datetime, *, most: int) -> int:
-        """Delete what came before a moment, decided or not, the oldest first, and return how many those were.
+        """Delete what came and was decided on before a moment, the oldest first; return how many those were.
 
         What somebody else is deciding on just now is passed over.
         """
