@@ -156,8 +156,8 @@ def database(app: Flask) -> Iterator[Database]:
     yield database
     sql.run(
         database,
-        "TRUNCATE positions, latest_positions, quarantine, arrived_numbers, assignments, trackers, "
-        "grants, vessels, idempotency_keys, api_keys, audit RESTART IDENTITY",
+        "TRUNCATE positions, latest_positions, quarantine, withdrawals, arrived_numbers, assignments, "
+        "trackers, grants, vessels, idempotency_keys, api_keys, audit RESTART IDENTITY",
     )
 
 

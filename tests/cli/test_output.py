@@ -29,6 +29,11 @@ def nasty(world: World) -> str:
         "UPDATE vessels SET name = :nasty, kind = :nasty, flag = :nasty, call_sign = :nasty",
         "UPDATE trackers SET label = :nasty",
         "UPDATE api_keys SET name = :nasty, owner = :nasty, prefix = :nasty",
+        """
+        INSERT INTO quarantine
+            (vessel_id, recorded_at, tracker_id, received_at, reason, state, decided_by, note, fix)
+        VALUES (1, now(), 1, now(), 'withdrawn', 'withdrawn', :nasty, :nasty, '{"lat": 1, "lon": 1}')
+        """,
     ):
         sql.run(world.database, statement, nasty=NASTY)
     return _url(world.database)

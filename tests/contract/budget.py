@@ -285,7 +285,15 @@ def at(seconds: float) -> datetime:
 
 _BEGINNING = NEWEST - timedelta(minutes=100_000)
 _TABLES = [
-    *("positions", "latest_positions", "quarantine", "arrived_numbers", "assignments", "trackers"),
+    *(
+        "positions",
+        "latest_positions",
+        "quarantine",
+        "withdrawals",
+        "arrived_numbers",
+        "assignments",
+        "trackers",
+    ),
     *("grants", "vessels", "idempotency_keys", "api_keys", "audit"),
 ]
 _AT_SEA = f"{AT_SEA[0]}, {AT_SEA[1]}"
@@ -344,6 +352,8 @@ _STOCK = (
     FROM generate_series(1, 100) AS number
     UNION ALL
     SELECT 900001, 3, timestamptz '{NEWEST}', 3, now(), 'future', 'released', '{_HELD}', '{_HELD}'
+    UNION ALL
+    SELECT 900002, 3, timestamptz '2999-01-01 00:00:00Z', 3, now(), 'future', 'held', '{_HELD}', '{_HELD}'
     """,
     """
     INSERT INTO trackers (id, label) OVERRIDING SYSTEM VALUE

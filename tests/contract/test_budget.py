@@ -358,6 +358,43 @@ def _decisions() -> Iterator[Asked]:
         yield _keyed(f"POST {one}/{change}", first=undone, held_id=800_010)
         yield _keyed(f"POST {one}/{change}", "not there", 404, held_id=_ABSENT)
     yield _keyed(f"POST {one}/reject", "that is released", 409, held_id=900_001)
+    yield _keyed(f"POST {one}/release", "from the future", 409, held_id=900_002)
+    stored_again = _run(
+        f"""
+        DELETE FROM quarantine WHERE vessel_id = 1 AND recorded_at = '{budget.NEWEST}';
+        DELETE FROM positions WHERE vessel_id = 1 AND recorded_at = '{budget.NEWEST}';
+        INSERT INTO positions (vessel_id, recorded_at, tracker_id, received_at, lat, lon, seq)
+        VALUES (1, '{budget.NEWEST}', {budget.BUSY}, now(), 10, 0.5, 1)
+        """
+    )
+    wrong = {"vessel_id": 1, "recorded_at": rfc3339(budget.NEWEST), "note": "wrong"}
+    withdraw = f"POST {QUARANTINE}/withdraw"
+    yield _keyed(withdraw, members=wrong, first=stored_again)
+    yield _keyed(withdraw, "that was withdrawn", members=wrong)
+    yield _keyed(withdraw, "not there", 404, members={**wrong, "recorded_at": "2000-01-01T00:00:00Z"})
+    held = {**wrong, "recorded_at": rfc3339(at(-budget.EVERY_S - 15))}
+    yield _keyed(withdraw, "that is held", 409, members=held)
+    some = {"from": rfc3339(at(-budget.EVERY_S - 20)), "to": rfc3339(at(-budget.EVERY_S - 10))}
+    held_again = _run(
+        """
+        DELETE FROM positions USING quarantine AS q WHERE q.id = 800001 AND positions.vessel_id = q.vessel_id
+            AND positions.recorded_at = q.recorded_at AND positions.tracker_id = q.tracker_id;
+        UPDATE quarantine SET state = 'held' WHERE id = 800001
+        """
+    )
+    for change in ("release", "reject"):
+        many = f"POST {QUARANTINE}/{change}"
+        for selection in (
+            {"reason": "impossible_jump"},
+            {"vessel_id": 1},
+            {"vessel_id": 1, "reason": "impossible_jump"},
+            {"tracker_id": f"trk_{budget.BUSY:04d}"},
+            {"tracker_id": f"trk_{budget.BUSY:04d}", "vessel_id": 1, "reason": "impossible_jump"},
+            {},
+        ):
+            counted = {**selection, **some}
+            yield _keyed(many, f"counted by {[*counted]}", members={**counted, "dry_run": True})
+            yield _keyed(many, f"by {[*counted]}", members=counted, first=held_again)
 
 
 def _requests(document: Document) -> Iterator[Asked]:

@@ -24,7 +24,7 @@ from tests.support.signed_posts import register_fleet
 from harbor_api.database import Database, UnitOfWork
 from harbor_api.domain import judgement
 from harbor_api.domain.judgement import NEAREST, Thresholds, contradict, judge
-from harbor_api.domain.positions import Fix, FixKey, Motion, Neighbour, ReceivedFix, Submission
+from harbor_api.domain.positions import Fix, FixKey, Motion, NamedFix, Neighbour, ReceivedFix, Submission
 from harbor_api.ingest import settling
 from harbor_api.postgres import statements
 from harbor_api.postgres.statements import Statement
@@ -238,7 +238,7 @@ def _reject_one(unit_of_work: UnitOfWork, kinds: Iterable[Models]) -> None:
     """Have an operator reject the jump that was held first."""
     found = unit_of_work.quarantine.search(after=0, limit=1, vessel_id=1, reason=JUMP, state="held")
     for held in found:
-        unit_of_work.quarantine.decide(held.id, "rejected", at=EPOCH)
+        unit_of_work.revisions.reject([NamedFix(1, *held.received.key)], by="somebody", at=EPOCH)
         for kind in kinds:
             kind.models[1].reject(held.received.key)
 
@@ -305,7 +305,12 @@ def test_the_nearest_jumps_before_and_after_each_moment_are_found(
         for each in unit_of_work.quarantine.search(after=0, limit=1_000):
             key = (each.received.fix.recorded_at - EPOCH).seconds, each.received.tracker_id
             if held[key][1] != "held":
-                unit_of_work.quarantine.decide(each.id, held[key][1], at=EPOCH)
+                sql.run(
+                    unit_of_work,
+                    "UPDATE quarantine SET state = :state WHERE id = :id",
+                    state=held[key][1],
+                    id=each.id,
+                )
         found = unit_of_work.quarantine.near(
             {
                 vessel: [(since and _at(since), _at(at), until and _at(until)) for since, at, until in spans]

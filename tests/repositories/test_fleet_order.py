@@ -4,7 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -16,17 +16,22 @@ from tests.support.factories import ACTOR, EPOCH, World
 
 from harbor_api.database import Database, UnitOfWork
 from harbor_api.domain.changes import Edit
+from harbor_api.domain.errors import Conflict, NotFound
 from harbor_api.domain.judgement import Thresholds
 from harbor_api.domain.positions import Fix, Motion, ReceivedFix, Submission
+from harbor_api.domain.quarantine import Withdrawal
 from harbor_api.domain.vessels import VesselDetails
 from harbor_api.ingest import settling
 from harbor_api.services import quarantine, vessels
 from harbor_api.web import runtime
 
-# What a reader asks who has seen all up to a number: one statement, for one view of both tables.
+# What a reader asks who has seen all up to a number: one statement, for one view of all tables.
 _NEWS = """
 SELECT 'fix ' || tracker_id || ' ' || extract(epoch FROM recorded_at)::bigint AS what, seq
 FROM positions WHERE seq > %(last)s
+UNION ALL
+SELECT 'withdrawal ' || tracker_id || ' ' || extract(epoch FROM recorded_at)::bigint, seq
+FROM withdrawals WHERE seq > %(last)s
 UNION ALL
 SELECT 'vessel ' || id, seq FROM vessels WHERE seq > %(last)s
 ORDER BY seq
@@ -116,10 +121,20 @@ class Ship:
     def release(self, unit_of_work: UnitOfWork) -> None:
         if self._held:
             held_id = self._held.pop()
-            quarantine.release(unit_of_work, held_id, now=EPOCH + timedelta(days=2), actor=ACTOR)
+            quarantine.release(
+                unit_of_work, held_id, now=EPOCH + timedelta(days=2), tolerance=timedelta(0), actor=ACTOR
+            )
+
+    def withdraw(self, unit_of_work: UnitOfWork) -> None:
+        wrong = Withdrawal(
+            vessel_id=self._tender, recorded_at=EPOCH + timedelta(seconds=self._seconds), note="wrong"
+        )
+        # The last one may have been rolled back, or be held.
+        with suppress(NotFound, Conflict):
+            quarantine.withdraw(unit_of_work, wrong, now=EPOCH, thresholds=Thresholds(), actor=ACTOR)
 
 
-KINDS = ("fix", "change", "retire", "restore", "register", "release")
+KINDS = ("fix", "change", "retire", "restore", "register", "release", "withdraw")
 
 
 @pytest.fixture
@@ -156,6 +171,9 @@ def _ship(world: World, name: str, kind: str) -> Ship:
     ship = Ship(world, name)
     if kind == "release":
         ship.hold(world.database, 1)
+    if kind == "withdraw":
+        with world.database.unit_of_work() as unit_of_work:
+            ship.fix(unit_of_work)
     if kind == "restore":
         with world.database.unit_of_work() as unit_of_work:
             ship.retire(unit_of_work)
@@ -193,7 +211,8 @@ def test_who_comes_second_waits_for_the_first(wide: Database, database: Database
     assert readers[0].seen == readers[1].seen
     if commit:
         assert [what.split()[0] for what, _ in readers[0].seen[-2:]] == [
-            "fix" if kind in {"fix", "release"} else "vessel" for kind in (first, second)
+            {"fix": "fix", "release": "fix", "withdraw": "withdrawal"}.get(kind, "vessel")
+            for kind in (first, second)
         ]
 
 
@@ -270,7 +289,11 @@ def test_readers_that_reconnect_skip_nothing_while_writers_overlap(wide: Databas
         reader.read()
         numbers = [number for _, number in reader.seen]
         assert numbers == sorted(set(numbers))
-        # Each fix once; of each vessel the last change, and whatever it has met of those before.
+        # Each fix once, and perhaps those that were withdrawn; of each vessel the last change, and whatever
+        # it has met of those before.
         seen_fixes = [what for what, _ in reader.seen if what.startswith("fix")]
-        assert sorted(seen_fixes) == sorted(fixes)
-        assert dict(reader.seen) == dict(truth.seen)
+        assert len(seen_fixes) == len(set(seen_fixes))
+        told = [what for what, _ in reader.seen if what.startswith("withdrawal")]
+        withdrawn = {what.replace("withdrawal", "fix") for what in told}
+        assert set(seen_fixes) - withdrawn == fixes
+        assert {what: seq for what, seq in reader.seen if what not in withdrawn} == dict(truth.seen)

@@ -28,11 +28,13 @@ from harbor_api import repositories
 from harbor_api.database import Database
 from harbor_api.domain.api_keys import Caller, KeyTerms
 from harbor_api.domain.errors import Conflict
-from harbor_api.domain.positions import Fix, Motion, ReceivedFix
+from harbor_api.domain.positions import Fix, Motion, NamedFix, ReceivedFix
+from harbor_api.domain.quarantine import Selection
 from harbor_api.domain.trackers import Assignment, Tracker
 from harbor_api.domain.vessels import VesselDetails
 from harbor_api.postgres import connections
 from harbor_api.postgres.statements import Statement
+from harbor_api.repositories.revisions import OUTVOTED_BY_OTHERS
 
 FIXES, VESSELS, TRACKERS, KEYS = (SIZES[each] for each in ("fixes", "vessels", "trackers", "keys"))
 NOW = datetime.now(UTC)
@@ -90,6 +92,37 @@ def near(u: AtSize, vessel: int, numbers: Iterable[float]) -> None:
     u.quarantine.near({vessel: [(None, at(n), None) for n in numbers]}, most=MOST)
 
 
+def select(u: AtSize, **wanted: Any) -> None:
+    u.quarantine.selected(Selection(**wanted), most=MANY)
+
+
+def count(u: AtSize, **wanted: Any) -> None:
+    u.quarantine.count(Selection(**wanted), most=MANY)
+
+
+def held_ones(numbers: Iterable[int]) -> list[NamedFix]:
+    """Return the names of what is held, as ``plans`` makes it."""
+    return [NamedFix(1 if n % 5 < 4 else 2 + n % 50, EPOCH + timedelta(seconds=7 * n), 1) for n in numbers]
+
+
+def about(u: AtSize, names: Iterable[tuple[int, datetime, int]]) -> None:
+    u.revisions.about([NamedFix(*each) for each in names], stored=4)
+
+
+def take_back(u: AtSize, names: Iterable[tuple[int, datetime, int]]) -> None:
+    named = [NamedFix(*each) for each in names]
+    for statement in u.revisions.taking_back(named, OUTVOTED_BY_OTHERS, at=NOW):
+        u.run_last(statement)
+
+
+def release(u: AtSize, names: Iterable[tuple[int, datetime, int]]) -> None:
+    u.run_last(u.revisions.releasing([NamedFix(*each) for each in names], by="somebody", at=NOW))
+
+
+def reject(u: AtSize, names: Iterable[NamedFix]) -> None:
+    u.revisions.reject(names, by="somebody", at=NOW)
+
+
 def newest(u: AtSize, number: int, since: float) -> None:
     aboard = (Assignment(vessel_id=3, starts_at=EPOCH),)
     tracker = Tracker(number=number, label="", generation=1, assignments=aboard)
@@ -133,6 +166,9 @@ ALL_LATE, FIVE_LATE, NAMED_LATE = (viewer(key.id, delay_s=LATE_S) for key in (AL
 KINDS = 10
 FEW_ROWS, FEW_BUFFERS = 8 * KINDS, 15 * KINDS
 PAGE_ROWS, PAGE_BUFFERS = KINDS * (PAGE + 8), KINDS * (PAGE + 15)
+# The most that are decided on at once, of each reason.
+MANY = 250
+FUTURE, ANY = Selection(reason="future"), Selection(since=EPOCH)
 
 ROWS = [
     Row("Positions.admit one", lambda u: u.positions.admit([1], [1]), 10, 10),
@@ -203,7 +239,81 @@ ROWS = [
     ),
     Row("Quarantine.search many of one", lambda u: held(u, 0, N, vessel_id=1), KINDS * N, KINDS * N),
     Row("Quarantine.lock", lambda u: u.quarantine.lock(77), 5, 10),
-    Row("Quarantine.decide", lambda u: u.quarantine.decide(77, "rejected", at=NOW), 5, 50),
+    Row("Quarantine.get", lambda u: u.quarantine.get(77), 5, 10),
+    Row("Quarantine.at", lambda u: u.quarantine.at(1, at(7 / STEP_S)), 5, 10),
+    Row("Quarantine.at none", lambda u: u.quarantine.at(CLEAN, at(1)), 5, 10),
+    *(
+        Row(f"Quarantine.selected {wanted}", partial(select, **wanted), *most)
+        for most, choices in {
+            (KINDS * MANY, KINDS * MANY): [
+                {"reason": "future"},
+                {"reason": "impossible_jump", "since": at(20_000)},
+                {"reason": "null_island", "until": at(20_000)},
+                {"vessel_id": 1},
+                {"vessel_id": 1, "reason": "future"},
+                {"vessel_id": 1, "since": at(20_000), "until": at(22_000)},
+                {"tracker_id": 1, "vessel_id": 1},
+                {"tracker_id": 1, "vessel_id": 2, "since": at(100)},
+                {"since": at(20_000), "until": at(20_500)},
+                {"until": at(100)},
+            ],
+            # The tracker has been on eleven vessels.
+            (11 * KINDS * MANY, 11 * KINDS * MANY): [
+                {"tracker_id": 1},
+                {"tracker_id": 1, "reason": "impossible_jump"},
+            ],
+            (FEW_ROWS, FEW_BUFFERS): [
+                {"reason": "too_old"},
+                {"reason": "future", "since": NOW},
+                {"vessel_id": CLEAN},
+                {"vessel_id": 1, "until": EPOCH},
+                {"vessel_id": 1, "reason": "too_old"},
+                {"tracker_id": CLEAN},
+                {"tracker_id": 1, "vessel_id": CLEAN},
+                {"since": NOW},
+            ],
+            (11 * FEW_ROWS, 11 * FEW_BUFFERS): [
+                {"tracker_id": 1, "reason": "too_old"},
+                {"tracker_id": 1, "until": EPOCH},
+            ],
+        }.items()
+        for wanted in choices
+    ),
+    Row("Quarantine.count", lambda u: u.quarantine.count(FUTURE, most=10_000), 21_000, 25_000),
+    *(
+        Row(f"Quarantine.count {wanted}", partial(count, **wanted), *most)
+        for most, choices in {
+            (11 * KINDS * MANY, 11 * KINDS * MANY): [
+                {"vessel_id": 1},
+                {"tracker_id": 1},
+                {"tracker_id": 1, "vessel_id": 1},
+            ],
+            (FEW_ROWS, FEW_BUFFERS): [{"vessel_id": CLEAN}, {"tracker_id": CLEAN}, {"since": NOW}],
+        }.items()
+        for wanted in choices
+    ),
+    Row("Quarantine.count of any reason", lambda u: u.quarantine.count(ANY, most=10_000), 70_000, 70_000),
+    Row("Positions.trackers_at", lambda u: u.positions.trackers_at(3, at(77)), 5, 10),
+    Row("Positions.trackers_at none", lambda u: u.positions.trackers_at(SILENT, at(77)), 5, 10),
+    Row("Revisions.about one", lambda u: about(u, [(1, at(MIDST), 1)]), 90, 200),
+    Row("Revisions.about the newest", lambda u: about(u, [(3, at(FIXES + 1), 3)]), 30, 60),
+    Row("Revisions.about a silent one", lambda u: about(u, [(SILENT, at(1), 3)]), 10, 40),
+    Row("Revisions.about many", lambda u: about(u, ((1, at(n), 1) for n in SCATTERED[:100])), 9_000, 20_000),
+    Row("Revisions.taking_back the newest", lambda u: take_back(u, [(6, at(FIXES), 6)]), 30, 80),
+    Row("Revisions.taking_back in the midst", lambda u: take_back(u, [(6, at(77), 6)]), 30, 80),
+    Row("Revisions.taking_back the only one", lambda u: take_back(u, [(2_000, EPOCH, 2_000)]), 30, 80),
+    Row("Revisions.taking_back what is not there", lambda u: take_back(u, [(SILENT, EPOCH, 1)]), 20, 20),
+    Row(
+        "Revisions.taking_back many",
+        lambda u: take_back(u, ((6, at(n), 6) for n in range(FIXES - 200, FIXES - 100))),
+        1_500,
+        8_000,
+    ),
+    Row("Revisions.releasing one", lambda u: release(u, held_ones([77])), 30, 120),
+    Row("Revisions.releasing many", lambda u: release(u, held_ones(range(1_000, 1_100))), 1_500, 9_000),
+    Row("Revisions.releasing what is not there", lambda u: release(u, [(SILENT, EPOCH, 1)]), 10, 20),
+    Row("Revisions.reject one", lambda u: reject(u, held_ones([77])), 15, 80),
+    Row("Revisions.reject many", lambda u: reject(u, held_ones(range(1_000, 1_100))), 1_000, 6_000),
     Row("Quarantine.near one", lambda u: near(u, 1, [MIDST]), 6 * MOST, 8 * MOST),
     Row("Quarantine.near far from any", lambda u: near(u, 1, [FIXES + 500]), 6 * MOST, 8 * MOST),
     Row("Quarantine.near many", lambda u: near(u, 1, SCATTERED), 6 * MOST * N, 8 * MOST * N),
@@ -213,7 +323,7 @@ ROWS = [
     Row("Quarantine.prune some", lambda u: u.quarantine.prune(at(100), most=N), 3_000, 4_000),
     Row("Quarantine.prune of all", lambda u: u.quarantine.prune(NOW, most=N), 6 * N, 8 * N),
     Row("Quarantine.hold one", lambda u: hold(u, fixes(TROUBLED, [1])), 10, 60),
-    Row("Quarantine.hold many", lambda u: hold(u, fixes(TROUBLED, NEW)), 4 * N, 30 * N),
+    Row("Quarantine.hold many", lambda u: hold(u, fixes(TROUBLED, NEW)), 4 * N, 40 * N),
     Row("Quarantine.hold jumps", lambda u: hold(u, fixes(TROUBLED, NEW), "impossible_jump"), 4 * N, 35 * N),
     Row("Quarantine.hold again", hold_again, 9 * N, 60 * N),
     Row("ArrivedNumbers.note one", lambda u: u.arrived_numbers.note([(5, 6000)]), 10, 30),

@@ -32,6 +32,7 @@ _COMMANDS = {
     "trackers": "Register and list trackers.",
     "keys": "Issue, list and revoke API keys.",
     "master-key": "Check and change the key that trackers' secrets come from.",
+    "quarantine": "List, release, reject and withdraw fixes.",
     "prune": "Delete what is kept no longer.",
     "demo": "Run the service with a simulated fleet.",
     "replay": "Send an AIS file to a running service.",

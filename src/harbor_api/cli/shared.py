@@ -5,17 +5,33 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
+
+import click
 
 from harbor_api.cli.output import printable
 from harbor_api.database import Database
 from harbor_api.domain.audit import Actor
 from harbor_api.domain.signatures import derive_secret
+from harbor_api.domain.trackers import tracker_number
 from harbor_api.domain.vessels import VesselDetails
 from harbor_api.postgres import embedded
 from harbor_api.services import master_key as master_keys
 from harbor_api.services import trackers, vessels
 from harbor_api.settings import Settings
 from harbor_api.simulation.tracker import Credentials
+
+
+class TrackerId(click.ParamType[int]):
+    """A tracker's id such as trk_0001, as the number in it."""
+
+    name = "tracker"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        number = tracker_number(str(value))
+        if number is None:
+            self.fail(f"{value} is not a tracker's id, such as trk_0001", param, ctx)
+        return number
 
 
 def read_settings() -> Settings:

@@ -1,32 +1,18 @@
 """harbor-api trackers"""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import click
 
 from harbor_api.cli.output import as_json, print_list, print_now
-from harbor_api.cli.shared import actor, open_database, read_settings
+from harbor_api.cli.shared import TrackerId, actor, open_database, read_settings
 from harbor_api.domain.changes import ANY
 from harbor_api.domain.signatures import derive_secret
-from harbor_api.domain.trackers import Tracker, tracker_number
+from harbor_api.domain.trackers import Tracker
 from harbor_api.services import master_key as master_keys
 from harbor_api.services import trackers
 
-
-class _TrackerId(click.ParamType[int]):
-    """A tracker's id such as trk_0001, as the number in it."""
-
-    name = "tracker"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        number = tracker_number(str(value))
-        if number is None:
-            self.fail(f"{value} is not a tracker's id, such as trk_0001", param, ctx)
-        return number
-
-
-_TRACKER = click.argument("tracker", type=_TrackerId())
+_TRACKER = click.argument("tracker", type=TrackerId())
 _VESSEL_ID = click.argument("vessel_id", type=click.IntRange(1, 2**31 - 1))
 
 

@@ -32,7 +32,7 @@ SCOPES = {
     "keys:read": "List the API keys.",
     "keys:write": "Issue, change, rotate and revoke API keys, up to its own scopes.",
     "quarantine:read": "List the fixes in quarantine.",
-    "quarantine:write": "Release and reject fixes in quarantine.",
+    "quarantine:write": "Release and reject fixes in quarantine, and withdraw stored ones.",
     "audit:read": "Read who changed what.",
 }
 # What a key may carry that sees only some vessels, or sees them late or coarsely.

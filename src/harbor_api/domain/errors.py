@@ -162,6 +162,13 @@ class Conflict(HarborError):
     status, code, title = 409, "conflict", "Conflict"
 
 
+class StillInTheFuture(HarborError):
+    """The fix is from the future by more than the tolerance. On the map it would hide where the vessel is
+    until then; ``detail`` says from when on it may be released."""
+
+    status, code, title = 409, "still_in_the_future", "Still in the future"
+
+
 class LengthRequired(HarborError):
     """The request has neither ``Content-Length`` nor chunks, so there is no body where one is needed."""
 

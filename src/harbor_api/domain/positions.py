@@ -7,7 +7,8 @@ again is then the same fix, and judged the same.
 Those that a batch makes by the thousand are tuples: a frozen dataclass takes three times as long to make.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -57,6 +58,14 @@ FixKey = tuple[datetime, int]
 """What names a fix among those of its vessel: its time and its tracker."""
 
 
+class NamedFix(NamedTuple):
+    """What names a fix among all."""
+
+    vessel_id: int
+    recorded_at: datetime
+    tracker_id: int
+
+
 class Neighbour(NamedTuple):
     """What a jump is judged by, of another fix of the same vessel; its time and tracker name it."""
 
@@ -101,7 +110,7 @@ class Vicinity(NamedTuple):
 
     stored: Sequence[Neighbour]
     held: Sequence[Neighbour]
-    kept: Set[FixKey]
+    kept: AbstractSet[FixKey]
     since: FixKey | None
     until: FixKey | None
 

@@ -13,6 +13,7 @@ The way of a signed fix, from the view down to the commit and back:
             ArrivedNumbers.note        which numbers have come, and which are missing
             Positions.around           what is stored and held around the fixes
             judge, Quarantine.hold     pure rules; what cannot be believed is kept aside with its reason
+            Revisions                  where a jump was confirmed: what was stored and held beside it, anew
             Positions.addition         stores, and moves latest positions forward: kept for the last,
           COMMIT                       and sent with this, as it takes the lock of the committed order
       Receipt                      a verdict for each fix, in order; all of it is durable
@@ -47,6 +48,16 @@ from harbor_api.settings import Settings
 _MOST_IN_GROUP = 250
 # How often fixes are handed over anew whose tracker is changed meanwhile.
 _ATTEMPTS = 3
+
+
+def thresholds_of(settings: Settings) -> Thresholds:
+    """Return what an operator has set to judge fixes by."""
+    return Thresholds(
+        future_tolerance=timedelta(seconds=settings.future_tolerance_s),
+        retention=timedelta(days=settings.oldest_fix_days) if settings.oldest_fix_days else None,
+        max_speed_kn=settings.max_speed_kn,
+        noise_m=settings.noise_m,
+    )
 
 
 class Signer:
@@ -113,12 +124,7 @@ class Intake:
         """Store in a database, judged and bounded as the settings say."""
         self.master_key = settings.require_master_key()
         self._database = database
-        self._thresholds = Thresholds(
-            future_tolerance=timedelta(seconds=settings.future_tolerance_s),
-            retention=timedelta(days=settings.oldest_fix_days) if settings.oldest_fix_days else None,
-            max_speed_kn=settings.max_speed_kn,
-            noise_m=settings.noise_m,
-        )
+        self.thresholds = thresholds_of(settings)
         self._max_waiting = settings.max_waiting
         # Whoever waits for a connection, for a lock and for a statement is given up only after all three.
         self._patience_s = 3 * settings.database_timeout_ms / 1000
@@ -168,7 +174,7 @@ class Intake:
         return self._database.transact(partial(self._settled, submissions=submissions))
 
     def _settled(self, unit_of_work: UnitOfWork, submissions: Sequence[Submission]) -> list[Receipt]:
-        return settling.settle(unit_of_work, submissions, thresholds=self._thresholds)
+        return settling.settle(unit_of_work, submissions, thresholds=self.thresholds)
 
     def _find(self, numbers: Sequence[int]) -> list[Tracker | None]:
         with self._database.autocommit() as unit_of_work:

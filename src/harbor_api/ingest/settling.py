@@ -2,7 +2,8 @@
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
 from itertools import groupby, islice
@@ -23,6 +24,7 @@ from harbor_api.domain.judgement import (
 )
 from harbor_api.domain.positions import (
     FixKey,
+    NamedFix,
     Neighbour,
     Receipt,
     ReceivedFix,
@@ -141,7 +143,7 @@ def _revision(
 ) -> Iterator[Statement]:
     """Yield what changes the decisions on fixes that were stored or held before."""
     outvoted, released = (
-        [(each.vessel_id, *key) for each in judgings for key in sorted(getattr(each, what))]
+        [NamedFix(each.vessel_id, *key) for each in judgings for key in sorted(getattr(each, what))]
         for what in ("outvoted", "released")
     )
     if outvoted:
@@ -171,7 +173,7 @@ def _judged(
 
 def _revise(judgings: Sequence["_Judging"], unit_of_work: UnitOfWork, thresholds: Thresholds) -> None:
     """Decide anew on what lies about the jumps that were confirmed, once for all vessels."""
-    jumps = [(each.vessel_id, *jump.key) for each in judgings for jump, _ in each.confirmed]
+    jumps = [NamedFix(each.vessel_id, *jump.key) for each in judgings for jump, _ in each.confirmed]
     if jumps:
         found = iter(unit_of_work.revisions.about(jumps, stored=thresholds.confirmations + 1))
         for each in judgings:
@@ -309,9 +311,7 @@ class _Judging:
         remaining = (seen | ({self.newest} if self.newest else set())) - wrong
         self.newest = max(remaining, default=None)
 
-    def _outvoted(
-        self, jump: Neighbour, nearest: Neighbour, stored: Sequence[Neighbour]
-    ) -> list[Neighbour]:
+    def _outvoted(self, jump: Neighbour, nearest: Neighbour, stored: Sequence[Neighbour]) -> list[Neighbour]:
         """Return which of the stored fixes were wrong from the nearest one outwards."""
         if nearest.key < jump.key:
             beside = [each for each in reversed(stored) if each.key <= nearest.key]
@@ -319,7 +319,7 @@ class _Judging:
             beside = [each for each in stored if each.key >= nearest.key]
         return outvoted(jump, beside, self._thresholds)
 
-    def _tell(self, wrong: Set[FixKey], right: Set[FixKey]) -> None:
+    def _tell(self, wrong: AbstractSet[FixKey], right: AbstractSet[FixKey]) -> None:
         """Change what became of the fixes that were decided on anew."""
         added = {key for _, key, outcome in self.outcomes if outcome is _NEW}
         jumped = {received.key for received, _ in self.held}

@@ -22,9 +22,9 @@ DETAILS = (
 MOTION = ("lat", "lon", "sog", "cog", "heading", "nav_status", "accuracy_m", "battery_v")
 
 _MOTION = ", ".join(MOTION)
-# Moves the latest positions of vessels forward to what a part of the same statement has `stored`: by the newest
-# of each vessel only, and its WHERE is evaluated against the row as it is once its lock is held, so no writer
-# can move a vessel back.
+# Moves the latest positions of vessels forward to what a part of the same statement has `stored`: by the
+# newest of each vessel only, and its WHERE is evaluated against the row as it is once its lock is held, so no
+# writer can move a vessel back.
 MOVE_FORWARD = f"""
 INSERT INTO latest_positions AS latest
     (vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, seq)

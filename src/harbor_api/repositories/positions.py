@@ -138,6 +138,13 @@ CROSS JOIN LATERAL (
 ORDER BY place
 """.encode()  # noqa: S608 - only names of columns are put in, none from a caller
 
+_TRACKERS_AT = b"""
+SELECT tracker_id FROM positions
+WHERE vessel_id = %(vessel_id)s AND recorded_at = %(recorded_at)s
+ORDER BY vessel_id, recorded_at, tracker_id
+LIMIT 100
+"""
+
 _vessel = attrgetter("vessel_id")
 _submission = attrgetter("vessel_id", "tracker_id", "received_at")
 
@@ -207,6 +214,11 @@ class Positions:
         Whoever runs it holds the lock of the order up to the end of the transaction.
         """
         return Statement(_ADD, {"submissions": _as_json(fixes)})
+
+    def trackers_at(self, vessel_id: int, recorded_at: datetime) -> list[int]:
+        """Return the numbers of the trackers that a vessel has a stored fix of that tells this time."""
+        values = {"vessel_id": vessel_id, "recorded_at": recorded_at}
+        return [number for (number,) in statements.rows(self._connection, Statement(_TRACKERS_AT, values))]
 
     def differ(self, fixes: Sequence[ReceivedFix]) -> list[bool]:
         """Tell of fixes that are stored already whether their content differs from what is stored."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 from sqlalchemy import (
@@ -14,11 +14,12 @@ from sqlalchemy import (
     bindparam,
     select,
     text,
-    update,
 )
 
 from harbor_api.domain.errors import NotFound
-from harbor_api.domain.positions import Fix, HeldFix, Motion, Neighbour, ReceivedFix
+from harbor_api.domain.judgement import REASONS
+from harbor_api.domain.positions import Fix, HeldFix, Motion, NamedFix, Neighbour, ReceivedFix
+from harbor_api.domain.quarantine import Selection
 from harbor_api.postgres import statements
 from harbor_api.postgres.rows import MOTION, measures_of
 from harbor_api.postgres.statements import Statement
@@ -36,12 +37,17 @@ FROM json_to_recordset(:held) AS held (
 ORDER BY vessel_id, recorded_at, tracker_id
 ON CONFLICT (vessel_id, recorded_at, tracker_id) DO NOTHING
 """)
-_LOCK = select(quarantine).where(quarantine.c.id == bindparam("held_id")).with_for_update()
-_DECIDE = (
-    update(quarantine)
-    .where(quarantine.c.id == bindparam("held_id"))
-    .values(state=bindparam("new_state"), decided_at=bindparam("at"))
-    .returning(quarantine)
+_GET = select(quarantine).where(quarantine.c.id == bindparam("held_id"))
+_LOCK = _GET.with_for_update()
+# The trackers of a vessel that tell the very same time are few; the limit makes it a walk along the key.
+_AT = (
+    select(quarantine)
+    .where(
+        quarantine.c.vessel_id == bindparam("vessel_id"),
+        quarantine.c.recorded_at == bindparam("recorded_at"),
+    )
+    .order_by(quarantine.c.tracker_id)
+    .limit(100)
 )
 _PAGE = (
     select(quarantine)
@@ -87,7 +93,7 @@ ORDER BY held.id
     ).bindparams(bindparam("reason", type_=Text), bindparam("state", type_=Text))
 
 
-# By whether one vessel's are wanted. Of each reason and state that there is, at most eighteen, as many are
+# By whether one vessel's are wanted. Of each reason and state that there is, a few dozen at most, as many are
 # read as a page holds, along an index that has them in order of id: no more than that, however few match. An
 # index for each choice of filters would be one more to write with every fix that is held. They are asked for
 # as stretches of the index: a plan that was made when there were few may otherwise look for them among all.
@@ -140,6 +146,81 @@ ORDER BY vessel_id, near.recorded_at, near.tracker_id
 """
 # How many moments of a vessel are a stretch.
 _TOGETHER = 32
+
+
+def _open(of: str, vessels: str, stretch: str) -> bytes:
+    """Return the statement that reads what is selected of those that nobody has decided on.
+
+    They lie in one index in order of ``stretch``, its reason and its time: for each reason that is asked for,
+    and each of the ``vessels`` that are named, one walk along it that begins with the first.
+    """
+    held = f"""
+        SELECT q.vessel_id, q.recorded_at, q.tracker_id, q.id
+        FROM quarantine AS q
+        WHERE q.state = 'held'
+            AND ({stretch.format("q")}q.reason, q.recorded_at)
+                >= ({stretch.format("kind")}kind.reason, %(since)s::timestamptz)
+            AND ({stretch.format("q")}q.reason, q.recorded_at)
+                < ({stretch.format("kind")}kind.reason, %(until)s::timestamptz)
+        ORDER BY {stretch.format("q")}q.reason, q.recorded_at, q.id
+        LIMIT %(most)s"""  # noqa: S608 - names of columns are put in, nothing from a caller
+    return f"""
+WITH RECURSIVE {vessels}kind AS MATERIALIZED (
+    SELECT * FROM unnest(%(reasons)s::text[]) AS each (reason){_KINDS[vessels]}
+)
+SELECT {of}
+FROM (
+    SELECT found.* FROM kind CROSS JOIN LATERAL ({held}
+    ) AS found
+    ORDER BY found.recorded_at, found.id
+    LIMIT %(most)s
+) AS chosen
+""".encode()  # noqa: S608 - names of columns are put in, nothing from a caller
+
+
+# Of the vessels that a tracker has been on only those are known that it has fixes of.
+_ABOARD = """aboard (tracker_id, vessel_id) AS (
+    (
+        SELECT tracker_id, vessel_id FROM quarantine
+        WHERE state = 'held' AND tracker_id = %(tracker_id)s
+        ORDER BY tracker_id, vessel_id LIMIT 1
+    ) UNION ALL (
+        SELECT following.tracker_id, following.vessel_id
+        FROM aboard CROSS JOIN LATERAL (
+            SELECT q.tracker_id, q.vessel_id
+            FROM quarantine AS q
+            WHERE q.state = 'held' AND (q.tracker_id, q.vessel_id) > (aboard.tracker_id, aboard.vessel_id)
+                AND q.tracker_id <= aboard.tracker_id
+            ORDER BY q.tracker_id, q.vessel_id
+            LIMIT 1
+        ) AS following
+    )
+), """
+_KINDS = {
+    "": ", (SELECT %(vessel_id)s::integer, %(tracker_id)s::integer) AS whose (vessel_id, tracker_id)",
+    _ABOARD: ", aboard",
+}
+_NAMES = "vessel_id, recorded_at, tracker_id"
+# By whether a vessel and a tracker are named.
+_SELECTED = {
+    (of, *named): _open(of, _ABOARD if named == (False, True) else "", stretch)
+    for of in (_NAMES, "count(*)")
+    for named, stretch in {
+        (False, False): "",
+        (True, False): "{0}.vessel_id, ",
+        (False, True): "{0}.tracker_id, {0}.vessel_id, ",
+        (True, True): "{0}.tracker_id, {0}.vessel_id, ",
+    }.items()
+}
+# What is selected is walked to in order, and the walk ends with the last one that is wanted. A plan that was
+# made when there was little would rather sort what another index finds, which may come to be all.
+_WALK, _AS_BEFORE = (
+    f"""
+    SELECT set_config('enable_sort', '{may}', true), set_config('enable_incremental_sort', '{may}', true),
+        set_config('enable_bitmapscan', '{may}', true)
+    """.encode()
+    for may in ("off", "on")
+)
 # Who is about to decide on one keeps it for now.
 _PRUNE = text("""
 DELETE FROM quarantine WHERE ctid = ANY (ARRAY(
@@ -196,11 +277,32 @@ class Quarantine:
             raise NotFound(f"There is no fix {held_id} in quarantine")
         return _held(row)
 
-    def decide(self, held_id: int, state: Literal["released", "rejected"], *, at: datetime) -> HeldFix:
-        """Note what has been decided of a fix that is locked."""
-        return _held(
-            self._connection.execute(_DECIDE, {"held_id": held_id, "new_state": state, "at": at}).one()
-        )
+    def get(self, held_id: int) -> HeldFix:
+        """Return a fix that is or was held; NotFound otherwise."""
+        row = self._connection.execute(_GET, {"held_id": held_id}).one_or_none()
+        if row is None:
+            raise NotFound(f"There is no fix {held_id} in quarantine")
+        return _held(row)
+
+    def at(self, vessel_id: int, recorded_at: datetime) -> list[HeldFix]:
+        """Return the fixes of a vessel that tell one time, in order of their trackers."""
+        values = {"vessel_id": vessel_id, "recorded_at": recorded_at}
+        return [_held(row) for row in self._connection.execute(_AT, values)]
+
+    def selected(self, selection: Selection, *, most: int) -> list[NamedFix]:
+        """Return the fixes of a selection, in order of time: up to so many."""
+        return [NamedFix(*row) for row in self._walk(_NAMES, selection, most)]
+
+    def count(self, selection: Selection, *, most: int) -> int:
+        """Return how many fixes a selection holds, counted up to so many."""
+        [(count,)] = self._walk("count(*)", selection, most)
+        return int(count)
+
+    def _walk(self, of: str, selection: Selection, most: int) -> list[tuple[Any, ...]]:
+        statements.rows(self._connection, Statement(_WALK, {}))
+        found = statements.rows(self._connection, _selected(of, selection, most))
+        statements.rows(self._connection, Statement(_AS_BEFORE, {}))
+        return found
 
     def near(self, moments: Mapping[int, Sequence[Moment]], *, most: int) -> Mapping[int, list[Neighbour]]:
         """Return the undecided jumps that are nearest to some moments of vessels, by vessel.
@@ -238,6 +340,19 @@ class Quarantine:
         return self._connection.execute(_PRUNE, {"before": before, "most": most}).rowcount
 
 
+def _selected(of: str, selection: Selection, most: int) -> Statement:
+    named = selection.vessel_id is not None, selection.tracker_id is not None
+    values = {
+        "reasons": list(REASONS) if selection.reason is None else [selection.reason],
+        "vessel_id": selection.vessel_id,
+        "tracker_id": selection.tracker_id,
+        "since": selection.since or "-infinity",
+        "until": selection.until or "infinity",
+        "most": most,
+    }
+    return Statement(_SELECTED[(of, *named)], values)
+
+
 def _held(row: Row[Any]) -> HeldFix:
     return HeldFix(
         id=row.id,
@@ -254,4 +369,6 @@ def _held(row: Row[Any]) -> HeldFix:
         reason=row.reason,
         state=row.state,
         decided_at=row.decided_at,
+        decided_by=row.decided_by,
+        note=row.note,
     )

@@ -9,14 +9,11 @@ import orjson
 from sqlalchemy import Connection
 
 from harbor_api.domain.judgement import IMPOSSIBLE_JUMP, JUDGEMENT, NEAREST, OUTVOTED
-from harbor_api.domain.positions import FixKey, Neighbour, Vicinity
+from harbor_api.domain.positions import FixKey, NamedFix, Neighbour, Vicinity
 from harbor_api.postgres import statements
 from harbor_api.postgres.rows import MOTION, MOVE_FORWARD
 from harbor_api.postgres.statements import Statement
 from harbor_api.postgres.tables import FLEET_ORDER_LOCK
-
-NamedFix = tuple[int, datetime, int]
-"""What names a fix among all: its vessel, its time and its tracker."""
 
 _MOTION = ", ".join(MOTION)
 
@@ -69,31 +66,35 @@ CROSS JOIN LATERAL (
         )
     ) AS held
 ) AS near
-""".encode()  # noqa: S608 - constants and names of columns are put in, none from a caller
+""".encode()  # noqa: S608 - constants of ours are put in, none from a caller
 
 # As with fixes that are added, the lock of the order is taken before the first number is drawn, and held to
 # the commit.
-_TURN = f"""
-input AS MATERIALIZED (
+_INPUT = """input AS MATERIALIZED (
     SELECT vessel_id, recorded_at, tracker_id
     FROM json_to_recordset(%(names)s)
         AS named (vessel_id integer, recorded_at timestamptz, tracker_id integer)
-), turn AS MATERIALIZED (
-    SELECT pg_advisory_xact_lock({FLEET_ORDER_LOCK}) FROM (SELECT count(*) FROM input) AS parsed
 )"""
+_TURN = f"""{_INPUT}, turn AS MATERIALIZED (
+    SELECT pg_advisory_xact_lock({FLEET_ORDER_LOCK}) FROM (SELECT count(*) FROM input) AS parsed
+)"""  # noqa: S608 - constants of ours are put in
 
 
-def _named(table: str) -> str:
-    """Return the condition by which rows of a table are those of the input, each found by one probe."""
+def _named(table: str, *, first: str = "turn, ", condition: str = "") -> str:
+    """Return the condition by which rows of a table are those of the input, each found by one probe.
+
+    A ``condition`` stands inside, as beside this one it would be what another index is looked through for.
+    """
     return f"""ctid = ANY (ARRAY(
         SELECT found.ctid
-        FROM turn, input CROSS JOIN LATERAL (
-            SELECT t.ctid FROM {table} AS t
+        FROM {first}input CROSS JOIN LATERAL (
+            SELECT t.*, t.ctid FROM {table} AS t
             WHERE t.vessel_id = input.vessel_id AND t.recorded_at = input.recorded_at
                 AND t.tracker_id = input.tracker_id
             LIMIT 1
         ) AS found
-    ))"""  # noqa: S608 - a name of ours is put in
+        {condition}
+    ))"""  # noqa: S608 - names of ours are put in
 
 
 # One that was held before keeps its reason, and what the tracker sent.
@@ -150,12 +151,11 @@ ON CONFLICT (vessel_id) DO UPDATE SET
 _RELEASE = f"""
 WITH {_TURN}, decided AS (
     UPDATE quarantine SET state = 'released', decided_at = %(at)s, decided_by = %(decided_by)s, note = NULL
-    WHERE {_named("quarantine")} AND state <> 'released'
+    WHERE {_named("quarantine", condition="WHERE found.state = ANY (%(states)s::text[])")}
     RETURNING vessel_id, recorded_at, tracker_id, received_at, fix
 ), stored AS (
     INSERT INTO positions (vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, seq)
-    SELECT vessel_id, recorded_at, tracker_id, received_at, lat, lon, sog, cog, heading, nav_status, accuracy_m,
-        battery_v, nextval('fleet_order')
+    SELECT vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, nextval('fleet_order')
     FROM decided, jsonb_to_record(fix) AS measure (
         lat float8, lon float8, sog real, cog real, heading real, nav_status smallint, accuracy_m real,
         battery_v real)
@@ -163,6 +163,11 @@ WITH {_TURN}, decided AS (
     RETURNING vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, seq
 )
 {MOVE_FORWARD}""".encode()  # noqa: S608 - only names of columns are put in, none from a caller
+_REJECT = f"""
+WITH {_INPUT}
+UPDATE quarantine SET state = 'rejected', decided_at = %(at)s, decided_by = %(decided_by)s
+WHERE {_named("quarantine", first="", condition="WHERE found.state = 'held'")}
+""".encode()  # noqa: S608 - names of ours are put in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,9 +205,7 @@ class Revisions:
             found[place].note(*near)
         return [each.vicinity() for each in found]
 
-    def taking_back(
-        self, names: Iterable[NamedFix], decision: Decision, *, at: datetime
-    ) -> list[Statement]:
+    def taking_back(self, names: Iterable[NamedFix], decision: Decision, *, at: datetime) -> list[Statement]:
         """Return what takes stored fixes out of history into quarantine, and moves latest positions back.
 
         Each is a withdrawal in the committed order, whose lock is held from then on.
@@ -220,9 +223,21 @@ class Revisions:
         vessel_ids = sorted({vessel_id for vessel_id, _, _ in fixes})
         return [Statement(_TAKE_BACK, values), Statement(_MOVE_BACK, {"vessel_ids": vessel_ids})]
 
-    def releasing(self, names: Iterable[NamedFix], *, by: str, at: datetime) -> Statement:
-        """Return what lets fixes enter history from quarantine, and moves latest positions forward."""
-        return Statement(_RELEASE, {"names": _as_json(sorted(names)), "decided_by": by, "at": at})
+    def releasing(
+        self, names: Iterable[NamedFix], *, by: str, at: datetime, withdrawn: bool = False
+    ) -> Statement:
+        """Return what lets fixes enter history from quarantine, and moves latest positions forward.
+
+        Only of those that are held, or that were ``withdrawn``.
+        """
+        states = ["held", "withdrawn"] if withdrawn else ["held"]
+        values = {"names": _as_json(sorted(names)), "decided_by": by, "at": at, "states": states}
+        return Statement(_RELEASE, values)
+
+    def reject(self, names: Iterable[NamedFix], *, by: str, at: datetime) -> None:
+        """Keep fixes that are held off the map for good."""
+        values = {"names": _as_json(sorted(names)), "decided_by": by, "at": at}
+        statements.run(self._connection, Statement(_REJECT, values))
 
 
 @dataclass(slots=True)

@@ -1,18 +1,24 @@
 """Fixes that could not be believed, for operators to decide about."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from flask.views import MethodView
 
 from harbor_api.domain import errors
 from harbor_api.domain.positions import HeldFix
+from harbor_api.domain.quarantine import Decided, Withdrawal
 from harbor_api.domain.trackers import tracker_id
 from harbor_api.schemas.quarantine import (
+    DecidedSchema,
+    DecisionOnMany,
     HeldFixPageSchema,
     HeldFixSchema,
     QuarantineQuery,
     QuarantineQuerySchema,
+    SelectionSchema,
+    WithdrawalSchema,
+    WithdrawnFixSchema,
 )
 from harbor_api.services import quarantine
 from harbor_api.web import auth, paging
@@ -54,15 +60,21 @@ class Quarantine(MethodView):
 class QuarantineRelease(MethodView):
     @auth.requires_key("quarantine:write")
     @blueprint.response(200, HeldFixSchema, description="Released.")
-    @blueprint.raises(errors.NotFound, errors.Conflict)
+    @blueprint.raises(errors.NotFound, errors.Conflict, errors.StillInTheFuture)
     @blueprint.doc(operationId="releaseFix")
     def post(self, held_id: int) -> dict[str, Any]:
         """Release a fix.
 
         The fix enters the vessel's history in its place, and is the latest position only if it is the newest.
+        One that was withdrawn may be released again. One that is from the future by more than the tolerance
+        may not be released yet.
         """
+        tolerance = current().intake.thresholds.future_tolerance
         with current().database.unit_of_work() as unit_of_work:
-            return _members(quarantine.release(unit_of_work, held_id, now=datetime.now(UTC), actor=actor()))
+            held = quarantine.release(
+                unit_of_work, held_id, now=datetime.now(UTC), tolerance=tolerance, actor=actor()
+            )
+        return _members(held)
 
 
 @blueprint.route("/<identifier:held_id>/reject", parameters=[_HELD_ID])
@@ -80,6 +92,76 @@ class QuarantineRejection(MethodView):
             return _members(quarantine.reject(unit_of_work, held_id, now=datetime.now(UTC), actor=actor()))
 
 
+@blueprint.route("/withdraw")
+class QuarantineWithdrawal(MethodView):
+    @auth.requires_key("quarantine:write")
+    @blueprint.arguments(WithdrawalSchema)
+    @blueprint.response(200, WithdrawnFixSchema, description="Withdrawn.")
+    @blueprint.raises(errors.NotFound, errors.Conflict)
+    @blueprint.doc(operationId="withdrawFix")
+    def post(self, withdrawal: Withdrawal) -> dict[str, Any]:
+        """Withdraw a stored fix.
+
+        For a fix that is in the history and was wrong, whether it was released or believed at once. History
+        and fleet are as if it had never come: the latest position moves back to the newest fix that is left,
+        and a vessel without any was never seen. Jumps that were held because of it are judged once more. The
+        fix is kept in quarantine as `withdrawn`, and may be released again. Sent again by its tracker it is
+        `quarantined` and stays withdrawn. May be repeated.
+        """
+        with current().database.unit_of_work() as unit_of_work:
+            withdrawn = quarantine.withdraw(
+                unit_of_work,
+                withdrawal,
+                now=datetime.now(UTC),
+                thresholds=current().intake.thresholds,
+                actor=actor(),
+            )
+        return _members(withdrawn)
+
+
+@blueprint.route("/release")
+class QuarantineReleases(MethodView):
+    @auth.requires_key("quarantine:write")
+    @blueprint.arguments(SelectionSchema)
+    @blueprint.response(200, DecidedSchema, description="How many were released.")
+    @blueprint.doc(operationId="releaseFixes")
+    def post(self, asked: DecisionOnMany) -> Decided:
+        """Release many fixes.
+
+        Those of a selection that nobody has decided on, a few hundred at once, the earliest first. May be
+        repeated until none is left. `dry_run` only counts them. Those that are from the future stay held.
+        """
+        return _decide_all(asked, "released")
+
+
+@blueprint.route("/reject")
+class QuarantineRejections(MethodView):
+    @auth.requires_key("quarantine:write")
+    @blueprint.arguments(SelectionSchema)
+    @blueprint.response(200, DecidedSchema, description="How many were rejected.")
+    @blueprint.doc(operationId="rejectFixes")
+    def post(self, asked: DecisionOnMany) -> Decided:
+        """Reject many fixes.
+
+        Those of a selection that nobody has decided on, a few hundred at once, the earliest first. May be
+        repeated until none is left. `dry_run` only counts them.
+        """
+        return _decide_all(asked, "rejected")
+
+
+def _decide_all(asked: DecisionOnMany, state: Literal["released", "rejected"]) -> Decided:
+    with current().database.unit_of_work() as unit_of_work:
+        return quarantine.decide_all(
+            unit_of_work,
+            asked.selection,
+            state,
+            now=datetime.now(UTC),
+            tolerance=current().intake.thresholds.future_tolerance,
+            actor=actor(),
+            is_rehearsal=asked.dry_run,
+        )
+
+
 def _members(held: HeldFix) -> dict[str, Any]:
     received = held.received
     return {
@@ -91,6 +173,8 @@ def _members(held: HeldFix) -> dict[str, Any]:
         "recorded_at": received.fix.recorded_at,
         "received_at": received.received_at,
         "decided_at": held.decided_at,
+        "decided_by": held.decided_by,
+        "note": held.note,
         "lat": received.fix.motion.lat,
         "lon": received.fix.motion.lon,
         "raw": received.raw,

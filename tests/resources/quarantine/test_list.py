@@ -31,6 +31,8 @@ class TestTheList:
             "state": "held",
             "recorded_at": "2026-01-02T03:04:05.250000Z",
             "decided_at": None,
+            "decided_by": None,
+            "note": None,
             "lat": 0,
             "lon": 0,
             "raw": sent,

@@ -42,7 +42,8 @@ class TestPruning:
         sql.run(
             world.database,
             "UPDATE quarantine SET received_at = now() - "
-            "CASE WHEN id <= :third THEN interval '31 days' ELSE interval '29 days' END",
+            "CASE WHEN id <= :third THEN interval '31 days' ELSE interval '29 days' END, "
+            "decided_at = CASE WHEN decided_at IS NOT NULL THEN now() - interval '31 days' END",
             third=ids[2],
         )
         history = history_of(world.database)
@@ -57,6 +58,13 @@ class TestPruning:
         assert [each["state"] for each in listed(client, operator)][-1] == "held"
         again = _prune(world.database, "--quarantine-days", "30")
         assert again.stdout == "0 fixes deleted from quarantine\n"
+
+    def test_keeps_what_was_decided_on_lately(self, client: CheckedClient, world: World, operator):
+        hold(client, world.tracker())
+        [held] = listed(client, operator)
+        decide_on(client, operator, held["id"], "reject")
+        sql.run(world.database, "UPDATE quarantine SET received_at = now() - interval '1 year'")
+        assert _prune(world.database, "--quarantine-days", "30").stdout == "0 fixes deleted from quarantine\n"
 
     @pytest.mark.parametrize("arguments", [(), ("--quarantine-days", "0"), ("--quarantine-days", "x")])
     def test_must_be_told_a_time(self, client: CheckedClient, world: World, operator, arguments):
