@@ -300,8 +300,8 @@ _AT_SEA = f"{AT_SEA[0]}, {AT_SEA[1]}"
 _HELD = f'{{"lat": {HELD_AT[0]}, "lon": {HELD_AT[1]}}}'
 
 OLD_IDEMPOTENCY_KEYS = """
-INSERT INTO idempotency_keys (api_key_id, key, fingerprint, nonce, subject_id, created_at)
-SELECT 1, 'old-' || gen_random_uuid(), '', '', 1, now() - interval '2 days' - number * interval '1 s'
+INSERT INTO idempotency_keys (api_key_id, key, fingerprint, nonce, answer, created_at)
+SELECT 1, 'old-' || gen_random_uuid(), '', '', '', now() - interval '2 days' - number * interval '1 s'
 FROM generate_series(1, {rows} / 2 - (
     SELECT count(*) FROM idempotency_keys WHERE created_at < now() - interval '1 day')) AS number
 """
@@ -384,8 +384,8 @@ _STOCK = (
     SELECT 1000 + number, 1 + number % 12 FROM generate_series(1, {rows}) AS number
     """,
     """
-    INSERT INTO idempotency_keys (api_key_id, key, fingerprint, nonce, subject_id)
-    SELECT 1, 'today-' || number, '', '', 1 FROM generate_series(1, {rows} / 2) AS number
+    INSERT INTO idempotency_keys (api_key_id, key, fingerprint, nonce, answer)
+    SELECT 1, 'today-' || number, '', '', '' FROM generate_series(1, {rows} / 2) AS number
     """,
     OLD_IDEMPOTENCY_KEYS,
     # Half of it of one vessel. Of one subject nothing has been done since, and of one only just now.

@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from tests.support import sql
 from tests.support.checked_client import CheckedClient
-from tests.support.factories import World
+from tests.support.factories import SigningTracker, World, a_fix
 from tests.support.operations import Operation, operations_of
+from tests.support.urls import POSITIONS, VESSELS
 
 from harbor_api.domain.api_keys import SCOPES
 
@@ -94,3 +96,76 @@ def test_no_scope_that_reads_is_enough_to_write(document: Document, scope: str):
         if scope in required.get("api_key", ())
     }
     assert methods == {"GET"} if scope.endswith(":read") else "GET" not in methods
+
+
+# What a key that may write, and not read, is told of a change beside its being done.
+_TOLD_OF_A_ROTATION = {
+    "rotateTracker": {"id", "number", "generation", "previous_valid_until", "secret"},
+    "rotateApiKey": {"id", "prefix", "previous_valid_until", "secret"},
+}
+# What a change needs where `{}` is not enough.
+_BODIES: dict[str, dict[str, Any]] = {"reassignTracker": {"vessel_id": 1}}
+
+
+def _writes(document: Document) -> list[tuple[Operation, str]]:
+    return [
+        (operation, required["api_key"][0])
+        for operation in operations_of(document)
+        for required in operation.security
+        if [each for each in required.get("api_key", ()) if each.endswith(":write")]
+    ]
+
+
+def _held_fix(client: CheckedClient, signing: SigningTracker) -> None:
+    answer = client.post(POSITIONS, **signing.signed(a_fix(60, lat=0, lon=0)))
+    assert answer.json["verdict"] == "quarantined"
+
+
+def test_a_scope_that_writes_does_not_read(client: CheckedClient, world: World, document: Document):
+    """Whoever changes something is told what it is now only with the scope that reads it."""
+    # One that everybody here may change, of which nobody is to learn anything.
+    world.key("keys:write")
+    signing = world.tracker(world.vessel("Secretive"))
+    client.post(POSITIONS, **signing.signed(a_fix()))
+    _held_fix(client, signing)
+    told = {}
+    for operation, scope in _writes(document):
+        name = operation.described["operationId"]
+        if name.startswith("create"):
+            # A creation answers what its sender has said.
+            continue
+        sql.run(world.database, "UPDATE quarantine SET state = 'held'; UPDATE api_keys SET revoked_at = NULL")
+        body = {"json": _BODIES.get(name, {})} if "requestBody" in operation.described else {}
+        for also in ((), (scope.replace(":write", ":read"),)):
+            sql.run(world.database, "DELETE FROM positions WHERE lat = 0")
+            sql.run(world.database, "UPDATE quarantine SET state = 'held'")
+            headers = operation.headers | world.bearer(scope, *also)
+            answer = client.open(operation.url, method=operation.method, headers=headers, **body)
+            assert answer.status_code in {200, 204}, f"{name}: {answer.text}"
+            if also:
+                assert answer.status_code == 200, name
+            else:
+                told[name] = set(answer.json) if answer.data else set()
+            if name.startswith("rotate"):
+                sql.run(world.database, "UPDATE trackers SET previous_valid_until = NULL")
+                sql.run(world.database, "UPDATE api_keys SET previous_valid_until = NULL")
+            if name == "reassignTracker":
+                sql.run(world.database, "DELETE FROM assignments WHERE starts_at > '2000-01-01'")
+    assert told == {name: _TOLD_OF_A_ROTATION.get(name, set()) for name in told}
+    assert len(told) >= 13
+
+
+def test_no_tag_tells_a_key_that_only_writes_that_something_has_moved(client: CheckedClient, world: World):
+    vessel = world.vessel()
+    bearer = world.bearer("vessels:write") | {"If-Match": "*"}
+    tags = []
+    for second in (0, 5):
+        client.post(POSITIONS, **world.tracker(vessel).signed(a_fix(second)))
+        tags.append(client.patch(f"{VESSELS}/{vessel.id}", json={}, headers=bearer).headers["ETag"])
+    assert len(set(tags)) == 1
+    named = bearer | {"If-Match": tags[0]}
+    statuses = [
+        client.patch(f"{VESSELS}/{vessel.id}", json={"name": name}, headers=named).status_code
+        for name in ("A", "B")
+    ]
+    assert statuses == [204, 412]

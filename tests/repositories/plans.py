@@ -107,11 +107,14 @@ SELECT n, 'key 1', 'vessel.changed', CASE WHEN n = 1 THEN 'vessels/first' WHEN n
 FROM generate_series(%(entries_from)s + 1, %(entries)s) AS n;
 
 -- A tenth have been rotated.
-INSERT INTO api_keys (id, name, prefix, sha256, previous_sha256, previous_valid_until, scopes, all_vessels)
+INSERT INTO api_keys
+    (id, name, prefix, sha256, previous_sha256, previous_valid_until, scopes, all_vessels, parent_id)
 OVERRIDING SYSTEM VALUE
 SELECT n, 'partner', 'hbr_000000', sha256(('now ' || n)::bytea),
     CASE WHEN n %% 10 = 0 THEN sha256(('before ' || n)::bytea) END,
-    CASE WHEN n %% 10 = 0 THEN '9999-12-31 00:00:00+00'::timestamptz END, '{vessels:read}', n > 1000
+    CASE WHEN n %% 10 = 0 THEN '9999-12-31 00:00:00+00'::timestamptz END, '{vessels:read}', n > 1000,
+    -- Half of them have been issued by one of a few others, and some of those by another one.
+    CASE WHEN n > 2000 AND n %% 2 = 0 THEN 1000 + n %% 100 WHEN n BETWEEN 1001 AND 1010 THEN 1000 END
 FROM generate_series(%(keys_from)s + 1, %(keys)s) AS n;
 
 INSERT INTO grants (api_key_id, vessel_id)
@@ -129,8 +132,8 @@ SELECT n, CASE WHEN n = 1 THEN (
 FROM generate_series(%(trackers_from)s + 1, %(trackers)s) AS n;
 
 -- Nine of ten are older than a day, of many callers.
-INSERT INTO idempotency_keys (api_key_id, key, fingerprint, nonce, subject_id, created_at)
-SELECT 1 + n %% %(keys)s, 'key ' || n, '\\x00', '\\x00', 1,
+INSERT INTO idempotency_keys (api_key_id, key, fingerprint, nonce, answer, created_at)
+SELECT 1 + n %% %(keys)s, 'key ' || n, '\\x00', '\\x00', '\\x00',
     now() - interval '12 hours' - CASE WHEN n %% 10 > 0 THEN interval '1 day' ELSE interval '0' END
         - (%(claims)s - n) * interval '10 ms'
 FROM generate_series(%(claims_from)s + 1, %(claims)s) AS n;

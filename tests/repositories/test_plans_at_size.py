@@ -45,6 +45,8 @@ SILENT, CLEAN, TROUBLED = VESSELS - 5, 90, 91
 # The most fixes of a request, a page with the one beyond it, and the most jumps on each side.
 N, PAGE, MOST = 1_000, 101, 8
 MIDST = FIXES // 2 + 0.5
+# What the keys cost that one key has issued.
+DESCENDED = 15 * (KEYS // 100 + 10)
 
 
 def at(n: float) -> datetime:
@@ -380,6 +382,11 @@ ROWS = [
         60,
     ),
     Row("ApiKeys.revoke", lambda u: u.api_keys.revoke(777), 40, 60),
+    Row("ApiKeys.descendants none", lambda u: u.api_keys.descendants(777), 5, 10),
+    Row("ApiKeys.descendants", lambda u: u.api_keys.descendants(1008), DESCENDED, DESCENDED),
+    Row(
+        "ApiKeys.descendants over two", lambda u: u.api_keys.descendants(1000), 10 * DESCENDED, 10 * DESCENDED
+    ),
     Row("Audit.add", lambda u: u.audit.add(ACTOR, "new", "vessels/1", before=None, after=None), 5, 40),
     *(
         Row(
@@ -450,10 +457,13 @@ ROWS = [
     Row("Vessels.replace", lambda u: u.vessels.replace(77, VesselDetails(name="new")), 5, 40),
     Row("Vessels.retire", lambda u: u.vessels.retire(77), 5, 40),
     Row("Vessels.restore", lambda u: u.vessels.restore(100), 5, 40),
-    Row("IdempotencyKeys.claim new", lambda u: claim(u, 5, "new"), 100, 250),
+    Row("IdempotencyKeys.claim new", lambda u: claim(u, 5, "new"), 10, 40),
     Row("IdempotencyKeys.claim again", lambda u: claim(u, 99_990), 10, 20),
-    Row("IdempotencyKeys.claim of before", lambda u: claim(u, 99_991), 100, 250),
-    Row("IdempotencyKeys.done", lambda u: u.idempotency_keys.done(1 + 99_990 % KEYS, "key 99990", 1), 5, 20),
+    Row("IdempotencyKeys.claim of before", lambda u: claim(u, 99_991), 15, 60),
+    Row(
+        "IdempotencyKeys.done", lambda u: u.idempotency_keys.done(1 + 99_990 % KEYS, "key 99990", b"1"), 5, 40
+    ),
+    Row("IdempotencyKeys.prune", lambda u: u.idempotency_keys.prune(most=N), 6 * N, 8 * N),
     Row("MasterKey.find", lambda u: u.master_key.find(), 5, 10),
     Row("MasterKey.add", lambda u: u.master_key.add(b"other"), 5, 10),
     Row("MasterKey.add the first", add_first_key, 10, 20),

@@ -82,7 +82,8 @@ class TestIssue:
     @pytest.mark.parametrize("key", ["", " ", "x" * 256, "ü", "a b"])
     def test_400_where_the_idempotency_key_is_none(self, client: CheckedClient, admin, key):
         answer = client.post(URL, json=TERMS, headers=admin | {"Idempotency-Key": key})
-        assert (answer.status_code, answer.json["code"]) == (400, "invalid_parameter")
+        assert (answer.status_code, answer.json["code"]) == (400, "invalid_header")
+        assert [each["header"] for each in answer.json["errors"]] == ["Idempotency-Key"]
 
     def test_an_expired_key_is_refused(self, client: CheckedClient, admin):
         secret = _issue(client, admin, expires_at="2001-01-01T00:00:00Z").json["secret"]
@@ -148,6 +149,14 @@ class TestRotate:
         first, second = (client.post(url, json={}, headers=once) for _ in range(2))
         assert (first.status_code, first.json) == (second.status_code, second.json)
 
+    @pytest.mark.parametrize("since", ["rotate", "revoke"])
+    def test_a_repeat_is_not_told_a_secret_that_is_not_the_newest(self, client: CheckedClient, admin, since):
+        url, once = f"{_issue(client, admin).headers['Location']}", admin | {"Idempotency-Key": "one"}
+        assert client.post(f"{url}/rotate", json={}, headers=once).status_code == 200
+        body = {"json": {"grace_s": 0}} if since == "rotate" else {}
+        assert client.post(f"{url}/{since}", headers=admin, **body).status_code == 200
+        assert client.post(f"{url}/rotate", json={}, headers=once).json["code"] == "conflict"
+
     def test_conflict_for_a_key_that_is_revoked(self, client: CheckedClient, admin):
         url = _issue(client, admin).headers["Location"]
         client.post(f"{url}/revoke", headers=admin)
@@ -160,6 +169,44 @@ class TestRevoke:
         first, second = (client.post(f"{url}/revoke", headers=admin) for _ in range(2))
         assert first.json["revoked_at"] is not None
         assert (second.status_code, second.json) == (200, first.json)
+
+
+class TestFamily:
+    """A key and those that it has issued, as the issue of a manager's key with an end and a limit has it."""
+
+    @pytest.fixture
+    def manager(self, client: CheckedClient, admin) -> Any:
+        scopes = ["keys:write", "keys:read", "vessels:read"]
+        return _issue(
+            client, admin, scopes=scopes, requests_per_minute=100, expires_at="2100-01-01T00:00:00Z"
+        ).json
+
+    def test_neither_end_nor_limit_is_taken_away_by_the_key_itself(self, client: CheckedClient, manager):
+        url, bearer = f"{URL}/{manager['id']}", _as(manager["secret"])
+        for more in ({"expires_at": None}, {"requests_per_minute": None, "expires_at": None}, {"delay_s": 5}):
+            answer = client.patch(url, json=more, headers=bearer | ANY)
+            assert answer.status_code in {403, 409}, more
+            assert answer.status_code == 409 or answer.json["code"] == "exceeds_key"
+        kept = client.patch(url, json={"requests_per_minute": 99}, headers=bearer | ANY)
+        assert (kept.status_code, kept.json["requests_per_minute"]) == (200, 99)
+
+    def test_what_it_issues_ends_with_it(self, client: CheckedClient, admin, manager):
+        bearer = _as(manager["secret"])
+        refused = client.post(URL, json=TERMS, headers=bearer)
+        assert (refused.status_code, refused.json["code"]) == (403, "exceeds_key")
+        assert "expires_at" in refused.json["detail"]
+        child = _issue(client, bearer, expires_at="2099-01-01T00:00:00Z").json
+        assert child["parent_id"] == manager["id"]
+        assert client.get(ME, headers=_as(child["secret"])).status_code == 200
+        client.post(f"{URL}/{manager['id']}/revoke", headers=admin)
+        assert client.get(ME, headers=_as(child["secret"])).json["code"] == "key_revoked"
+
+    def test_an_administrator_lets_one_stand_alone(self, client: CheckedClient, admin):
+        issued = _issue(client, admin, independent=True).json
+        assert issued["parent_id"] is None
+        own = client.get(ME, headers=admin).json["id"]
+        client.post(f"{URL}/{own}/revoke", headers=admin)
+        assert client.get(ME, headers=_as(issued["secret"])).status_code == 200
 
 
 @pytest.mark.parametrize("ask", ["get", "patch", "rotate", "revoke"])

@@ -1,6 +1,8 @@
 """Trackers over HTTP: registered, moved, rotated, disabled."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from tests.support.checked_client import CheckedClient
@@ -173,3 +175,41 @@ def test_404_where_there_is_no_such_tracker(client: CheckedClient, world: World,
         url, method="POST" if action else "GET", headers=operator | ANY, **bodies.get(action, {})
     )
     assert (answer.status_code, answer.json["code"]) == (404, "not_found")
+
+
+class TestRepeat:
+    """Of what told a secret: the same again, or nothing."""
+
+    @pytest.fixture
+    def ask(self, client: CheckedClient, world: World, operator) -> Callable[[], Any]:
+        vessel = world.vessel()
+        once = operator | {"Idempotency-Key": "one"}
+        return lambda: client.post(URL, json={"vessel_id": vessel.id, "label": "mast"}, headers=once)
+
+    def test_gets_the_first_answer_whatever_has_changed_since(self, client: CheckedClient, operator, ask):
+        first = ask()
+        url = first.headers["Location"]
+        client.patch(url, json={"label": "bridge"}, headers=operator | ANY)
+        client.post(f"{url}/disable", headers=operator)
+        again = ask()
+        assert (again.status_code, again.json, again.headers["ETag"], again.headers["Location"]) == (
+            201,
+            first.json,
+            first.headers["ETag"],
+            url,
+        )
+        stale = {"If-Match": again.headers["ETag"]}
+        assert client.patch(url, json={"label": "x"}, headers=operator | stale).status_code == 412
+
+    def test_is_not_told_the_secret_that_another_operator_has_made_since(
+        self, client: CheckedClient, world: World, operator, ask
+    ):
+        url = f"{ask().headers['Location']}/rotate"
+        another = world.bearer("trackers:write", "trackers:read")
+        once = operator | {"Idempotency-Key": "two"}
+        rotated = client.post(url, json={}, headers=once)
+        assert client.post(url, json={}, headers=once).json == rotated.json
+        newest = client.post(url, json={"grace_s": 0}, headers=another).json["secret"]
+        for answer in (ask(), client.post(url, json={}, headers=once)):
+            assert (answer.status_code, answer.json["code"]) == (409, "conflict")
+            assert newest not in answer.text

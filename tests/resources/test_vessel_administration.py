@@ -89,6 +89,15 @@ class TestRegister:
         assert (first.status_code, first.json) == (second.status_code, second.json)
         assert len(client.get(URL, headers=operator).json["features"]) == 1
 
+    def test_a_repeat_gets_the_first_answer_whatever_has_changed_since(self, client: CheckedClient, operator):
+        once = operator | {"Idempotency-Key": "one"}
+        first = client.post(URL, json={"name": "Once"}, headers=once)
+        url = first.headers["Location"]
+        client.patch(url, json={"name": "Now"}, headers=operator | ANY)
+        again = client.post(URL, json={"name": "Once"}, headers=once)
+        assert (again.json, again.headers["ETag"]) == (first.json, first.headers["ETag"])
+        assert client.get(url, headers=operator).json["properties"]["name"] == "Now"
+
     def test_a_request_that_was_refused_may_be_mended_under_the_same_key(
         self, client: CheckedClient, world: World, operator
     ):

@@ -4,10 +4,11 @@ import hashlib
 import hmac
 import secrets
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from typing import TypeVar
 
-from harbor_api.domain.errors import ScopeMissing
+from harbor_api.domain.errors import ExceedsKey, ScopeMissing
 from harbor_api.domain.values import Rule, Span, Text
 
 NAME = Text(100)
@@ -30,7 +31,7 @@ SCOPES = {
     "trackers:read": "List the trackers.",
     "trackers:write": "Register, reassign, disable and rotate trackers.",
     "keys:read": "List the API keys.",
-    "keys:write": "Issue, change, rotate and revoke API keys, up to its own scopes.",
+    "keys:write": "Issue, change, rotate and revoke API keys that have no more than it has itself.",
     "quarantine:read": "List the fixes in quarantine.",
     "quarantine:write": "Release and reject fixes in quarantine, and withdraw stored ones.",
     "audit:read": "Read who changed what.",
@@ -43,13 +44,16 @@ _CHECK_DIGITS = 6
 _SHOWN_DIGITS = 6
 _ENTROPY_BYTES = 32
 
+Least = TypeVar("Least", int, datetime)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyTerms:
     """What a key may do and see.
 
     ``vessel_ids`` is None for all vessels. Positions are shown ``delay_s`` seconds late and with
-    ``coordinate_decimals`` decimals, None for all there are.
+    ``coordinate_decimals`` decimals, None for all there are. One that is ``independent`` does not end with
+    the key that issued it.
     """
 
     name: str
@@ -60,11 +64,15 @@ class KeyTerms:
     coordinate_decimals: int | None = None
     requests_per_minute: int | None = None
     expires_at: datetime | None = None
+    independent: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """An issued API key without its secret; ``prefix`` is the part that may be shown."""
+    """An issued API key without its secret; ``prefix`` is the part that may be shown.
+
+    It ends with the key ``parent_id`` and never has more; None where it is independent.
+    """
 
     id: int
     prefix: str
@@ -74,6 +82,7 @@ class ApiKey:
     last_used_at: datetime | None = None
     previous_valid_until: datetime | None = None
     version: int = 1
+    parent_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +145,57 @@ def demand_scope(caller: Caller, scope: str) -> None:
     """Raise ScopeMissing unless the key carries the scope."""
     if scope not in caller.scopes:
         raise ScopeMissing(f"This key does not carry the scope {scope}")
+
+
+def narrowed(terms: KeyTerms, most: KeyTerms, *, usual_limit: int) -> KeyTerms:
+    """Return what is left of terms where they may give no more than others do.
+
+    A key without a limit of its own has the usual one, in requests a minute.
+    """
+    limited = (terms.requests_per_minute or usual_limit) <= (most.requests_per_minute or usual_limit)
+    return replace(
+        terms,
+        scopes=terms.scopes & most.scopes,
+        vessel_ids=_both(terms.vessel_ids, most.vessel_ids),
+        delay_s=max(terms.delay_s, most.delay_s),
+        coordinate_decimals=_least(terms.coordinate_decimals, most.coordinate_decimals),
+        requests_per_minute=terms.requests_per_minute if limited else most.requests_per_minute,
+        expires_at=_least(terms.expires_at, most.expires_at),
+    )
+
+
+def exceeded(terms: KeyTerms, most: KeyTerms, *, usual_limit: int) -> tuple[str, ...]:
+    """Return the names of the members in which terms give more than others do."""
+    left = narrowed(terms, most, usual_limit=usual_limit)
+    return tuple(each.name for each in fields(terms) if getattr(left, each.name) != getattr(terms, each.name))
+
+
+def demand_power(held: KeyTerms, terms: KeyTerms, *, usual_limit: int) -> None:
+    """Raise ScopeMissing or ExceedsKey where a key would give, or take over, more than it has itself."""
+    beyond = exceeded(terms, held, usual_limit=usual_limit)
+    if "scopes" in beyond:
+        missing = ", ".join(sorted(terms.scopes - held.scopes))
+        raise ScopeMissing(f"This key does not carry {missing}, and so cannot give it or take it over")
+    if beyond:
+        raise ExceedsKey(f"That is more than this key has itself: {', '.join(beyond)}")
+
+
+def is_administrator(key: ApiKey) -> bool:
+    """Return whether a key stands for the operator: it stands alone, may do everything and never ends."""
+    everything = KeyTerms(name=key.terms.name, scopes=frozenset(SCOPES))
+    return key.terms.independent and not exceeded(everything, key.terms, usual_limit=0)
+
+
+def _both(one: frozenset[int] | None, other: frozenset[int] | None) -> frozenset[int] | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one & other
+
+
+def _least(one: Least | None, other: Least | None) -> Least | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
 
 
 def _checksum(body: str) -> str:

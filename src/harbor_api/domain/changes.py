@@ -1,6 +1,6 @@
 """When a change may be made: optimistic locking by versions, and the grace time of a rotation."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
@@ -11,7 +11,7 @@ from harbor_api.domain.times import rfc3339
 Changed = TypeVar("Changed")
 
 # Any version will do: ``If-Match: *``, or a person at the command line.
-ANY: Collection[int] | None = None
+ANY: Container[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Edit(Generic[Changed]):
         return replace(before, **self.members)  # type: ignore[type-var]  # only dataclasses are edited
 
 
-def demand(current: int, wanted: Collection[int] | None) -> None:
+def demand(current: int, wanted: Container[int] | None) -> None:
     """Raise PreconditionFailed unless the current version is one of those wanted."""
     if wanted is not None and current not in wanted:
         raise PreconditionFailed("Somebody has changed it since; read it again")

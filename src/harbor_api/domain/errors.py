@@ -26,11 +26,12 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One wrong member of the body (``pointer``, an RFC 6901 fragment) or one wrong parameter."""
+    """One wrong member of the body (``pointer``, an RFC 6901 fragment), parameter of the query or header."""
 
     detail: str
     pointer: str | None = None
     parameter: str | None = None
+    header: str | None = None
 
 
 class HarborError(Exception):
@@ -88,6 +89,12 @@ class InvalidParameter(HarborError):
     status, code, title = 400, "invalid_parameter", "Invalid query parameter"
 
 
+class InvalidHeader(HarborError):
+    """A header field has a value that it cannot have; ``errors`` names it."""
+
+    status, code, title = 400, "invalid_header", "Invalid header field"
+
+
 class KeyMissing(HarborError):
     """No API key came with the request: send ``Authorization: Bearer hbr_...``."""
 
@@ -135,6 +142,13 @@ class ScopeMissing(HarborError):
     """The API key is valid but does not carry the scope that this operation needs."""
 
     status, code, title = 403, "scope_missing", "Scope missing"
+
+
+class ExceedsKey(HarborError):
+    """The request would give, change or take over an API key with more than the key that asks has itself:
+    vessels, delay, precision, limit or end. Or the other key is one that the asking one comes from."""
+
+    status, code, title = 403, "exceeds_key", "More than the key has"
 
 
 class NotFound(HarborError):

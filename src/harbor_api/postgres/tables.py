@@ -203,6 +203,10 @@ withdrawals = Table(
     Column("withdrawn_at", Time, nullable=False),
 )
 
+# Whoever issues, changes, rotates or revokes keys holds this lock up to the commit: what a key may give hangs
+# on what it has, and what those have that it has issued hangs on both.
+API_KEYS_LOCK = 0x4B455953  # "KEYS"
+
 api_keys = Table(
     "api_keys",
     metadata,
@@ -224,6 +228,10 @@ api_keys = Table(
     Column("revoked_at", Time),
     Column("last_used_at", Time),
     Column("version", Integer, nullable=False, server_default=text("1")),
+    # The key that issued it, with which it ends; null where it stands alone. Always a lower number.
+    Column("parent_id", Integer, ForeignKey("api_keys.id")),
+    # Serves "the keys that this one has issued".
+    Index("api_keys_parent_id_idx", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
     # Both serve the look-up of a presented key: only its hash is known.
     Index("api_keys_sha256_key", "sha256", unique=True),
     Index("api_keys_previous_sha256_key", "previous_sha256", unique=True),
@@ -273,7 +281,8 @@ idempotency_keys = Table(
     Column("fingerprint", LargeBinary, nullable=False),
     # What a new API key's secret is derived from, so that a repeat can tell it again.
     Column("nonce", LargeBinary, nullable=False),
-    Column("subject_id", Integer),
+    # What was answered, as JSON and without the secret; null while it is being done.
+    Column("answer", LargeBinary),
     Column("created_at", Time, nullable=False, server_default=func.now()),
     # Serves the removal of those that are a day old.
     Index("idempotency_keys_created_at_idx", "created_at"),

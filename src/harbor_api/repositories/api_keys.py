@@ -3,11 +3,11 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, Row, bindparam, delete, func, insert, literal, select, update
 
 from harbor_api.domain.api_keys import ApiKey, Caller, KeyTerms
 from harbor_api.domain.errors import Conflict, NotFound
-from harbor_api.postgres.tables import api_keys, grants, vessels
+from harbor_api.postgres.tables import API_KEYS_LOCK, api_keys, grants, vessels
 
 _PLAIN = ("name", "owner", "delay_s", "coordinate_decimals", "requests_per_minute", "expires_at")
 
@@ -21,7 +21,12 @@ _granted = (
 )
 _keys = select(api_keys, _granted.label("vessel_ids"))
 _GET = _keys.where(api_keys.c.id == bindparam("key_id"))
-_LOCK = select(api_keys.c.id).where(api_keys.c.id == bindparam("key_id")).with_for_update()
+_LOCK = select(func.pg_advisory_xact_lock(literal(API_KEYS_LOCK, BigInteger)))
+_issued = (
+    select(api_keys.c.id).where(api_keys.c.parent_id == bindparam("key_id")).cte("issued", recursive=True)
+)
+_issued = _issued.union_all(select(api_keys.c.id).join(_issued, api_keys.c.parent_id == _issued.c.id))
+_DESCENDANTS = _keys.join(_issued, api_keys.c.id == _issued.c.id).order_by(api_keys.c.id)
 _PAGE = (
     _keys.where(api_keys.c.id > bindparam("after", type_=BigInteger))
     .order_by(api_keys.c.id)
@@ -88,25 +93,30 @@ class ApiKeys:
         return _api_key(row)
 
     def lock(self, key_id: int) -> ApiKey:
-        """Return a key that nobody else changes before this transaction ends; NotFound otherwise."""
-        self._connection.execute(_LOCK, {"key_id": key_id})
+        """Return a key; nobody else changes any before this transaction ends. NotFound as with ``get``."""
+        self._connection.execute(_LOCK)
         return self.get(key_id)
+
+    def descendants(self, key_id: int) -> list[ApiKey]:
+        """Return the keys that a key has issued, and those that they have, in the order of their issue."""
+        return [_api_key(row) for row in self._connection.execute(_DESCENDANTS, {"key_id": key_id})]
 
     def search(self, *, after: int = 0, limit: int | None = None) -> list[ApiKey]:
         """Return keys in the order in which they were issued, those above ``after``."""
         return [_api_key(row) for row in self._connection.execute(_PAGE, {"after": after, "limit": limit})]
 
-    def add(self, terms: KeyTerms, *, prefix: str, sha256: bytes) -> ApiKey:
-        """Store an issued key; Conflict where it grants a vessel that there is not."""
+    def add(self, terms: KeyTerms, *, prefix: str, sha256: bytes, parent_id: int | None = None) -> ApiKey:
+        """Store a key, and which one issued it; Conflict where it grants a vessel that there is not."""
         key_id = self._connection.execute(
-            _ADD, {**_columns(terms), "prefix": prefix, "sha256": sha256}
+            _ADD, {**_columns(terms), "prefix": prefix, "sha256": sha256, "parent_id": parent_id}
         ).scalar_one()
         self._grant(key_id, terms)
         return self.get(key_id)
 
     def replace(self, key_id: int, terms: KeyTerms) -> ApiKey:
         """Change what a key that is locked may do and see; Conflict as with ``add``."""
-        self._connection.execute(_CHANGE.values(**_columns(terms)), {"key_id": key_id})
+        columns = _columns(terms) | ({"parent_id": None} if terms.independent else {})
+        self._connection.execute(_CHANGE.values(**columns), {"key_id": key_id})
         self._connection.execute(_UNGRANT, {"key_id": key_id})
         self._grant(key_id, terms)
         return self.get(key_id)
@@ -149,10 +159,12 @@ def _api_key(row: Row[Any]) -> ApiKey:
             **{name: getattr(row, name) for name in _PLAIN},
             scopes=frozenset(row.scopes),
             vessel_ids=None if row.all_vessels else frozenset(row.vessel_ids),
+            independent=row.parent_id is None,
         ),
         created_at=row.created_at,
         revoked_at=row.revoked_at,
         last_used_at=row.last_used_at,
         previous_valid_until=row.previous_valid_until,
         version=row.version,
+        parent_id=row.parent_id,
     )

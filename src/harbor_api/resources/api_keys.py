@@ -11,18 +11,22 @@ from harbor_api.domain import errors
 from harbor_api.domain.api_keys import ApiKey, KeyTerms, entropy_for, generate, shown
 from harbor_api.domain.changes import Edit
 from harbor_api.schemas.api_keys import (
+    ROTATED,
     KeyPageSchema,
     KeySchema,
     KeySecretSchema,
     KeyTermsSchema,
     KeyTermsUpdateSchema,
     MeSchema,
+    RotatedKeySchema,
 )
 from harbor_api.schemas.paging import PageQuery, PageQuerySchema
 from harbor_api.schemas.trackers import Rotation, RotationSchema
 from harbor_api.services import api_keys
+from harbor_api.services.api_keys import Grantor
 from harbor_api.web import auth, idempotency, paging, preconditions, rate_limits
 from harbor_api.web.blueprint import Answer, Blueprint
+from harbor_api.web.idempotency import Rendered
 from harbor_api.web.runtime import actor, caller, current, versions
 
 blueprint = Blueprint(
@@ -37,8 +41,9 @@ _KEY_ID = {"in": "path", "name": "key_id", "description": "The key's `id`."}
 @blueprint.route("/api-keys")
 class ApiKeys(MethodView):
     @auth.requires_key("keys:read")
+    @preconditions.revalidated
     @blueprint.arguments(PageQuerySchema, location="query")
-    @blueprint.response(200, KeyPageSchema, headers=("Link",), description="A page of keys.")
+    @blueprint.response(200, KeyPageSchema, headers=("ETag", "Link"), description="A page of keys.")
     @blueprint.doc(operationId="listApiKeys")
     def get(self, query: PageQuery) -> Answer:
         """List the API keys.
@@ -53,28 +58,30 @@ class ApiKeys(MethodView):
     @idempotency.done_once
     @blueprint.arguments(KeyTermsSchema)
     @blueprint.response(201, KeySecretSchema, headers=("ETag", "Location"), description="Issued.")
-    @blueprint.raises(errors.Conflict)
+    @blueprint.raises(errors.Conflict, errors.ExceedsKey)
     @blueprint.doc(operationId="createApiKey")
-    def post(self, terms: KeyTerms) -> Answer:
+    def post(self, terms: KeyTerms) -> Rendered:
         """Issue an API key.
 
-        The answer tells its secret, which nobody can read again. A key gives only scopes that it has
-        itself, and one that sees some vessels only, or sees them late or coarsely, only reads.
+        The answer tells its secret, which nobody can read again. A key gives no more than it has itself:
+        scopes, vessels, delay, precision, limit (each key has its own) and end. What it issues ends with it,
+        unless it is `independent`. One that sees some vessels only, or sees them late or coarsely, only
+        reads.
         """
 
-        def issue(unit_of_work: UnitOfWork, nonce: bytes) -> int:
+        def issue(unit_of_work: UnitOfWork, nonce: bytes) -> Answer:
             key, _ = api_keys.issue(
-                unit_of_work, terms, actor=actor(), grantor=caller(), entropy=_entropy(nonce)
+                unit_of_work, terms, actor=actor(), grantor=_grantor(), entropy=_entropy(nonce)
             )
-            return key.id
+            return _shown(key)
 
-        body, _, headers = idempotency.do_once(issue, _with_secret)
-        return body, 201, {**headers, "Location": f"/api/v1/api-keys/{body['id']}"}
+        return idempotency.do_once(issue, KeySchema, below="/api/v1/api-keys", tell=_secret)
 
 
 @blueprint.route("/api-keys/<identifier:key_id>", parameters=[_KEY_ID])
 class ApiKeyById(MethodView):
     @auth.requires_key("keys:read")
+    @preconditions.revalidated
     @blueprint.response(200, KeySchema, headers=("ETag",), description="The key.")
     @blueprint.raises(errors.NotFound)
     @blueprint.doc(operationId="getApiKey")
@@ -86,16 +93,20 @@ class ApiKeyById(MethodView):
         with current().database.autocommit() as unit_of_work:
             return _shown(unit_of_work.api_keys.get(key_id))
 
-    @auth.requires_key("keys:write")
+    @auth.requires_key("keys:write", told="keys:read")
     @preconditions.demands_version
+    @preconditions.tagged
     @blueprint.arguments(KeyTermsUpdateSchema)
     @blueprint.response(200, KeySchema, headers=("ETag",), description="Changed.")
-    @blueprint.raises(errors.NotFound, errors.Conflict)
+    @blueprint.raises(errors.NotFound, errors.Conflict, errors.ExceedsKey)
     @blueprint.doc(operationId="updateApiKey")
     def patch(self, edit: Edit[KeyTerms], key_id: int) -> Answer:
         """Change the terms of an API key.
 
-        In force with the key's next request. Members that are left out stay as they are.
+        In force with the key's next request. Members that are left out stay as they are. No key gives more
+        than it has, or changes one that has more than itself or that it comes from. What is taken from a key
+        is taken from those that it has issued, too. 409 where it would have more than the one that issued
+        it.
         """
         with current().database.unit_of_work() as unit_of_work:
             key = api_keys.change(
@@ -104,7 +115,7 @@ class ApiKeyById(MethodView):
                 edit,
                 versions=versions(),
                 actor=actor(),
-                grantor=caller(),
+                grantor=_grantor(),
             )
         return _shown(key)
 
@@ -114,44 +125,52 @@ class ApiKeyRotation(MethodView):
     @auth.requires_key("keys:write")
     @idempotency.done_once
     @blueprint.arguments(RotationSchema)
-    @blueprint.response(200, KeySecretSchema, headers=("ETag",), description="Rotated.")
-    @blueprint.raises(errors.NotFound, errors.Conflict)
+    @blueprint.response(200, RotatedKeySchema, headers=("ETag",), description="Rotated.")
+    @blueprint.raises(errors.NotFound, errors.Conflict, errors.ExceedsKey)
     @blueprint.doc(operationId="rotateApiKey")
-    def post(self, rotation: Rotation, key_id: int) -> Answer:
+    def post(self, rotation: Rotation, key_id: int) -> Rendered:
         """Give an API key a new secret.
 
         The old one holds for the grace time, so that its user can change over without an interruption.
-        409 while an earlier rotation is under way, and for a key that is revoked.
+        409 while an earlier rotation is under way, and for a key that is revoked. Who rotates a key learns
+        its secret: none rotates one that has more than itself, or that it comes from.
+
+        A key without `keys:read` is told the secret and what belongs to it, and nothing else.
         """
 
-        def rotate(unit_of_work: UnitOfWork, nonce: bytes) -> int:
-            api_keys.rotate(
+        def rotate(unit_of_work: UnitOfWork, nonce: bytes) -> Answer:
+            key, _ = api_keys.rotate(
                 unit_of_work,
                 key_id,
                 grace=rotation.grace,
                 now=datetime.now(UTC),
                 actor=actor(),
-                grantor=caller(),
+                grantor=_grantor(),
                 entropy=_entropy(nonce),
             )
-            return key_id
+            members, status, headers = _shown(key)
+            if "keys:read" not in caller().scopes:
+                members = {name: members[name] for name in ROTATED}
+            return members, status, headers
 
-        return idempotency.do_once(rotate, _with_secret)
+        return idempotency.do_once(rotate, RotatedKeySchema, tell=_secret)
 
 
 @blueprint.route("/api-keys/<identifier:key_id>/revoke", parameters=[_KEY_ID])
 class ApiKeyRevocation(MethodView):
-    @auth.requires_key("keys:write")
+    @auth.requires_key("keys:write", told="keys:read")
+    @preconditions.tagged
     @blueprint.response(200, KeySchema, headers=("ETag",), description="Revoked.")
-    @blueprint.raises(errors.NotFound)
+    @blueprint.raises(errors.NotFound, errors.ExceedsKey)
     @blueprint.doc(operationId="revokeApiKey")
     def post(self, key_id: int) -> Answer:
         """Revoke an API key.
 
-        With all its secrets, for good: its next request is refused, on every worker.
+        With all its secrets, for good: its next request is refused, on every worker. So are those of all
+        keys that it has issued and that are not independent. None revokes a key that has more than itself.
         """
         with current().database.unit_of_work() as unit_of_work:
-            return _shown(api_keys.revoke(unit_of_work, key_id, actor=actor(), grantor=caller()))
+            return _shown(api_keys.revoke(unit_of_work, key_id, actor=actor(), grantor=_grantor()))
 
 
 @blueprint.route("/me", tags=["api-keys", "me"])
@@ -169,6 +188,10 @@ class Me(MethodView):
         return {**_members(key), "rate_limit": rate_limits.left()}
 
 
+def _grantor() -> Grantor:
+    return Grantor(caller().id, current().settings.key_requests_per_minute)
+
+
 def _members(key: ApiKey) -> dict[str, Any]:
     members = asdict(key)
     terms = members.pop("terms")
@@ -179,15 +202,15 @@ def _members(key: ApiKey) -> dict[str, Any]:
 
 
 def _shown(key: ApiKey) -> Answer:
-    return _members(key), 200, {"ETag": preconditions.etag(key.version)}
+    return _members(key), 200, preconditions.edit_of(key.id, key.version)
 
 
-def _with_secret(unit_of_work: UnitOfWork, key_id: int, nonce: bytes) -> Answer:
-    key, secret = unit_of_work.api_keys.get(key_id), generate(_entropy(nonce))
-    if key.prefix != shown(secret):
-        raise errors.Conflict("The key has been rotated again since")
-    body, status, headers = _shown(key)
-    return {**body, "secret": secret}, status, headers
+def _secret(unit_of_work: UnitOfWork, told: dict[str, Any], nonce: bytes) -> str:
+    """Return the secret that was told with a key; Conflict where it is not the one that it has now."""
+    key, secret = unit_of_work.api_keys.get(told["id"]), generate(_entropy(nonce))
+    if key.prefix != shown(secret) or key.revoked_at is not None:
+        raise errors.Conflict("The key has been rotated or revoked since; its secret is not told again")
+    return secret
 
 
 def _entropy(nonce: bytes) -> bytes:

@@ -7,7 +7,7 @@ from flask.views import MethodView
 
 from harbor_api.domain.audit import AuditEntry
 from harbor_api.schemas.audit import AuditPageSchema, AuditQuery, AuditQuerySchema
-from harbor_api.web import auth, paging
+from harbor_api.web import auth, paging, preconditions
 from harbor_api.web.blueprint import Answer, Blueprint
 from harbor_api.web.runtime import current
 
@@ -17,8 +17,9 @@ blueprint = Blueprint("audit", __name__, description="Who changed what.", url_pr
 @blueprint.route("")
 class Audit(MethodView):
     @auth.requires_key("audit:read")
+    @preconditions.revalidated
     @blueprint.arguments(AuditQuerySchema, location="query")
-    @blueprint.response(200, AuditPageSchema, headers=("Link",), description="A page of the trail.")
+    @blueprint.response(200, AuditPageSchema, headers=("ETag", "Link"), description="A page of the trail.")
     @blueprint.doc(operationId="listAudit")
     def get(self, query: AuditQuery) -> Answer:
         """Read the audit trail.

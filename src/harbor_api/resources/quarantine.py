@@ -21,7 +21,7 @@ from harbor_api.schemas.quarantine import (
     WithdrawnFixSchema,
 )
 from harbor_api.services import quarantine
-from harbor_api.web import auth, paging
+from harbor_api.web import auth, paging, preconditions
 from harbor_api.web.blueprint import Answer, Blueprint
 from harbor_api.web.runtime import actor, current
 
@@ -37,8 +37,11 @@ _HELD_ID = {"in": "path", "name": "held_id", "description": "The held fix's `id`
 @blueprint.route("")
 class Quarantine(MethodView):
     @auth.requires_key("quarantine:read")
+    @preconditions.revalidated
     @blueprint.arguments(QuarantineQuerySchema, location="query")
-    @blueprint.response(200, HeldFixPageSchema, headers=("Link",), description="A page of the quarantine.")
+    @blueprint.response(
+        200, HeldFixPageSchema, headers=("ETag", "Link"), description="A page of the quarantine."
+    )
     @blueprint.doc(operationId="listQuarantine")
     def get(self, query: QuarantineQuery) -> Answer:
         """List the quarantine.
@@ -58,7 +61,7 @@ class Quarantine(MethodView):
 
 @blueprint.route("/<identifier:held_id>/release", parameters=[_HELD_ID])
 class QuarantineRelease(MethodView):
-    @auth.requires_key("quarantine:write")
+    @auth.requires_key("quarantine:write", told="quarantine:read")
     @blueprint.response(200, HeldFixSchema, description="Released.")
     @blueprint.raises(errors.NotFound, errors.Conflict, errors.StillInTheFuture)
     @blueprint.doc(operationId="releaseFix")
@@ -79,7 +82,7 @@ class QuarantineRelease(MethodView):
 
 @blueprint.route("/<identifier:held_id>/reject", parameters=[_HELD_ID])
 class QuarantineRejection(MethodView):
-    @auth.requires_key("quarantine:write")
+    @auth.requires_key("quarantine:write", told="quarantine:read")
     @blueprint.response(200, HeldFixSchema, description="Rejected.")
     @blueprint.raises(errors.NotFound, errors.Conflict)
     @blueprint.doc(operationId="rejectFix")

@@ -13,9 +13,11 @@ from harbor_api.domain.signatures import derive_secret
 from harbor_api.domain.trackers import Tracker
 from harbor_api.schemas.paging import PageQuery, PageQuerySchema
 from harbor_api.schemas.trackers import (
+    ROTATED,
     NewTracker,
     Reassignment,
     ReassignmentSchema,
+    RotatedTrackerSchema,
     Rotation,
     RotationSchema,
     TrackerCreationSchema,
@@ -28,7 +30,8 @@ from harbor_api.schemas.trackers import (
 from harbor_api.services import trackers
 from harbor_api.web import auth, idempotency, paging, preconditions
 from harbor_api.web.blueprint import Answer, Blueprint
-from harbor_api.web.runtime import actor, current, versions
+from harbor_api.web.idempotency import Rendered
+from harbor_api.web.runtime import actor, caller, current, versions
 
 blueprint = Blueprint(
     "trackers",
@@ -46,8 +49,9 @@ _NUMBER = {
 @blueprint.route("")
 class Trackers(MethodView):
     @auth.requires_key("trackers:read")
+    @preconditions.revalidated
     @blueprint.arguments(PageQuerySchema, location="query")
-    @blueprint.response(200, TrackerPageSchema, headers=("Link",), description="A page of trackers.")
+    @blueprint.response(200, TrackerPageSchema, headers=("ETag", "Link"), description="A page of trackers.")
     @blueprint.doc(operationId="listTrackers")
     def get(self, query: PageQuery) -> Answer:
         """List the trackers.
@@ -64,25 +68,28 @@ class Trackers(MethodView):
     @blueprint.response(201, TrackerSecretSchema, headers=("ETag", "Location"), description="Registered.")
     @blueprint.raises(errors.Conflict)
     @blueprint.doc(operationId="createTracker")
-    def post(self, new: NewTracker) -> Answer:
+    def post(self, new: NewTracker) -> Rendered:
         """Register a tracker.
 
         The answer tells the secret that it signs with. 409 where there is no such vessel in service.
         """
 
-        def register(unit_of_work: UnitOfWork, _: bytes) -> int:
-            tracker = trackers.register(
-                unit_of_work, vessel_id=new.vessel_id, label=new.label, test=new.test, actor=actor()
+        def register(unit_of_work: UnitOfWork, _: bytes) -> Answer:
+            return _shown(
+                trackers.register(
+                    unit_of_work, vessel_id=new.vessel_id, label=new.label, test=new.test, actor=actor()
+                )
             )
-            return tracker.number
 
-        body, _, headers = idempotency.do_once(register, _with_secret)
-        return body, 201, {**headers, "Location": f"{blueprint.url_prefix}/{body['number']}"}
+        return idempotency.do_once(
+            register, TrackerSchema, below="/api/v1/trackers", number="number", tell=_secret
+        )
 
 
 @blueprint.route("/<identifier:number>", parameters=[_NUMBER])
 class TrackerByNumber(MethodView):
     @auth.requires_key("trackers:read")
+    @preconditions.revalidated
     @blueprint.response(200, TrackerDetailsSchema, headers=("ETag",), description="The tracker.")
     @blueprint.raises(errors.NotFound)
     @blueprint.doc(operationId="getTracker")
@@ -96,8 +103,9 @@ class TrackerByNumber(MethodView):
             missing = unit_of_work.arrived_numbers.missing(number)
         return {**body, "missing": missing}, status, headers
 
-    @auth.requires_key("trackers:write")
+    @auth.requires_key("trackers:write", told="trackers:read")
     @preconditions.demands_version
+    @preconditions.tagged
     @blueprint.arguments(TrackerUpdateSchema)
     @blueprint.response(200, TrackerSchema, headers=("ETag",), description="Changed.")
     @blueprint.raises(errors.NotFound)
@@ -113,8 +121,9 @@ class TrackerByNumber(MethodView):
 
 @blueprint.route("/<identifier:number>/reassign", parameters=[_NUMBER])
 class TrackerReassignment(MethodView):
-    @auth.requires_key("trackers:write")
+    @auth.requires_key("trackers:write", told="trackers:read")
     @preconditions.demands_version
+    @preconditions.tagged
     @blueprint.arguments(ReassignmentSchema)
     @blueprint.response(200, TrackerSchema, headers=("ETag",), description="Reassigned.")
     @blueprint.raises(errors.NotFound, errors.Conflict)
@@ -145,26 +154,34 @@ class TrackerRotation(MethodView):
     @auth.requires_key("trackers:write")
     @idempotency.done_once
     @blueprint.arguments(RotationSchema)
-    @blueprint.response(200, TrackerSecretSchema, headers=("ETag",), description="Rotated.")
+    @blueprint.response(200, RotatedTrackerSchema, headers=("ETag",), description="Rotated.")
     @blueprint.raises(errors.NotFound, errors.Conflict)
     @blueprint.doc(operationId="rotateTracker")
-    def post(self, rotation: Rotation, number: int) -> Answer:
+    def post(self, rotation: Rotation, number: int) -> Rendered:
         """Give a tracker its next secret.
 
         The secret that it has holds for the grace time; every answer to a fix that is still signed with
         it says until when, as `secret_ends_at`. 409 while an earlier rotation is under way.
+
+        A key without `trackers:read` is told the secret and what belongs to it, and nothing else.
         """
 
-        def rotate(unit_of_work: UnitOfWork, _: bytes) -> int:
-            trackers.rotate(unit_of_work, number, grace=rotation.grace, now=datetime.now(UTC), actor=actor())
-            return number
+        def rotate(unit_of_work: UnitOfWork, _: bytes) -> Answer:
+            tracker = trackers.rotate(
+                unit_of_work, number, grace=rotation.grace, now=datetime.now(UTC), actor=actor()
+            )
+            members, status, headers = _shown(tracker)
+            if "trackers:read" not in caller().scopes:
+                members = {name: members[name] for name in ROTATED}
+            return members, status, headers
 
-        return idempotency.do_once(rotate, _with_secret)
+        return idempotency.do_once(rotate, RotatedTrackerSchema, tell=_secret)
 
 
 @blueprint.route("/<identifier:number>/disable", parameters=[_NUMBER])
 class TrackerDisabling(MethodView):
-    @auth.requires_key("trackers:write")
+    @auth.requires_key("trackers:write", told="trackers:read")
+    @preconditions.tagged
     @blueprint.response(200, TrackerSchema, headers=("ETag",), description="Disabled.")
     @blueprint.raises(errors.NotFound)
     @blueprint.doc(operationId="disableTracker")
@@ -179,7 +196,8 @@ class TrackerDisabling(MethodView):
 
 @blueprint.route("/<identifier:number>/enable", parameters=[_NUMBER])
 class TrackerEnabling(MethodView):
-    @auth.requires_key("trackers:write")
+    @auth.requires_key("trackers:write", told="trackers:read")
+    @preconditions.tagged
     @blueprint.response(200, TrackerSchema, headers=("ETag",), description="Enabled.")
     @blueprint.raises(errors.NotFound)
     @blueprint.doc(operationId="enableTracker")
@@ -197,11 +215,12 @@ def _members(tracker: Tracker) -> dict[str, Any]:
 
 
 def _shown(tracker: Tracker) -> Answer:
-    return _members(tracker), 200, {"ETag": preconditions.etag(tracker.version)}
+    return _members(tracker), 200, preconditions.edit_of(tracker.number, tracker.version)
 
 
-def _with_secret(unit_of_work: UnitOfWork, number: int, _: bytes) -> Answer:
-    tracker = unit_of_work.trackers.get(number)
-    body, status, headers = _shown(tracker)
-    secret = derive_secret(current().settings.require_master_key(), tracker.id, tracker.generation)
-    return {**body, "secret": secret}, status, headers
+def _secret(unit_of_work: UnitOfWork, told: dict[str, Any], _: bytes) -> str:
+    """Return the secret that was told with a tracker; Conflict where it has another one by now."""
+    tracker = unit_of_work.trackers.get(told["number"])
+    if tracker.generation != told["generation"]:
+        raise errors.Conflict("The tracker has been rotated since; its new secret is not told again")
+    return derive_secret(current().settings.require_master_key(), tracker.id, tracker.generation)

@@ -22,6 +22,7 @@ from harbor_api.schemas.vessels import (
 from harbor_api.services import vessels
 from harbor_api.web import auth, idempotency, preconditions
 from harbor_api.web.blueprint import Answer, Blueprint
+from harbor_api.web.idempotency import Rendered
 from harbor_api.web.runtime import actor, caller, current, versions
 
 blueprint = Blueprint(
@@ -36,8 +37,15 @@ _VESSEL_ID = {"in": "path", "name": "vessel_id", "description": "The vessel's `i
 @blueprint.route("")
 class Vessels(MethodView):
     @auth.requires_key("vessels:read")
+    @preconditions.revalidated
     @blueprint.arguments(FleetQuerySchema, location="query")
-    @blueprint.response(200, VesselFeatureCollectionSchema, content_type=MEDIA_TYPE, description="The fleet.")
+    @blueprint.response(
+        200,
+        VesselFeatureCollectionSchema,
+        content_type=MEDIA_TYPE,
+        headers=("ETag",),
+        description="The fleet.",
+    )
     @blueprint.doc(operationId="listVessels")
     def get(self, query: FleetQuery) -> dict[str, Any]:
         """List the fleet.
@@ -61,20 +69,22 @@ class Vessels(MethodView):
     )
     @blueprint.raises(errors.Conflict)
     @blueprint.doc(operationId="createVessel")
-    def post(self, details: VesselDetails) -> Answer:
+    def post(self, details: VesselDetails) -> Rendered:
         """Register a vessel.
 
         409 where its IMO number or MMSI is on another vessel in service.
         """
-        body, _, headers = idempotency.do_once(
-            lambda unit_of_work, _: vessels.register(unit_of_work, details, actor=actor()).id, _shown
-        )
-        return body, 201, {**headers, "Location": f"{blueprint.url_prefix}/{body['id']}"}
+
+        def register(unit_of_work: UnitOfWork, _: bytes) -> Answer:
+            return _shown(unit_of_work, vessels.register(unit_of_work, details, actor=actor()).id)
+
+        return idempotency.do_once(register, VesselFeatureSchema, below="/api/v1/vessels")
 
 
 @blueprint.route("/<identifier:vessel_id>", parameters=[_VESSEL_ID])
 class VesselById(MethodView):
     @auth.requires_key("vessels:read")
+    @preconditions.revalidated
     @blueprint.response(
         200, VesselFeatureSchema, content_type=MEDIA_TYPE, headers=("ETag",), description="The vessel."
     )
@@ -88,8 +98,9 @@ class VesselById(MethodView):
         with current().database.autocommit() as unit_of_work:
             return _shown(unit_of_work, vessel_id)
 
-    @auth.requires_key("vessels:write")
+    @auth.requires_key("vessels:write", told="vessels:read")
     @preconditions.demands_version
+    @preconditions.tagged
     @blueprint.arguments(VesselUpdateSchema)
     @blueprint.response(
         200, VesselFeatureSchema, content_type=MEDIA_TYPE, headers=("ETag",), description="Changed."
@@ -108,7 +119,8 @@ class VesselById(MethodView):
 
 @blueprint.route("/<identifier:vessel_id>/retire", parameters=[_VESSEL_ID])
 class VesselRetirement(MethodView):
-    @auth.requires_key("vessels:write")
+    @auth.requires_key("vessels:write", told="vessels:read")
+    @preconditions.tagged
     @blueprint.response(
         200, VesselFeatureSchema, content_type=MEDIA_TYPE, headers=("ETag",), description="Retired."
     )
@@ -127,7 +139,8 @@ class VesselRetirement(MethodView):
 
 @blueprint.route("/<identifier:vessel_id>/restore", parameters=[_VESSEL_ID])
 class VesselRestoration(MethodView):
-    @auth.requires_key("vessels:write")
+    @auth.requires_key("vessels:write", told="vessels:read")
+    @preconditions.tagged
     @blueprint.response(
         200, VesselFeatureSchema, content_type=MEDIA_TYPE, headers=("ETag",), description="In service."
     )
@@ -143,6 +156,6 @@ class VesselRestoration(MethodView):
             return _shown(unit_of_work, vessel_id)
 
 
-def _shown(unit_of_work: UnitOfWork, vessel_id: int, _: bytes = b"") -> Answer:
+def _shown(unit_of_work: UnitOfWork, vessel_id: int) -> Answer:
     shown = unit_of_work.fleet(caller(), stale_after=current().stale_after).get(vessel_id)
-    return as_feature(shown), 200, {"ETag": preconditions.etag(*shown.state)}
+    return as_feature(shown), 200, preconditions.edit_of(vessel_id, shown.vessel.version)

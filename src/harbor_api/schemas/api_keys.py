@@ -9,7 +9,7 @@ from marshmallow.validate import Length, OneOf, Range
 from harbor_api.domain import api_keys as rules
 from harbor_api.domain.api_keys import SCOPES, KeyTerms
 from harbor_api.domain.changes import Edit
-from harbor_api.schemas.fields import Seen, Timestamp, Whole, distinct, of_span, seen
+from harbor_api.schemas.fields import Seen, Timestamp, TrueOrFalse, Whole, distinct, of_span, seen
 from harbor_api.schemas.paging import LinksSchema
 from harbor_api.schemas.typed import TypedSchema, edit
 
@@ -41,6 +41,19 @@ _EXPIRES = {
     "description": "From when on it is refused; null for never.",
     "examples": ["2027-01-01T00:00:00.000000Z"],
 }
+_INDEPENDENT = {
+    "description": "true: it does not end with the key that issues it. Only a key may say so that is "
+    "independent itself, carries all scopes, sees everything and never ends; it cannot be taken back.",
+    "examples": [False],
+}
+_PARENT = {
+    "description": "The key that issued it: it ends with that one and never has more. Null where it is "
+    "independent, as those are that come from the command line.",
+    "examples": [1],
+}
+_CREATED = {"examples": ["2026-01-02T03:04:05.000000Z"]}
+_REVOKED = {"description": "Since when it is refused.", "examples": ["2026-02-02T03:04:05.000000Z"]}
+_LAST_USED = {"description": "To the minute.", "examples": ["2026-01-02T03:04:05.000000Z"]}
 
 
 def _sets(members: dict[str, Any]) -> dict[str, Any]:
@@ -80,6 +93,7 @@ class KeyTermsSchema(TypedSchema):
     coordinate_decimals = Whole(load_default=None, allow_none=True, validate=_decimals, metadata=_DECIMALS)
     requests_per_minute = Whole(load_default=None, allow_none=True, validate=_limit, metadata=_LIMIT)
     expires_at = Timestamp(load_default=None, allow_none=True, metadata=_EXPIRES)
+    independent = TrueOrFalse(load_default=False, metadata=_INDEPENDENT)
 
 
 class KeyTermsUpdateSchema(TypedSchema):
@@ -102,12 +116,20 @@ class KeyTermsUpdateSchema(TypedSchema):
     coordinate_decimals = Whole(allow_none=True, validate=_decimals, metadata=_DECIMALS)
     requests_per_minute = Whole(allow_none=True, validate=_limit, metadata=_LIMIT)
     expires_at = Timestamp(allow_none=True, metadata=_EXPIRES)
+    independent = TrueOrFalse(metadata=_INDEPENDENT)
 
 
 class KeySchema(Schema):
     """An API key without its secret."""
 
-    id = Whole(required=True, metadata={"description": "Identifies the key for good.", "examples": [1]})
+    id = Whole(
+        required=True,
+        metadata={
+            "description": "Identifies the key for good. Keys are numbered as they are issued: an id tells "
+            "about how many there were before.",
+            "examples": [1],
+        },
+    )
     prefix = String(
         required=True,
         metadata={"description": "How its secret begins, to tell keys apart.", "examples": ["hbr_4fT1xZ"]},
@@ -119,18 +141,11 @@ class KeySchema(Schema):
     delay_s = Whole(required=True, metadata=_DELAY)
     coordinate_decimals = Whole(required=True, allow_none=True, metadata=_DECIMALS)
     requests_per_minute = Whole(required=True, allow_none=True, metadata=_LIMIT)
-    created_at = Timestamp(required=True, metadata={"examples": ["2026-01-02T03:04:05.000000Z"]})
+    parent_id = Whole(required=True, allow_none=True, metadata=_PARENT)
+    created_at = Timestamp(required=True, metadata=_CREATED)
     expires_at = Timestamp(required=True, allow_none=True, metadata=_EXPIRES)
-    revoked_at = Timestamp(
-        required=True,
-        allow_none=True,
-        metadata={"description": "Since when it is refused.", "examples": ["2026-02-02T03:04:05.000000Z"]},
-    )
-    last_used_at = Timestamp(
-        required=True,
-        allow_none=True,
-        metadata={"description": "To the minute.", "examples": ["2026-01-02T03:04:05.000000Z"]},
-    )
+    revoked_at = Timestamp(required=True, allow_none=True, metadata=_REVOKED)
+    last_used_at = Timestamp(required=True, allow_none=True, metadata=_LAST_USED)
     previous_valid_until = Timestamp(
         required=True,
         allow_none=True,
@@ -151,6 +166,30 @@ class KeySecretSchema(KeySchema):
             "pattern": "^hbr_[0-9A-Za-z]{36}$",
         },
     )
+
+
+# What a key without `keys:read` is told of one that it has rotated, beside the secret.
+ROTATED = ("id", "prefix", "previous_valid_until")
+
+
+class RotatedKeySchema(KeySecretSchema):
+    """An API key with its new secret, which is told only now.
+
+    The members that are not required are told to a key that carries `keys:read`.
+    """
+
+    name = String(metadata=_NAME)
+    owner = String(metadata=_OWNER)
+    scopes = List(String(), metadata=_SCOPES)
+    vessel_ids = List(Whole(), allow_none=True, metadata=_VESSEL_IDS)
+    delay_s = Whole(metadata=_DELAY)
+    coordinate_decimals = Whole(allow_none=True, metadata=_DECIMALS)
+    requests_per_minute = Whole(allow_none=True, metadata=_LIMIT)
+    parent_id = Whole(allow_none=True, metadata=_PARENT)
+    created_at = Timestamp(metadata=_CREATED)
+    expires_at = Timestamp(allow_none=True, metadata=_EXPIRES)
+    revoked_at = Timestamp(allow_none=True, metadata=_REVOKED)
+    last_used_at = Timestamp(allow_none=True, metadata=_LAST_USED)
 
 
 class KeyPageSchema(Schema):

@@ -10,7 +10,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class FaultSchema(Schema):
-    """One wrong member of the body, or one wrong parameter."""
+    """One wrong member of the body, parameter of the query or header field."""
 
     pointer = String(
         metadata={
@@ -19,6 +19,7 @@ class FaultSchema(Schema):
         }
     )
     parameter = String(metadata={"description": "The query parameter's name.", "examples": ["limit"]})
+    header = String(metadata={"description": "The header field's name.", "examples": ["Idempotency-Key"]})
     detail = String(required=True, metadata={"examples": ["Must be from -90 to 90."], "minLength": 1})
 
 

@@ -20,6 +20,11 @@ _TEST = {
     "description": "Under development: `POST /api/v1/positions/check` tells it what it signed wrong.",
     "examples": [False],
 }
+_ASSIGNMENTS = {"description": "In order of time. A late fix goes to the vessel of its own time."}
+_DISABLED = {
+    "description": "Since when its fixes are refused; null while it may post.",
+    "examples": ["2026-01-09T03:04:05.000000Z"],
+}
 
 
 class AssignmentSchema(Schema):
@@ -56,7 +61,7 @@ class TrackerSchema(Schema):
     assignments = List(
         Nested(AssignmentSchema),
         required=True,
-        metadata={"description": "In order of time. A late fix goes to the vessel of its own time."},
+        metadata=_ASSIGNMENTS,
     )
     generation = Whole(
         required=True, metadata={"description": "Of its secret; grows with each rotation.", "examples": [1]}
@@ -69,14 +74,7 @@ class TrackerSchema(Schema):
             "examples": ["2026-01-09T03:04:05.000000Z"],
         },
     )
-    disabled_at = Timestamp(
-        required=True,
-        allow_none=True,
-        metadata={
-            "description": "Since when its fixes are refused; null while it may post.",
-            "examples": ["2026-01-09T03:04:05.000000Z"],
-        },
-    )
+    disabled_at = Timestamp(required=True, allow_none=True, metadata=_DISABLED)
 
 
 class TrackerSecretSchema(TrackerSchema):
@@ -89,6 +87,23 @@ class TrackerSecretSchema(TrackerSchema):
             "pattern": "^whsec_[A-Za-z0-9+/]{43}=$",
         },
     )
+
+
+# What a key without `trackers:read` is told of one that it has rotated, beside the secret.
+ROTATED = ("id", "number", "generation", "previous_valid_until")
+
+
+class RotatedTrackerSchema(TrackerSecretSchema):
+    """A tracker with its next secret, which is told only now.
+
+    The members that are not required are told to a key that carries `trackers:read`.
+    """
+
+    label = String(metadata=_LABEL)
+    test = TrueOrFalse(metadata=_TEST)
+    vessel_id = Whole(metadata={"description": "Of the newest assignment.", "examples": [1]})
+    assignments = List(Nested(AssignmentSchema), metadata=_ASSIGNMENTS)
+    disabled_at = Timestamp(allow_none=True, metadata=_DISABLED)
 
 
 class TrackerDetailsSchema(TrackerSchema):

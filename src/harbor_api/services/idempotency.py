@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass
 
 from harbor_api.database import UnitOfWork
-from harbor_api.domain.errors import IdempotencyKeyReused
+from harbor_api.domain.errors import Conflict, IdempotencyKeyReused
 
 _NONCE_BYTES = 32
 
@@ -20,23 +20,24 @@ class Once:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The creation under way, or, with ``subject_id``, the one that was done before."""
+    """The creation under way, or, with ``answer``, the one that was done before."""
 
     unit_of_work: UnitOfWork
     once: Once
     nonce: bytes
-    subject_id: int | None
+    answer: bytes | None
 
-    def done(self, subject_id: int) -> None:
-        """Note what was created, so that a repeat finds it."""
+    def done(self, answer: bytes) -> None:
+        """Note what is answered, so that a repeat gets it too. Nothing secret may be in it."""
         if self.once.key is not None:
-            self.unit_of_work.idempotency_keys.done(self.once.caller, self.once.key, subject_id)
+            self.unit_of_work.idempotency_keys.done(self.once.caller, self.once.key, answer)
 
 
 def claim(unit_of_work: UnitOfWork, once: Once) -> Claim:
     """Begin a creation in this transaction, or find the one that a repeat is of.
 
-    IdempotencyKeyReused where the key came with another request before.
+    IdempotencyKeyReused where the key came with another request before, Conflict where what was answered
+    then is not known.
     """
     nonce = secrets.token_bytes(_NONCE_BYTES)
     if once.key is None:
@@ -46,7 +47,10 @@ def claim(unit_of_work: UnitOfWork, once: Once) -> Claim:
     )
     if earlier is None:
         return Claim(unit_of_work, once, nonce, None)
-    fingerprint, nonce, subject_id = earlier
+    fingerprint, nonce, answer = earlier
     if fingerprint != once.fingerprint:
         raise IdempotencyKeyReused
-    return Claim(unit_of_work, once, nonce, subject_id)
+    if answer is None:
+        # The release before this one did not keep it.
+        raise Conflict("It has been done already; what was answered then is not known any more")
+    return Claim(unit_of_work, once, nonce, answer)

@@ -1,6 +1,6 @@
 """What an operator does with a tracker."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Container, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -52,7 +52,7 @@ def reassign(
     vessel_id: int,
     starts_at: datetime,
     now: datetime,
-    versions: Collection[int] | None,
+    versions: Container[int] | None,
     actor: Actor,
 ) -> Tracker:
     """Let a tracker's fixes belong to another vessel from a moment on.
@@ -90,7 +90,7 @@ def change(
     number: int,
     edit: Edit[Tracker],
     *,
-    versions: Collection[int] | None,
+    versions: Container[int] | None,
     actor: Actor,
 ) -> Tracker:
     """Change a tracker's label or whether it is under test; errors as with all changes."""

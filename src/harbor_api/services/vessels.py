@@ -1,6 +1,6 @@
 """What an operator does with a vessel."""
 
-from collections.abc import Collection
+from collections.abc import Container
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -64,7 +64,7 @@ def change(
     vessel_id: int,
     edit: Edit[VesselDetails],
     *,
-    versions: Collection[int] | None,
+    versions: Container[int] | None,
     actor: Actor,
 ) -> Vessel:
     """Change members of a vessel's details.

@@ -10,6 +10,7 @@ The order of a view's decorators is the order in which a request meets them, fro
                                                 403, 400  parameters that nothing takes
     @idempotency.done_once                   2  400       headers that the change hangs on; needs the caller
       or @preconditions.demands_version         428
+    @preconditions.tagged                    -            on the way back: the tag of what is answered
     @blueprint.arguments(VesselSchema)       3  4xx       the body or the query, as a frozen dataclass
     @blueprint.response(201, ...)            4            on the way back: what the view returns, rendered
     @blueprint.raises(errors.Conflict)       -  409       changes nothing: what the view itself may raise
@@ -32,7 +33,7 @@ from typing import Any, cast
 
 from flask import Response, request
 
-from harbor_api.domain import errors
+from harbor_api.domain import errors, tags
 from harbor_api.domain.api_keys import demand_scope
 from harbor_api.domain.signatures import SignedMessage
 from harbor_api.ingest.repeats import Answer
@@ -94,10 +95,11 @@ def probe(view: View) -> View:
     return documented(cast("View", wrapper), security=[])
 
 
-def requires_key(scope: str | None = None) -> Callable[[View], View]:
+def requires_key(scope: str | None = None, *, told: str | None = None) -> Callable[[View], View]:
     """Let only API keys call a view, those with a scope where one is named.
 
-    ``runtime.caller()`` is the key.
+    ``runtime.caller()`` is the key. ``told`` is the scope with which one may read what a change answers: a
+    key without it is told by 204 that it is done, and nothing else.
     """
 
     def decorator(view: View) -> View:
@@ -107,11 +109,15 @@ def requires_key(scope: str | None = None) -> Callable[[View], View]:
             if scope is not None:
                 demand_scope(key, scope)
             refuse_unknown_query()
-            return view(*args, **kwargs)
+            answer = view(*args, **kwargs)
+            return answer if told is None or told in key.scopes else _done(answer)
 
         return documented(
             cast("View", wrapper),
             security=[{"api_key": [] if scope is None else [scope]}],
+            answers=None
+            if told is None
+            else {204: (f"Done; the key does not carry `{told}`.", _headers(view))},
             errors=(
                 errors.KeyMissing,
                 errors.KeyInvalid,
@@ -124,6 +130,22 @@ def requires_key(scope: str | None = None) -> Callable[[View], View]:
         )
 
     return decorator
+
+
+def _done(answer: Response) -> Response:
+    """Return that something is done, without what it is now; a tag only names the edit."""
+    done = Response(status=204)
+    del done.headers["Content-Type"]
+    tag, _ = answer.get_etag()
+    if tag is not None:
+        done.set_etag(tags.edit_in(tag))
+    return done
+
+
+def _headers(view: View) -> list[str]:
+    """Return the headers that a view documents for what it answers, and that tell nothing of it."""
+    [answer] = view._apidoc["response"]["responses"].values()  # type: ignore[attr-defined]  # noqa: SLF001
+    return [name for name in answer[0].get("headers", {}) if name == "ETag"]
 
 
 def requires_signature(*, explain: bool = False, largest_body: int | None = None) -> Callable[[View], View]:

@@ -34,9 +34,17 @@ def documented(
     errors: Iterable[type[HarborError]] = (),
     headers: Iterable[str] = (),
     parameters: Iterable[Mapping[str, Any]] = (),
+    answers: Mapping[int, tuple[str, Iterable[str]]] | None = None,
 ) -> View:
-    """Note on a view how callers authenticate, what they may send, which errors and headers may come."""
+    """Note on a view how callers authenticate, what they may send, which errors and headers may come.
+
+    ``answers`` are those without a body that are no error, each with a description and its own headers.
+    """
     notes = deepcopy(getattr(view, "_apidoc", {}))
+    for status, (description, names) in (answers or {}).items():
+        answer: dict[str, Any] = {"description": description, "content_type": None}
+        answer["headers"] = {name: {} for name in names}
+        notes.setdefault("response", {}).setdefault("responses", {})[status] = [answer]
     notes["errors"] = {*notes.get("errors", ()), *(error.code for error in errors)}
     notes["headers"] = {*notes.get("headers", ()), *headers}
     notes["header_parameters"] = [*notes.get("header_parameters", ()), *parameters]

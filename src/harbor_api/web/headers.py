@@ -32,9 +32,15 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string"},
     },
     "ETag": {
-        "description": "Names this state of the resource: for `If-Match`.",
+        "description": "A strong tag, and opaque: it changes with the bytes of the answer, for "
+        "`If-None-Match`. A single resource's names its last edit, too, for `If-Match`: positions that have "
+        "come since do not matter there.",
         "required": True,
-        "schema": {"type": "string", "pattern": '^"[^"]+"$', "examples": ['"3"']},
+        "schema": {
+            "type": "string",
+            "pattern": '^"[^"]+"$',
+            "examples": ['"6b1f0c9e27d84a53-0f2f6f5f7c118a534c6e9f5b1f0c9a6e"'],
+        },
     },
     "Location": {
         "description": "Where what was created is.",

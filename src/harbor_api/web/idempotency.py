@@ -2,28 +2,33 @@
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-from flask import request
+import orjson
+from flask import Response, current_app, request
+from marshmallow import Schema
 
 from harbor_api.database import UnitOfWork
 from harbor_api.domain import errors
 from harbor_api.domain.errors import Fault
 from harbor_api.services import idempotency
 from harbor_api.services.idempotency import Once
-from harbor_api.web import runtime
+from harbor_api.web import preconditions, runtime
+from harbor_api.web.blueprint import Answer
 from harbor_api.web.documented import View, documented
 
-Shown = TypeVar("Shown")
+Rendered = tuple[Response, int, Mapping[str, str]]
+Tell = Callable[[UnitOfWork, dict[str, Any], bytes], str]
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 _ONCE = {
     "in": "header",
     "name": "Idempotency-Key",
     "description": "Anything unique of up to 255 visible ASCII characters. The same request with the same "
-    "key is done once: within a day a repeat gets the first one's result.",
+    "key is done once: within a day a repeat gets the answer that the first one got, whatever has changed "
+    "since. A secret is told again only while it is the newest one: 409 once it was rotated or revoked.",
     # Not an `example` of the parameter: Swagger UI would send the same one with every request.
     "schema": {
         "type": "string",
@@ -40,8 +45,8 @@ def done_once(view: View) -> View:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         key = request.headers.get("Idempotency-Key")
         if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
-            raise errors.InvalidParameter(
-                faults=[Fault("Not 1 to 255 visible ASCII characters.", parameter="Idempotency-Key")]
+            raise errors.InvalidHeader(
+                faults=[Fault("Not 1 to 255 visible ASCII characters.", header="Idempotency-Key")]
             )
         asked = f"{request.method} {request.path}\n".encode() + request.get_data(cache=True)
         runtime.here().once = Once(runtime.caller().id, key, hashlib.sha256(asked).digest())
@@ -50,20 +55,40 @@ def done_once(view: View) -> View:
     return documented(
         cast("View", wrapper),
         parameters=[_ONCE],
-        errors=(errors.IdempotencyKeyReused, errors.InvalidParameter),
+        errors=(errors.IdempotencyKeyReused, errors.InvalidHeader, errors.Conflict),
     )
 
 
-def do_once(do: Callable[[UnitOfWork, bytes], int], show: Callable[[UnitOfWork, int, bytes], Shown]) -> Shown:
-    """Do in a transaction what this request asks for, unless it did so before, and show what came of it.
+def do_once(
+    do: Callable[[UnitOfWork, bytes], Answer],
+    schema: type[Schema],
+    *,
+    below: str | None = None,
+    number: str = "id",
+    tell: Tell | None = None,
+) -> Rendered:
+    """Do in a transaction what this request asks for, unless it did so before, and return the answer.
 
-    ``do`` returns the id of what it has made or changed, by which ``show`` finds it; both are handed a nonce
-    that is the same whenever the request is sent again, and the last thing of a secret's derivation.
+    ``do`` returns what is answered; a repeat gets that of the first one, as it was. Both are handed a nonce
+    that is the same whenever the request is sent again. ``below`` is the path below which something is
+    created, under the member ``number``. ``tell`` returns the secret that belongs to a body, which is kept
+    nowhere: Conflict where it is not the newest one any more.
     """
     with runtime.current().database.unit_of_work() as unit_of_work:
         claim = idempotency.claim(unit_of_work, runtime.once())
-        subject_id = claim.subject_id
-        if subject_id is None:
-            subject_id = do(unit_of_work, claim.nonce)
-            claim.done(subject_id)
-        return show(unit_of_work, subject_id, claim.nonce)
+        if claim.answer is None:
+            members, _, headers = do(unit_of_work, claim.nonce)
+            body = schema().dump(members)
+            # The tag is that of what was made, which its secret is no part of.
+            tag = preconditions.tag_of(headers, current_app.json.dumps(body).encode())
+            answer = {"body": body, "headers": {"ETag": tag}}
+            claim.done(orjson.dumps(answer))
+        else:
+            answer = orjson.loads(claim.answer)
+        body, headers = answer["body"], answer["headers"]
+        if tell is not None:
+            body["secret"] = tell(unit_of_work, body, claim.nonce)
+    response = cast("Response", current_app.json.response(body))
+    if below is None:
+        return response, 200, headers
+    return response, 201, {**headers, "Location": f"{below}/{body[number]}"}

@@ -76,7 +76,7 @@ def told(faults: Iterable[Fault]) -> list[dict[str, str]]:
     return [
         {
             name: _encodable(value)
-            for name in ("pointer", "parameter", "detail")
+            for name in ("pointer", "parameter", "header", "detail")
             if (value := getattr(fault, name)) is not None
         }
         for fault in islice(faults, MOST_TOLD)

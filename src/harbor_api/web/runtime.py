@@ -6,7 +6,7 @@ the request, and the others what its decorators have found out of it, or say whi
 """
 
 import time
-from collections.abc import Collection
+from collections.abc import Container
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, cast
@@ -66,7 +66,7 @@ class RequestState:
     signer: Signer | None = None
     counted: Counted | None = None
     once: Once | None = None
-    versions: Collection[int] | None = None
+    versions: Container[int] | None = None
     demands_version: bool = False
     body: Any = field(default=UNREAD)
 
@@ -138,7 +138,7 @@ def once() -> Once:
     return found
 
 
-def versions() -> Collection[int] | None:
+def versions() -> Container[int] | None:
     """Return the versions that this request may replace, None for any."""
     state = here()
     if not state.demands_version:

@@ -40,6 +40,7 @@ def old(document: Document) -> Document:
         if not name.startswith(("Tracker", "Reassignment", "Assignment"))
     }
     del response_in(document, ONE, 200)["headers"]["ETag"]
+    del operation_in(document, ONE)["responses"]["304"]
     operation_in(document, FLEET)["parameters"] = [
         {
             "in": "query",

@@ -1,0 +1,38 @@
+"""Entity tags (RFC 9110, section 8.8.3): digests, of which nobody learns anything but whether two are equal.
+
+A tag has one part or two. The last is a digest of all bytes that the tag stands for, so that it changes
+whenever they do and never otherwise. The one before it, where there is one, is a digest of which edit of
+which resource is shown: a change may name a tag that was read before the bytes moved on by themselves.
+"""
+
+import hashlib
+import hmac
+
+_EDIT_BYTES = 8
+_BYTES_BYTES = 16
+
+
+def tag_key(master_key: bytes) -> bytes:
+    """Return the 32 bytes with which tags are made: without them no tag can be guessed or compared."""
+    return hmac.digest(master_key, b"harbor/etag/v1", hashlib.sha256)
+
+
+def of_edit(key: bytes, resource: str, version: int) -> str:
+    """Return the part of a tag that names the edit of a resource, such as ``vessels/1``."""
+    edit = f"{resource}/{version}".encode()
+    return hashlib.blake2b(edit, key=key, digest_size=_EDIT_BYTES, person=b"edit").hexdigest()
+
+
+def of_bytes(key: bytes, content: bytes) -> str:
+    """Return the part of a tag that names the bytes of an answer."""
+    return hashlib.blake2b(content, key=key, digest_size=_BYTES_BYTES, person=b"bytes").hexdigest()
+
+
+def joined(edit: str, content: str) -> str:
+    """Return a tag of both parts."""
+    return f"{edit}-{content}"
+
+
+def edit_in(tag: str) -> str:
+    """Return the part of a tag that may name an edit."""
+    return tag.partition("-")[0]
