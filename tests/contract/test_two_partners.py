@@ -108,19 +108,25 @@ class Partner:
 
     def _too_exact(self, ship: Ship) -> dict[str, str]:
         old, live = ship.traces(live=False), ship.traces(live=True)
-        hidden = live if self.terms.get("delay_s") else {}
         if self.terms.get("coordinate_decimals") is not None:
-            hidden = hidden | {name: text for name, text in (old | live).items() if "time" not in name}
-        return hidden
+            return old | live
+        return live if self.terms.get("delay_s") else {}
 
     def feature(self, ship: Ship) -> dict[str, Any]:
         """Return the position with which the partner must be shown a ship that it was granted."""
         fix = ship.fix(live=not self.terms.get("delay_s"))
         decimals = self.terms.get("coordinate_decimals")
-        decimals = 6 if decimals is None else decimals
+        recorded_at = fix["recorded_at"]
+        if decimals is None:
+            decimals = 6
+        else:
+            # Both fixes are the first ones of their steps, at whose beginning they are shown.
+            step_s = [43_200, 4_320, 432, 44, 5, 1][decimals]
+            began = datetime.fromisoformat(recorded_at).timestamp() // step_s * step_s
+            recorded_at = rfc3339(datetime.fromtimestamp(began, UTC))
         return {
             "name": ship.vessel.details.name,
-            "recorded_at": fix["recorded_at"],
+            "recorded_at": recorded_at,
             "coordinates": [round(fix["lon"], decimals), round(fix["lat"], decimals)],
         }
 

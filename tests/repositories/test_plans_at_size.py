@@ -144,8 +144,8 @@ def trail(u: AtSize, subject: str | None, *, after: int | None = None, newest_fi
     u.audit.search(after=after, limit=PAGE, newest_first=newest_first, subject=subject)
 
 
-def viewer(key: int, *, delay_s: int = 0) -> Caller:
-    return replace(EVERYTHING, id=key, all_vessels=key > 1000, delay_s=delay_s)
+def viewer(key: int, *, delay_s: int = 0, decimals: int | None = None) -> Caller:
+    return replace(EVERYTHING, id=key, all_vessels=key > 1000, delay_s=delay_s, coordinate_decimals=decimals)
 
 
 def look(u: AtSize, key: Caller) -> None:
@@ -164,6 +164,9 @@ def claim(u: AtSize, n: int, key: str | None = None) -> None:
 # All see all vessels, five, and all by their names.
 ALL, FIVE, NAMED = viewer(2000), viewer(777), viewer(1)
 ALL_LATE, FIVE_LATE, NAMED_LATE = (viewer(key.id, delay_s=LATE_S) for key in (ALL, FIVE, NAMED))
+COARSE = [
+    viewer(key.id, delay_s=delay_s, decimals=1) for key in (ALL, FIVE, NAMED) for delay_s in (0, LATE_S)
+]
 # The reasons and states of what is held make up so many kinds, at most.
 KINDS = 10
 FEW_ROWS, FEW_BUFFERS = 8 * KINDS, 15 * KINDS
@@ -446,6 +449,29 @@ ROWS = [
     *(
         Row(f"Fleet.get as key {key.id}, {key.delay_s} s late", partial(look, key=key), 10, 30)
         for key in (ALL, ALL_LATE, viewer(777 + 20), viewer(777 + 20, delay_s=LATE_S), NAMED, NAMED_LATE)
+    ),
+    *(
+        Row(
+            f"Fleet.search as coarse key {key.id}, {key.delay_s} s late",
+            lambda u, key=key: u.fleet(key, stale_after=STALE_AFTER).search(),
+            200 if key.id == FIVE.id else 6 * VESSELS,
+            150 if key.id == FIVE.id else 15 * VESSELS,
+        )
+        for key in COARSE
+    ),
+    *(
+        Row(f"Fleet.get as coarse key {key.id}, {key.delay_s} s late", partial(look, key=key), 15, 40)
+        for key in COARSE
+        if key.id != FIVE.id
+    ),
+    *(
+        Row(
+            f"Fleet.get as coarse key 797, {delay_s} s late",
+            partial(look, key=viewer(797, delay_s=delay_s, decimals=1)),
+            15,
+            40,
+        )
+        for delay_s in (0, LATE_S)
     ),
     Row("Vessels.find by IMO number", lambda u: u.vessels.find(imo="0000077", mmsi=None), 10, 20),
     Row("Vessels.find by MMSI", lambda u: u.vessels.find(imo=None, mmsi="000000077"), 10, 20),

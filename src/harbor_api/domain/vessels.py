@@ -1,7 +1,8 @@
 """Vessels, and where the fleet shows them."""
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from math import ceil
 
 from harbor_api.domain.identifiers import IMO_RULE, MMSI_RULE, is_imo_number, is_mmsi
 from harbor_api.domain.positions import Motion
@@ -26,6 +27,16 @@ RULES: dict[str, Rule] = {
     "draught_m": METRES,
     "max_speed_kn": KNOTS,
 }
+
+# All that there are: a key that sees so many sees everything as it is.
+COORDINATE_DECIMALS = 6
+# What a key with fewer of them sees speed and course in.
+SPEED_STEP_KN = 5.0
+DIRECTION_STEP = 45.0
+_DEGREE_S = 12 * 60 * 60
+# Half the diagonal of a square of a degree at the equator, in metres.
+_CELL_RADIUS_M = 78_720
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,25 +70,65 @@ class Vessel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatestPosition:
-    """The newest fix of a vessel, as the fleet shows it. ``seq`` is its place in the committed order."""
+    """The newest fix of a vessel, as the fleet shows it.
+
+    ``received_at`` is None for a key that may not yet know of that moment.
+    """
 
     recorded_at: datetime
-    received_at: datetime
+    received_at: datetime | None
     motion: Motion
-    seq: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VesselOnMap:
-    """A vessel as one key sees it: with its latest position, None before its first fix.
-
-    ``state`` names all that this depends on: the first is the vessel's version.
-    """
+    """A vessel as one key sees it: with its latest position, None before its first fix."""
 
     vessel: Vessel
     latest: LatestPosition | None
     stale: bool
-    state: tuple[object, ...]
+
+
+def step_of(decimals: int) -> timedelta:
+    """Return how finely a key with so many decimals sees time: as long as a cell takes at 5 knots.
+
+    A cell is what rounds to one coordinate. Of latitude that is 60 nautical miles for a degree. In each step
+    a key sees one fix, so that it learns of no crossing into another cell when it was, but in which step.
+    """
+    return timedelta(seconds=ceil(_DEGREE_S / 10**decimals))
+
+
+def coarsened(latest: LatestPosition, decimals: int) -> LatestPosition:
+    """Return a position with its times, speed, course and accuracy no finer than its coordinates.
+
+    Over a step, what speed and course are rounded by comes to about a cell. The coordinates stay as they are.
+    """
+    step = step_of(decimals)
+    motion = latest.motion
+    return replace(
+        latest,
+        recorded_at=_floor(latest.recorded_at, step),
+        received_at=latest.received_at and _floor(latest.received_at, step),
+        motion=motion._replace(
+            sog=_nearest(motion.sog, SPEED_STEP_KN),
+            cog=_direction(motion.cog),
+            heading=_direction(motion.heading),
+            accuracy_m=round(_CELL_RADIUS_M / 10**decimals, 1),
+        ),
+    )
+
+
+def _floor(moment: datetime, step: timedelta) -> datetime:
+    return _EPOCH + (moment - _EPOCH) // step * step
+
+
+def _nearest(value: float | None, step: float) -> float | None:
+    return None if value is None else round(value / step) * step
+
+
+def _direction(degrees: float | None) -> float | None:
+    nearest = _nearest(degrees, DIRECTION_STEP)
+    return nearest and nearest % 360
 
 
 def is_stale(recorded_at: datetime | None, *, now: datetime, stale_after: timedelta) -> bool:

@@ -3,7 +3,20 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, bindparam, delete, func, insert, literal, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Row,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    literal_column,
+    select,
+    true,
+    update,
+)
 
 from harbor_api.domain.api_keys import ApiKey, Caller, KeyTerms
 from harbor_api.domain.errors import Conflict, NotFound
@@ -25,8 +38,17 @@ _LOCK = select(func.pg_advisory_xact_lock(literal(API_KEYS_LOCK, BigInteger)))
 _issued = (
     select(api_keys.c.id).where(api_keys.c.parent_id == bindparam("key_id")).cte("issued", recursive=True)
 )
-_issued = _issued.union_all(select(api_keys.c.id).join(_issued, api_keys.c.parent_id == _issued.c.id))
-_DESCENDANTS = _keys.join(_issued, api_keys.c.id == _issued.c.id).order_by(api_keys.c.id)
+# Without its OFFSET all keys would be read to find those of a few.
+_below = (
+    select(api_keys.c.id)
+    .where(api_keys.c.parent_id == _issued.c.id)
+    .offset(literal_column("0"))
+    .lateral("below")
+)
+_issued = _issued.union_all(select(_below.c.id).select_from(_issued.join(_below, true())))
+_DESCENDANTS = _keys.where(
+    api_keys.c.id == func.any(func.array(select(_issued.c.id).scalar_subquery()))
+).order_by(api_keys.c.id)
 _PAGE = (
     _keys.where(api_keys.c.id > bindparam("after", type_=BigInteger))
     .order_by(api_keys.c.id)

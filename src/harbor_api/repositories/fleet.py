@@ -4,19 +4,23 @@ Whatever a partner reads of vessels and positions is selected from here, so that
 forget a grant, a delay or a precision.
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
     BindParameter,
     Connection,
+    DateTime,
     Double,
+    Interval,
     Numeric,
     Row,
     Select,
     bindparam,
+    case,
     cast,
     func,
+    literal,
     select,
     true,
 )
@@ -24,15 +28,24 @@ from sqlalchemy import (
 from harbor_api.domain.api_keys import Caller
 from harbor_api.domain.errors import NotFound
 from harbor_api.domain.positions import Motion
-from harbor_api.domain.vessels import LatestPosition, VesselOnMap, is_stale
+from harbor_api.domain.vessels import (
+    COORDINATE_DECIMALS,
+    LatestPosition,
+    VesselOnMap,
+    coarsened,
+    is_stale,
+    step_of,
+)
 from harbor_api.postgres.rows import MOTION, vessel_of
 from harbor_api.postgres.tables import grants, latest_positions, positions, vessels
 
-_COORDINATE_DECIMALS = 6
 _KEY: BindParameter[int] = bindparam("key_id")
 _DECIMALS: BindParameter[int] = bindparam("decimals")
 # The moment that a key sees, by PostgreSQL's clock: one for all workers and hosts.
 _AS_OF = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, bindparam("delay_s"))
+# How long the steps are in which a key sees time, where it sees it coarsely.
+_STEP: BindParameter[timedelta] = bindparam("step", type_=Interval())
+_EPOCH = literal(datetime(1970, 1, 1, tzinfo=UTC), DateTime(timezone=True))
 
 # What a key sees of the vessels, by whether it sees all. Told apart here and not in the condition, so that
 # who may see three vessels does not have all of them read.
@@ -53,8 +66,37 @@ _delayed = (
 )
 
 
-def _fleet(visible: Any, position: Any, condition: Any) -> Select[Any]:
-    """Return the statement that reads vessels with one position each, as the key may see them."""
+def _first_of_step(newest: Any) -> Any:
+    """Return the first position of the step that the newest one is in: the one that coarse keys see."""
+    began = func.date_bin(_STEP, newest.c.recorded_at, _EPOCH)
+    return (
+        select(positions)
+        .where(
+            positions.c.vessel_id == vessels.c.id,
+            positions.c.recorded_at >= began,
+            positions.c.recorded_at <= newest.c.recorded_at,
+        )
+        .order_by(positions.c.recorded_at, positions.c.tracker_id)
+        .limit(1)
+        .lateral("first_of_step")
+    )
+
+
+def _fleet(visible: Any, *, late: bool, coarse: bool) -> Select[Any]:
+    """Return the statement that reads vessels with one position each, as the key may see them.
+
+    ``heard_at`` is the time of the newest fix that it may see, whichever one it is shown.
+    """
+    newest = _delayed if late else latest_positions
+    found = visible.outerjoin(newest, true() if late else newest.c.vessel_id == vessels.c.id)
+    position: Any = newest
+    if coarse:
+        position = _first_of_step(newest)
+        found = found.outerjoin(position, true())
+    received_at = position.c.received_at
+    if late:
+        # A fix that was long under way has come at a moment that the key does not see yet.
+        received_at = case((received_at <= _AS_OF, received_at))
     coordinates = [
         cast(func.round(cast(position.c[name], Numeric), _DECIMALS), Double).label(name)
         for name in ("lat", "lon")
@@ -63,25 +105,23 @@ def _fleet(visible: Any, position: Any, condition: Any) -> Select[Any]:
         select(
             vessels,
             _AS_OF.label("as_of"),
+            newest.c.recorded_at.label("heard_at"),
             position.c.recorded_at,
-            position.c.received_at,
-            position.c.seq.label("position_seq"),
+            received_at.label("received_at"),
             *coordinates,
             *(position.c[name] for name in MOTION if name not in {"lat", "lon"}),
         )
-        .select_from(visible.outerjoin(position, condition))
+        .select_from(found)
         .order_by(vessels.c.id)
     )
 
 
 # Statements are built once: building one anew costs more than running it.
 _fleets = {
-    (all_vessels, late): _fleet(visible, position, condition)
+    (all_vessels, late, coarse): _fleet(visible, late=late, coarse=coarse)
     for all_vessels, visible in _visible.items()
-    for late, position, condition in (
-        (False, latest_positions, latest_positions.c.vessel_id == vessels.c.id),
-        (True, _delayed, true()),
-    )
+    for late in (False, True)
+    for coarse in (False, True)
 }
 _in_service = vessels.c.retired_at.is_(None) != bindparam("retired")
 _one = vessels.c.id == bindparam("vessel_id")
@@ -95,14 +135,15 @@ class Fleet:
     def __init__(self, connection: Connection, viewer: Caller, *, stale_after: timedelta) -> None:
         """Look as a key does; a vessel not heard of for longer than ``stale_after`` is stale."""
         self._connection = connection
-        self._sight = viewer.all_vessels, viewer.delay_s > 0
         self._stale_after = stale_after
-        self._decimals = (
-            _COORDINATE_DECIMALS if viewer.coordinate_decimals is None else viewer.coordinate_decimals
-        )
-        self._values = {
+        decimals = viewer.coordinate_decimals
+        self._decimals = COORDINATE_DECIMALS if decimals is None else decimals
+        self._coarse = self._decimals < COORDINATE_DECIMALS
+        self._sight = viewer.all_vessels, viewer.delay_s > 0, self._coarse
+        self._values: dict[str, Any] = {
             "decimals": self._decimals,
             "delay_s": viewer.delay_s,
+            **({"step": step_of(self._decimals)} if self._coarse else {}),
             **({} if viewer.all_vessels else {"key_id": viewer.id}),
         }
 
@@ -128,9 +169,8 @@ class Fleet:
                 recorded_at=row.recorded_at,
                 received_at=row.received_at,
                 motion=Motion(**{name: getattr(row, name) for name in MOTION}),
-                seq=row.position_seq,
             )
-        stale = is_stale(row.recorded_at, now=row.as_of, stale_after=self._stale_after)
-        seq = latest.seq if latest else 0
-        state = (vessel.version, seq, "stale" if stale else "live", self._decimals)
-        return VesselOnMap(vessel=vessel, latest=latest, stale=stale, state=state)
+            if self._coarse:
+                latest = coarsened(latest, self._decimals)
+        stale = is_stale(row.heard_at, now=row.as_of, stale_after=self._stale_after)
+        return VesselOnMap(vessel=vessel, latest=latest, stale=stale)

@@ -29,11 +29,19 @@ _VESSEL_IDS = {
     "examples": [[1, 2]],
 }
 _DELAY = {
-    "description": "Positions are shown so many seconds late; only with reading scopes.",
+    "description": "Positions are shown so many seconds late: the fleet as it was then, `stale` included; "
+    "only with reading scopes.",
     "examples": [0],
 }
 _DECIMALS = {
-    "description": "Coordinates are rounded to so many decimals: 2 is about 1 km; null for all 6.",
+    "description": "Coordinates are rounded to so many decimals: 2 is about 1 km; null for all 6. With fewer "
+    "than 6 all else is no finer than that. Of each step of time the key sees one fix, the first; a step is "
+    "12 h, 72 min, 7.2 min, 44 s, 5 s or 1 s for 0 to 5 decimals, in which 5 knots make one cell. Times are "
+    "rounded down to steps, `sog` to 5 knots, `cog` and `heading` to 45 degrees, and `accuracy_m` is the "
+    "cell's radius. So a position is known about to its cell. What remains: a vessel slower than 5 knots "
+    "that changes from one cell to another is known, across that border, to the way that it makes in a step; "
+    "who watches a straight course over many cells can tell where it runs more finely than by one of them; "
+    "and `stale` is about the newest fix.",
     "examples": [2],
 }
 _LIMIT = {"description": "Requests a minute; null for the service's usual.", "examples": [60]}

@@ -202,6 +202,7 @@ _PARTNER: Json = {
     "delay_s": 0,
     "coordinate_decimals": None,
     "requests_per_minute": None,
+    "parent_id": 1,
     "created_at": _at("2026-01-01T09:00:00"),
     "expires_at": None,
     "revoked_at": None,

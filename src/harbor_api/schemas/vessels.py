@@ -10,7 +10,7 @@ from marshmallow.validate import OneOf, Range, Regexp
 
 from harbor_api.domain import vessels as rules
 from harbor_api.domain.identifiers import IMO_RULE, MMSI_RULE
-from harbor_api.domain.vessels import VesselDetails, VesselOnMap
+from harbor_api.domain.vessels import COORDINATE_DECIMALS, VesselDetails, VesselOnMap
 from harbor_api.schemas.fields import Number, QueryBoolean, Seen, Timestamp, Whole, of_form, of_span, seen
 from harbor_api.schemas.geojson import PointSchema
 from harbor_api.schemas.typed import TypedSchema, edit
@@ -61,7 +61,8 @@ class VesselPropertiesSchema(Schema):
         required=True,
         allow_none=True,
         metadata={
-            "description": "When the tracker took the latest fix; null before the first one.",
+            "description": "When the tracker took the latest fix; null before the first one. To a key with "
+            "`coordinate_decimals` below 6 it is rounded down.",
             "examples": ["2026-01-02T03:04:05.000000Z"],
         },
     )
@@ -69,7 +70,8 @@ class VesselPropertiesSchema(Schema):
         required=True,
         allow_none=True,
         metadata={
-            "description": "When that fix reached the service.",
+            "description": "When that fix reached the service; null to a key with a delay while that is "
+            "less than the delay ago. To a key with `coordinate_decimals` below 6 it is rounded down.",
             "examples": ["2026-01-02T03:04:06.251000Z"],
         },
     )
@@ -84,8 +86,9 @@ class VesselPropertiesSchema(Schema):
     stale = Boolean(
         required=True,
         metadata={
-            "description": "Whether the latest fix is older than the operator's threshold, or there "
-            "is none. A stale vessel is where it was last seen, not where it is."
+            "description": "Whether the newest fix is older than the operator's threshold, or there is none. "
+            "A stale vessel is where it was last seen, not where it is. To a key with a delay: whether it "
+            "was stale then, by the fixes up to then."
         },
     )
     sog = Number(
@@ -126,7 +129,11 @@ class VesselFeatureSchema(Schema):
     id = Whole(
         required=True,
         validate=Range(1, 2**31 - 1),
-        metadata={"description": "Identifies the vessel for good.", "examples": [1]},
+        metadata={
+            "description": "Identifies the vessel for good. Vessels are numbered as they are registered: an "
+            "id tells about how many there were before, and nothing else of those that the key does not see.",
+            "examples": [1],
+        },
     )
     geometry = Nested(
         PointSchema,
@@ -227,7 +234,6 @@ class FleetQuerySchema(TypedSchema):
     )
 
 
-_COORDINATE_DECIMALS = 6
 _SHOWN_MOTION = ("sog", "cog", "heading", "nav_status", "accuracy_m")
 
 
@@ -242,8 +248,8 @@ def as_feature(shown: VesselOnMap) -> dict[str, Any]:
         else {
             "type": "Point",
             "coordinates": [
-                round(latest.motion.lon, _COORDINATE_DECIMALS),
-                round(latest.motion.lat, _COORDINATE_DECIMALS),
+                round(latest.motion.lon, COORDINATE_DECIMALS),
+                round(latest.motion.lat, COORDINATE_DECIMALS),
             ],
         },
         "properties": {
