@@ -8,7 +8,7 @@ to the service. Values that are not known stand in the examples, too: a caller h
 from collections.abc import Mapping
 from typing import Any
 
-from harbor_api.domain.judgement import FUTURE, NULL_ISLAND, REASONS
+from harbor_api.domain.judgement import FUTURE, NULL_ISLAND, REASONS, WITHDRAWN
 from harbor_api.domain.times import from_rfc3339, rfc3339
 from harbor_api.schemas.positions import warnings_about
 
@@ -230,6 +230,8 @@ _HELD: Json = {
     "recorded_at": _at("03:04:06"),
     "received_at": _at("03:04:07.118"),
     "decided_at": None,
+    "decided_by": None,
+    "note": None,
     "lat": 0.0,
     "lon": 0.0,
     "raw": _WITHOUT_A_FIX,
@@ -244,8 +246,22 @@ _AHEAD: Json = {
     "lon": 10.7,
     "raw": {"recorded_at": "2026-01-02T05:04:05Z", "lat": 59.89, "lon": 10.7},
 }
-_RELEASED: Json = {**_AHEAD, "state": "released", "decided_at": _at("08:15:00")}
-_REJECTED: Json = {**_HELD, "state": "rejected", "decided_at": _at("08:14:30")}
+_BY: Json = {"decided_by": "key 1 (Operations)"}
+_RELEASED: Json = {**_AHEAD, **_BY, "state": "released", "decided_at": _at("08:15:00")}
+_REJECTED: Json = {**_HELD, **_BY, "state": "rejected", "decided_at": _at("08:14:30")}
+_WITHDRAWAL: Json = {"vessel_id": 1, "recorded_at": _at("03:04:05"), "note": "Clock of the tracker was wrong"}
+_WITHDRAWN: Json = {
+    **_WITHDRAWAL,
+    **_BY,
+    "id": 3,
+    "tracker_id": _TRACKER["id"],
+    "reason": WITHDRAWN,
+    "state": "withdrawn",
+    "decided_at": _at("08:16:00"),
+}
+_SELECTION: Json = {"reason": NULL_ISLAND, "vessel_id": 1, "to": _at("2026-01-03T00:00:00"), "dry_run": True}
+_COUNTED: Json = {"matched": 3, "decided": 0, "left": 3, "too_early": 0}
+_DECIDED: Json = {"matched": 3, "decided": 3, "left": 0, "too_early": 0}
 _BY_KEY: Json = {
     "id": 12,
     "at": _at("08:14:30"),
@@ -316,6 +332,15 @@ REQUESTS: Mapping[str, Examples] = {
     "updateTracker": {
         "finished": ("No longer under test", {"test": False}),
         "relabel": ("Another label", {"label": "bridge, starboard"}),
+    },
+    "withdrawFix": {"wrong_clock": ("A stored fix that was wrong", _WITHDRAWAL)},
+    **{
+        each: {
+            "count": ("Only count", _SELECTION),
+            "decide": ("Decide", {**_SELECTION, "dry_run": False}),
+            "of_a_tracker": ("All of a tracker", {"tracker_id": _TRACKER["id"]}),
+        }
+        for each in ("releaseFixes", "rejectFixes")
     },
     "reassignTracker": {
         "now": ("From now on", {"vessel_id": 2}),
@@ -493,6 +518,11 @@ ANSWERS: Mapping[str, Mapping[int, Examples]] = {
     },
     "releaseFix": {200: {"released": ("Now in the vessel's history", _RELEASED)}},
     "rejectFix": {200: {"rejected": ("It never comes on the map", _REJECTED)}},
+    "withdrawFix": {200: {"withdrawn": ("Out of the vessel's history", _WITHDRAWN)}},
+    **{
+        each: {200: {"counted": ("A dry run", _COUNTED), "decided": ("All of them", _DECIDED)}}
+        for each in ("releaseFixes", "rejectFixes")
+    },
     "listApiKeys": {
         200: {
             "page": (
