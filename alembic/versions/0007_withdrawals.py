@@ -47,9 +47,7 @@ def upgrade() -> None:
         ("quarantine_open_vessel_idx", "vessel_id"),
         ("quarantine_open_tracker_idx", "tracker_id", "vessel_id"),
     ):
-        op.create_index(
-            name, "quarantine", [*first, "reason", "recorded_at", "id"], postgresql_where=_OPEN
-        )
+        op.create_index(name, "quarantine", [*first, "reason", "recorded_at", "id"], postgresql_where=_OPEN)
     op.execute("SET LOCAL statement_timeout = '5s'")
 
 

@@ -99,12 +99,24 @@ def test_no_scope_that_reads_is_enough_to_write(document: Document, scope: str):
 
 
 # What a key that may write, and not read, is told of a change beside its being done.
-_TOLD_OF_A_ROTATION = {
+_COUNTS = {"matched", "decided", "left", "too_early"}
+_TOLD = {
     "rotateTracker": {"id", "number", "generation", "previous_valid_until", "secret"},
     "rotateApiKey": {"id", "prefix", "previous_valid_until", "secret"},
+    "releaseFixes": _COUNTS,
+    "rejectFixes": _COUNTS,
+    # Of the fix that it has named, and not where that was.
+    "withdrawFix": {
+        *("id", "vessel_id", "tracker_id", "reason", "state", "recorded_at"),
+        *("decided_at", "decided_by", "note"),
+    },
 }
 # What a change needs where `{}` is not enough.
-_BODIES: dict[str, dict[str, Any]] = {"reassignTracker": {"vessel_id": 1}}
+_BODIES: dict[str, dict[str, Any]] = {
+    "reassignTracker": {"vessel_id": 1},
+    "releaseFixes": {"vessel_id": 1},
+    "rejectFixes": {"vessel_id": 1},
+}
 
 
 def _writes(document: Document) -> list[tuple[Operation, str]]:
@@ -139,6 +151,11 @@ def test_a_scope_that_writes_does_not_read(client: CheckedClient, world: World, 
         for also in ((), (scope.replace(":write", ":read"),)):
             sql.run(world.database, "DELETE FROM positions WHERE lat = 0")
             sql.run(world.database, "UPDATE quarantine SET state = 'held'")
+            if name == "withdrawFix":
+                wrong = world.tracker()
+                client.post(POSITIONS, **wrong.signed(a_fix()))
+                named = {"vessel_id": wrong.tracker.vessel_id, "recorded_at": a_fix()["recorded_at"]}
+                body = {"json": {**named, "note": "Clock of the tracker was wrong"}}
             headers = operation.headers | world.bearer(scope, *also)
             answer = client.open(operation.url, method=operation.method, headers=headers, **body)
             assert answer.status_code in {200, 204}, f"{name}: {answer.text}"
@@ -151,7 +168,7 @@ def test_a_scope_that_writes_does_not_read(client: CheckedClient, world: World, 
                 sql.run(world.database, "UPDATE api_keys SET previous_valid_until = NULL")
             if name == "reassignTracker":
                 sql.run(world.database, "DELETE FROM assignments WHERE starts_at > '2000-01-01'")
-    assert told == {name: _TOLD_OF_A_ROTATION.get(name, set()) for name in told}
+    assert told == {name: _TOLD.get(name, set()) for name in told}
     assert len(told) >= 13
 
 

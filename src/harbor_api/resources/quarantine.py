@@ -97,7 +97,7 @@ class QuarantineRejection(MethodView):
 
 @blueprint.route("/withdraw")
 class QuarantineWithdrawal(MethodView):
-    @auth.requires_key("quarantine:write", told="quarantine:read")
+    @auth.requires_key("quarantine:write")
     @blueprint.arguments(WithdrawalSchema)
     @blueprint.response(200, WithdrawnFixSchema, description="Withdrawn.")
     @blueprint.raises(errors.NotFound, errors.Conflict)
@@ -124,7 +124,7 @@ class QuarantineWithdrawal(MethodView):
 
 @blueprint.route("/release")
 class QuarantineReleases(MethodView):
-    @auth.requires_key("quarantine:write", told="quarantine:read")
+    @auth.requires_key("quarantine:write")
     @blueprint.arguments(SelectionSchema)
     @blueprint.response(200, DecidedSchema, description="How many were released.")
     @blueprint.doc(operationId="releaseFixes")
@@ -139,7 +139,7 @@ class QuarantineReleases(MethodView):
 
 @blueprint.route("/reject")
 class QuarantineRejections(MethodView):
-    @auth.requires_key("quarantine:write", told="quarantine:read")
+    @auth.requires_key("quarantine:write")
     @blueprint.arguments(SelectionSchema)
     @blueprint.response(200, DecidedSchema, description="How many were rejected.")
     @blueprint.doc(operationId="rejectFixes")

@@ -259,7 +259,13 @@ _WITHDRAWN: Json = {
     "state": "withdrawn",
     "decided_at": _at("08:16:00"),
 }
-_SELECTION: Json = {"reason": NULL_ISLAND, "vessel_id": 1, "to": _at("2026-01-03T00:00:00"), "dry_run": True}
+_SELECTION: Json = {
+    "reason": NULL_ISLAND,
+    "vessel_id": 1,
+    "from": _at("2026-01-01T00:00:00"),
+    "to": _at("2026-01-03T00:00:00"),
+    "dry_run": True,
+}
 _COUNTED: Json = {"matched": 3, "decided": 0, "left": 3, "too_early": 0}
 _DECIDED: Json = {"matched": 3, "decided": 3, "left": 0, "too_early": 0}
 _BY_KEY: Json = {
@@ -336,8 +342,8 @@ REQUESTS: Mapping[str, Examples] = {
     "withdrawFix": {"wrong_clock": ("A stored fix that was wrong", _WITHDRAWAL)},
     **{
         each: {
-            "count": ("Only count", _SELECTION),
-            "decide": ("Decide", {**_SELECTION, "dry_run": False}),
+            "counted": ("Only count", _SELECTION),
+            "decided": ("Decide", {**_SELECTION, "dry_run": False}),
             "of_a_tracker": ("All of a tracker", {"tracker_id": _TRACKER["id"]}),
         }
         for each in ("releaseFixes", "rejectFixes")
@@ -353,12 +359,17 @@ REQUESTS: Mapping[str, Examples] = {
     "createApiKey": {
         "partner": (
             "A partner who sees the whole fleet",
-            {"name": "Nordic Logistics", "owner": "it@nordic.example", "scopes": ["vessels:read"]},
+            {
+                "name": "Nordic Logistics",
+                "owner": "it@nordic.example",
+                "scopes": ["vessels:read"],
+                "independent": True,
+            },
         ),
         "limited": ("Some vessels, an hour late, to about 1 km, until the end of the year", _PORT_TERMS),
     },
     "updateApiKey": {
-        "extend": ("It holds for longer", {"expires_at": "2028-01-01T00:00:00Z"}),
+        "extend": ("It holds for longer", {"expires_at": "2028-01-01T00:00:00Z", "independent": True}),
         "narrow": ("It sees less", {"vessel_ids": [1], "delay_s": 3600}),
     },
     "rotateApiKey": {
@@ -518,7 +529,7 @@ ANSWERS: Mapping[str, Mapping[int, Examples]] = {
     },
     "releaseFix": {200: {"released": ("Now in the vessel's history", _RELEASED)}},
     "rejectFix": {200: {"rejected": ("It never comes on the map", _REJECTED)}},
-    "withdrawFix": {200: {"withdrawn": ("Out of the vessel's history", _WITHDRAWN)}},
+    "withdrawFix": {200: {"wrong_clock": ("Out of the vessel's history", _WITHDRAWN)}},
     **{
         each: {200: {"counted": ("A dry run", _COUNTED), "decided": ("All of them", _DECIDED)}}
         for each in ("releaseFixes", "rejectFixes")
