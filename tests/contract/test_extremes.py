@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 from collections import Counter
 from datetime import UTC, datetime
@@ -9,12 +10,16 @@ from itertools import product
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import Boolean, Column, DateTime, Double, Float, Integer, LargeBinary, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from tests.support import sql
 from tests.support.checked_client import CheckedClient
 from tests.support.operations import operations_of
 
+from harbor_api.cli import keys as cli_keys
+from harbor_api.cli import trackers as cli_trackers
+from harbor_api.cli import vessels as cli_vessels
 from harbor_api.database import Database
 from harbor_api.domain.api_keys import SCOPES, digest, generate
 from harbor_api.postgres.tables import metadata
@@ -76,6 +81,10 @@ _RULED: dict[str, tuple[Any, Any]] = {
 }
 
 
+# The row of the key that the application runs with, and no other, lets it be well.
+_LEFT = {"master_key"}
+
+
 def _extremes(column: Column[Any]) -> tuple[Any, Any]:
     """Return the least and the most that a column may come to hold."""
     for name in (f"{column.table.name}.{column.name}", f"*.{column.name}"):
@@ -120,7 +129,8 @@ def _store(database: Database, table: Table) -> None:
 @pytest.fixture
 def extremes(database: Database) -> None:
     for table in metadata.sorted_tables:
-        _store(database, table)
+        if table.name not in _LEFT:
+            _store(database, table)
 
 
 def test_every_operation_reads_the_extremes(client: CheckedClient, document: dict[str, Any], extremes: None):
@@ -133,3 +143,13 @@ def test_every_operation_reads_the_extremes(client: CheckedClient, document: dic
             assert answer.status_code in {200, 403, 404}, f"{url}: {answer.status_code} {answer.text}"
             met[str(operation)] += answer.status_code == 200
     assert all(met.values()), met
+
+
+def test_every_list_of_the_command_line_shows_them(database: Database, extremes: None):
+    url = database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    others = {name: None for name in os.environ if name.startswith("HARBOR_")}
+    runner = CliRunner(env={**others, "HARBOR_DATABASE_URL": url})
+    for command in (cli_vessels.command, cli_trackers.command, cli_keys.command):
+        shown = runner.invoke(command, ["list"], catch_exceptions=False)
+        assert shown.exit_code == 0
+        assert _TEXT[:20] in shown.output
