@@ -130,7 +130,7 @@ class TestAttacker:
             errors.append([_metres(guess, true[-1]) for guess in guesses])
         means = [sum(each) / len(errors) for each in zip(*errors, strict=True)]
         print(f"{decimals} decimals: {[round(each) for each in means]} m")
-        return min(means) / (M_A_DEGREE / 10**decimals)
+        return float(min(means) / (M_A_DEGREE / 10**decimals))
 
     @pytest.mark.parametrize(
         ("decimals", "voyage", "least"),

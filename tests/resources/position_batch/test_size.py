@@ -47,7 +47,8 @@ class TestSize:
     ):
         answer = client.post(URL, **world.tracker().signed(json.dumps(body).encode()))
         problem = problem_of(answer, 400, "not_a_batch")
-        assert [error["pointer"] for error in problem["errors"]] == [pointer]
+        # Beside what is missing, members that may have been meant for it are named.
+        assert pointer in {error["pointer"] for error in problem["errors"]}
         assert stored_in(world) == []
 
     def test_members_beside_the_fixes_are_passed_over_and_named(self, client: CheckedClient, world: World):
