@@ -22,10 +22,9 @@ def ships() -> dict[str, list[Neighbour]]:
         pytest.skip("the AIS data is not beside the checkout, in ../shared/data")
     rows: dict[str, list[Neighbour]] = defaultdict(list)
     for file in files:
-        for item in ais.read(file):
-            # Latitude 91 or longitude 181 is no fix.
-            if isinstance(item, ais.AisRow) and item.lat not in {None, 91} and item.lon not in {None, 181}:
-                rows[item.mmsi].append(Neighbour(item.recorded_at, item.lat, item.lon))
+        for item in ais.Reader(file.read_bytes().splitlines(keepends=True)):
+            if isinstance(item, ais.AisRow):
+                rows[item.ship.mmsi].append(Neighbour(item.recorded_at, item.lat, item.lon))
     return rows
 
 

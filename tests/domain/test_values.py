@@ -153,6 +153,7 @@ def _pointers(client: CheckedClient, world: World, noun: str, member: str, wrong
 def _refuse(world: World, noun: str, member: str, wrong: Any) -> list[list[str | None]]:
     """Return which members the services name, which command line, demo and imports stand on."""
     vessel, tracker, (key, _) = world.vessel(), world.tracker().tracker, world.key()
+    giver = api_keys.Grantor(world.key(*keys.SCOPES)[0].id, usual_limit=60)
     edit: Edit[Any] = Edit({member: wrong})
     found = []
     for attempt in {
@@ -167,7 +168,7 @@ def _refuse(world: World, noun: str, member: str, wrong: Any) -> list[list[str |
         ),
         "key": (
             lambda u: api_keys.issue(u, KeyTerms(**{"name": "a", member: wrong}), actor=ACTOR),
-            lambda u: api_keys.change(u, key.id, edit, versions=ANY, actor=ACTOR),
+            lambda u: api_keys.change(u, key.id, edit, versions=ANY, actor=ACTOR, grantor=giver),
         ),
     }[noun]:
         with pytest.raises(ValidationFailed) as refused, world.database.unit_of_work() as unit_of_work:
@@ -186,7 +187,7 @@ def test_what_http_refuses_is_refused_below_it_too(client: CheckedClient, world:
 def test_every_member_that_people_give_has_a_rule():
     assert vessel_rules.RULES.keys() == asdict(VesselDetails(name="")).keys()
     assert tracker_rules.RULES.keys() == {"label"}
-    beside = {"scopes", "vessel_ids", "expires_at"}
+    beside = {"scopes", "vessel_ids", "expires_at", "independent"}
     assert keys.RULES.keys() == asdict(KeyTerms(name="")).keys() - beside
 
 

@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -64,8 +63,7 @@ def url_of() -> Iterator[Callable[..., str]]:
             connection.execute(f"CREATE ROLE crowded LOGIN PASSWORD '{PASSWORD}' CONNECTION LIMIT 0")
             connection.execute("CREATE ROLE shut_out LOGIN")
             connection.execute("CREATE ROLE sleeping")
-            [[file]] = connection.execute("SHOW hba_file").fetchall()
-            with Path(file).open("r+") as rules:
+            with (postgres.cluster / "pg_hba.conf").open("r+") as rules:
                 kept = rules.read()
                 rules.seek(0)
                 rules.write(f"local all careful,crowded scram-sha-256\nlocal all shut_out reject\n{kept}")

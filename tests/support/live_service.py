@@ -61,11 +61,14 @@ class OwnPostgres:
         """Return the folder of PostgreSQL's own programs."""
         return embedded.programs()
 
+    @property
+    def cluster(self) -> Path:
+        """Return the folder of its files."""
+        return self._directory / embedded.CLUSTER
+
     def processes(self) -> list[psutil.Process]:
         """Return the postmaster and all that it has started."""
-        first = psutil.Process(
-            int((self._directory / embedded.CLUSTER / "postmaster.pid").read_text().split()[0])
-        )
+        first = psutil.Process(int((self.cluster / "postmaster.pid").read_text().split()[0]))
         return [first, *first.children(recursive=True)]
 
     def _leave(self) -> None:

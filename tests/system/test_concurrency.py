@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -53,11 +54,12 @@ def _ships() -> Ships:
 
     Every twentieth has been without a fix once, and once ahead of her time.
     """
-    read = itertools.chain.from_iterable(ais.read(DATA / name) for name in FILES)
+    lines = ((DATA / name).read_bytes().splitlines(keepends=True) for name in FILES)
+    read = itertools.chain.from_iterable(map(ais.Reader, lines))
     reported: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in read:
         if isinstance(row, ais.AisRow):
-            reported[row.mmsi].append(dict(fix_of(row)))
+            reported[row.ship.mmsi].append(orjson.loads(orjson.dumps(fix_of(row), option=orjson.OPT_UTC_Z)))
     ships = {number: fixes for number, (_, fixes) in enumerate(sorted(reported.items()), start=1)}
     for number, fixes in ships.items():
         if number % 20 == 0:
