@@ -43,7 +43,12 @@ def create_app(settings: Settings) -> Flask:
     cors.install(app, frozenset(settings.cors_origins))
     hardening.install(app)
     rate_limits.install(app)
-    document = openapi.register(app, (each.blueprint for each in _RESOURCES))
+    document = openapi.register(
+        app,
+        (each.blueprint for each in _RESOURCES),
+        contact=settings.support_contact,
+        terms=settings.terms_of_service,
+    )
     for page in _PAGES:
         app.register_blueprint(page.blueprint)
     database = Database(

@@ -1,5 +1,6 @@
 """What people read beside the reference: complete, true to the settings, and each of its commands runs."""
 
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from flask import Flask
 from tests.support.checked_client import CheckedClient
 from tests.support.live_service import LiveService
 
+from harbor_api.app import create_app
 from harbor_api.domain.errors import HarborError
 from harbor_api.pages.guides import GUIDES
 from harbor_api.settings import Settings, SettingsError
@@ -134,8 +136,18 @@ def test_an_address_that_is_none_stops_the_start(variable, value):
 
 
 def test_the_document_names_whom_to_ask_and_the_terms(document):
-    assert "url" not in document["info"]["contact"]
+    assert document["info"]["contact"] == {"name": "The operator of this service"}
     assert "termsOfService" not in document["info"]
+    for contact, member in (("mailto:fleet@harbor.example", "email"), ("https://harbor.example/help", "url")):
+        settings = Settings(
+            database_url="postgresql:///nothing",
+            tracker_master_key=bytes(32),
+            support_contact=contact,
+            terms_of_service="https://harbor.example/terms",
+        )
+        info = json.loads(runtime.of(create_app(settings)).document)["info"]
+        assert info["contact"][member] == contact.removeprefix("mailto:")
+        assert info["termsOfService"] == "https://harbor.example/terms"
 
 
 def test_the_kit_can_be_fetched(client: CheckedClient):

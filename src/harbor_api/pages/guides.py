@@ -17,7 +17,6 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from harbor_api import __version__
-from harbor_api.domain.errors import HarborError
 from harbor_api.web import problems
 from harbor_api.web.runtime import current
 
@@ -111,7 +110,7 @@ def _markdown(guide: Guide) -> str:
         cors_origins=settings.cors_origins,
         contact=_contact(settings.support_contact),
         terms_of_service=settings.terms_of_service,
-        codes=_codes(),
+        codes=problems.table(),
     )
 
 
@@ -119,14 +118,6 @@ def _contact(address: str | None) -> str:
     if address is None:
         return "the operator of this service, who has named no address with `HARBOR_SUPPORT_CONTACT`"
     return f"[{address.removeprefix('mailto:')}]({address})"
-
-
-def _codes() -> str:
-    kinds: Sequence[type[HarborError]] = sorted(
-        HarborError.by_code.values(), key=lambda kind: (kind.status, kind.code)
-    )
-    rows = (f"| {kind.status} | `{kind.code}` | {problems.prose(kind)} |" for kind in kinds)
-    return "\n".join(("| status | code | meaning |", "| --- | --- | --- |", *rows))
 
 
 def _as_html(guide: Guide, text: str) -> str:

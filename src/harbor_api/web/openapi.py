@@ -37,12 +37,13 @@ _METHODS = {"get", "put", "post", "patch", "delete"}
 _COMPONENT = re.compile(r"#/components/schemas/(.+)")
 
 
-def register(app: Flask, blueprints: Iterable[Blueprint]) -> bytes:
+def register(app: Flask, blueprints: Iterable[Blueprint], *, contact: str | None, terms: str | None) -> bytes:
     """Register resources with an application and return the OpenAPI document that describes them, as JSON.
 
-    Tags and paths are in the order of the blueprints, after what a newcomer needs first.
+    Tags and paths are in the order of the blueprints, after what a newcomer needs first. ``contact`` is a
+    mailto: or https: address, ``terms`` where it says what callers may do with the data.
     """
-    api = Api(app, spec_kwargs=_about())
+    api = Api(app, spec_kwargs=_about(contact, terms))
     api.register_converter(IdentifierConverter, identifier_schema)
     for name, scheme in SECURITY_SCHEMES.items():
         api.spec.components.security_scheme(name, scheme)
@@ -142,12 +143,18 @@ class Api(flask_smorest.Api):
         """Leave out the stock ETag headers, with their unused components."""
 
 
-def _about() -> dict[str, Any]:
+def _about(contact: str | None, terms: str | None) -> dict[str, Any]:
+    whom: dict[str, str] = {"name": "The operator of this service"}
+    if contact is not None:
+        whom |= (
+            {"email": contact.removeprefix("mailto:")} if contact.startswith("mailto:") else {"url": contact}
+        )
     return {
         "info": {
             "description": f"{_ABOUT}\n{_table_of_errors()}",
-            "contact": {"name": "The operator of this service"},
+            "contact": whom,
             "license": {"name": "MIT", "identifier": "MIT"},
+            **({} if terms is None else {"termsOfService": terms}),
         },
         # Relative: the document is right wherever the service is reached.
         "servers": [{"url": "/", "description": "This service"}],
@@ -155,9 +162,5 @@ def _about() -> dict[str, Any]:
 
 
 def _table_of_errors() -> str:
-    """Return all codes that an answer can carry as a table in Markdown."""
-    rows = sorted(HarborError.by_code.values(), key=lambda kind: (kind.status, kind.code))
-    lines = "\n".join(f"| {kind.status} | `{kind.code}` | {problems.prose(kind)} |" for kind in rows)
     # Folded in Swagger UI, so that the operations are what a reader meets first.
-    head = "| status | code | meaning |\n|---|---|---|"
-    return f"<details><summary>All error codes</summary>\n\n{head}\n{lines}\n\n</details>\n"
+    return f"<details><summary>All error codes</summary>\n\n{problems.table()}\n\n</details>\n"

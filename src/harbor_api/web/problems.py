@@ -88,6 +88,13 @@ def prose(kind: type[HarborError]) -> str:
     return " ".join((kind.__doc__ or kind.title).split())
 
 
+def table() -> str:
+    """Return all codes that an answer can carry as a table in Markdown."""
+    kinds = sorted(HarborError.by_code.values(), key=lambda kind: (kind.status, kind.code))
+    rows = (f"| {kind.status} | `{kind.code}` | {prose(kind)} |" for kind in kinds)
+    return "\n".join(("| status | code | meaning |", "|---|---|---|", *rows))
+
+
 def from_framework(exception: HTTPException) -> HarborError:
     """Return our error for one that Flask, werkzeug or the limiter raised, with its headers."""
     kind = _FRAMEWORK.get(exception.code or 500)
