@@ -149,7 +149,17 @@ def explore(document: dict[str, Any], service: LiveService) -> Report:
                         "include-operation-id": "postPositionBatch",
                         "checks": {"negative_data_rejection": {"enabled": False}},
                     }
-                )
+                ),
+                # Needs one of its members, whichever: one that selects nothing would select all.
+                *(
+                    OperationConfig.from_dict(
+                        {
+                            "include-operation-id": name,
+                            "checks": {"positive_data_acceptance": {"enabled": False}},
+                        }
+                    )
+                    for name in ("releaseFixes", "rejectFixes")
+                ),
             ]
         ),
     )

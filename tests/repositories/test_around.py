@@ -6,12 +6,12 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from psycopg.errors import UniqueViolation
 from tests.support import sql
 from tests.support.factories import EPOCH, World, rolled_back
 
 from harbor_api.database import Database, UnitOfWork
 from harbor_api.domain.positions import Fix, FixKey, Motion, ReceivedFix
+from harbor_api.postgres.connections import StatementFailed
 
 _keys = st.tuples(st.integers(0, 90), st.integers(1, 2))
 
@@ -92,7 +92,7 @@ def test_a_commit_that_fails_with_its_last_statement_leaves_nothing(database: Da
         unit_of_work.run_last(unit_of_work.positions.addition(received_fixes))
 
     database.transact(lambda unit_of_work: add(unit_of_work, fixes[:1]))
-    with pytest.raises(UniqueViolation):
+    with pytest.raises(StatementFailed, match="UniqueViolation"):
         database.transact(lambda unit_of_work: add(unit_of_work, fixes))
     # The connection goes on, and neither the second fix nor the note is there.
     with database.autocommit() as unit_of_work:
