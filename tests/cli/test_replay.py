@@ -137,8 +137,8 @@ def test_nothing_acknowledged_is_missing_when_the_service_is_killed(live_service
         out, _ = replay.communicate(timeout=120)
     finally:
         replay.kill()
-    table = dict(re.findall(r"^\s*(stored|duplicate)\s+(\d+)\s*$", out, re.MULTILINE))
-    stored, duplicate = int(table["stored"]), int(table["duplicate"])
+    table = _table(out)
+    stored, duplicate = table["stored"], table["duplicate"]
     # A fix whose answer died with the service is told "duplicate" when it is sent again.
     assert stored <= _count(live_service) <= stored + duplicate
     assert {
