@@ -135,7 +135,7 @@ schemathesis.openapi.format("imo-number", st.from_regex(r"[1-9][0-9]{5}", fullma
 
 def explore(document: dict[str, Any], service: LiveService) -> Report:
     """Let Schemathesis do all it can to a service, and return what it found."""
-    # A NUL, which PostgreSQL cannot keep, is refused wherever it stands: also in members that are passed over.
+    # A NUL is refused wherever it stands: also in members that are passed over.
     generation = GenerationConfig(
         max_examples=EXAMPLES, with_security_parameters=False, database="none", allow_x00=False
     )

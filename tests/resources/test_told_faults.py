@@ -1,5 +1,6 @@
 """An answer does not outgrow its request: of many mistakes the first ones are told."""
 
+import gc
 import gzip
 import json
 import sys
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from marshmallow import ValidationError
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import World, a_fix
 from tests.support.urls import BATCH, KEYS, ME, POSITIONS, VESSELS
@@ -139,3 +141,25 @@ def _steps(function: Callable[[], object]) -> int:
     finally:
         sys.setprofile(None)
     return count
+
+
+@pytest.mark.parametrize("url", [POSITIONS, BATCH, f"{VESSELS}?limit=x"])
+def test_what_is_refused_is_let_go_of_at_once(client: CheckedClient, world: World, url):
+    """And not when Python looks for cycles, before which many large bodies may have come."""
+    wrong = {"fixes": [_unknown(100)]} if url == BATCH else _unknown(100)
+    bearer = world.bearer()
+
+    def ask() -> None:
+        answer = (
+            client.get(url, headers=bearer) if url.startswith(VESSELS) else _post(client, world, url, wrong)
+        )
+        assert answer.status_code in {200, 400, 422}
+
+    ask()
+    gc.collect()
+    gc.disable()
+    try:
+        ask()
+        assert [each for each in gc.get_objects() if isinstance(each, ValidationError)] == []
+    finally:
+        gc.enable()

@@ -79,11 +79,11 @@ class StrictParser(FlaskParser):
         """Turn marshmallow's messages into faults with pointers or parameter names."""
         [(location, messages)] = error.normalized_messages().items()
         if location == "query":
-            raise InvalidParameter(faults=query_faults(messages)) from error
+            raise InvalidParameter(faults=query_faults(messages)) from _without_frames(error)
         found = body_faults(messages)
         count = "1 member is" if len(found) == 1 else f"{len(found)} members are"
         refused_as: type[HarborError] = getattr(schema, "refused_as", ValidationFailed)
-        raise refused_as(f"{count} wrong", faults=found) from error
+        raise refused_as(f"{count} wrong", faults=found) from _without_frames(error)
 
 
 def load(schema: marshmallow.Schema, value: Any, *, pointer: str) -> Any:
@@ -92,7 +92,17 @@ def load(schema: marshmallow.Schema, value: Any, *, pointer: str) -> Any:
     try:
         return schema.load(value)
     except marshmallow.ValidationError as error:
-        raise ValidationFailed(faults=body_faults(error.normalized_messages(), pointer)) from error
+        faults = body_faults(error.normalized_messages(), pointer)
+        raise ValidationFailed(faults=faults) from _without_frames(error)
+
+
+def _without_frames(error: marshmallow.ValidationError) -> marshmallow.ValidationError:
+    """Return an error that lets go of whoever raised it.
+
+    marshmallow's frame holds the error, and the error the frame, and with it the whole body: until somebody
+    looks for cycles, which a body of plain members never makes necessary. A gigabyte of them came together.
+    """
+    return error.with_traceback(None)
 
 
 def _refuse_crowd(schema: marshmallow.Schema, value: Any, pointer: str) -> None:
