@@ -59,6 +59,8 @@ def test_every_path_is_hardened_and_leads_nowhere_else(app: Flask, method):
         for name in ONCE:
             assert len(answer.headers.getlist(name)) == 1, f"{where}: {name}"
         assert "evil.example" not in str(answer.headers), where
+        if raw.startswith("//"):
+            assert answer.status_code == 404, where
         if answer.status_code >= 400:
             assert answer.content_type == "application/problem+json", where
             assert answer.headers["Cache-Control"] == "no-store", where

@@ -4,11 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
-from flask import Flask, Response
+from flask import Flask, Request, Response
 from flask.json.provider import JSONProvider
-from werkzeug.routing import BaseConverter, ValidationError
+from werkzeug.routing import BaseConverter, MapAdapter, ValidationError
 
 from harbor_api.domain.times import rfc3339
+
+# A path that no rule has.
+_NOWHERE = "/."
 
 
 class Application(Flask):
@@ -24,6 +27,14 @@ class Application(Flask):
         self.url_map.strict_slashes = False
         # Where slashes are doubled there is nothing: to redirect is to name a host, and only the caller has.
         self.url_map.merge_slashes = False
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        adapter = super().create_url_adapter(request)
+        if adapter is not None and adapter.path_info.startswith("//"):
+            # Werkzeug would take off all but one of the first slashes, and what a proxy keeps closed by its
+            # path would be open under another.
+            adapter.path_info = _NOWHERE
+        return adapter
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         return func
