@@ -158,6 +158,8 @@ def test_a_vessel_without_a_name(world: World):
         ("trackers rotate", ["trk_x"], "is not a tracker's id"),
         ("trackers rotate", ["\x1b[31m"], r"\x1b[31m is not a tracker's id"),
         ("vessels retire", ["0"], "not in the range"),
+        ("quarantine release", ["9223372036854775808"], "not in the range"),
+        ("quarantine reject", ["1", "0"], "not in the range"),
         ("prune", [], "Missing option"),
         ("keys add", ["x", "--scope", "no"], "is not one of"),
     ],

@@ -44,6 +44,7 @@ class _Time(click.ParamType[datetime]):
 
 
 _VESSEL_ID = click.IntRange(1, 2**31 - 1)
+_HELD_ID = click.IntRange(1, 2**63 - 1)
 
 
 def _selects(command: Callable[..., None]) -> Callable[..., None]:
@@ -102,7 +103,7 @@ def list_all(*, as_json: bool, **wanted: Any) -> None:
 
 
 @command.command()
-@click.argument("ids", nargs=-1, type=click.IntRange(1))
+@click.argument("ids", nargs=-1, type=_HELD_ID)
 @_selects
 def release(ids: Sequence[int], *, dry_run: bool, **wanted: Any) -> None:
     """Let the fixes with these IDS enter history, or those that the options select, if nobody has decided."""
@@ -110,7 +111,7 @@ def release(ids: Sequence[int], *, dry_run: bool, **wanted: Any) -> None:
 
 
 @command.command()
-@click.argument("ids", nargs=-1, type=click.IntRange(1))
+@click.argument("ids", nargs=-1, type=_HELD_ID)
 @_selects
 def reject(ids: Sequence[int], *, dry_run: bool, **wanted: Any) -> None:
     """Keep the fixes with these IDS off the map, or those that the options select, if nobody has decided."""

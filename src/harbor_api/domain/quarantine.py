@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from harbor_api.domain.errors import Fault, StillInTheFuture, ValidationFailed
 from harbor_api.domain.judgement import REASONS
+from harbor_api.domain.times import rfc3339
 from harbor_api.domain.values import Rule, Text
 
 MOST_AT_ONCE = 250
@@ -69,5 +70,5 @@ class Withdrawal:
 def demand_past(recorded_at: datetime, *, now: datetime, tolerance: timedelta) -> None:
     """Raise StillInTheFuture for a fix that is from the future by more than the tolerance."""
     if recorded_at - now > tolerance:
-        earliest = (recorded_at - tolerance).isoformat().replace("+00:00", "Z")
+        earliest = rfc3339(recorded_at - tolerance)
         raise StillInTheFuture(f"The fix is from the future: it may be released from {earliest} on")
