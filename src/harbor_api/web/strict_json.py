@@ -9,6 +9,7 @@ import math
 import re
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,11 @@ from harbor_api.domain.errors import BadRequest, BodyTooLarge, MalformedJSON, Un
 # A double holds 309 digits; longer integers only serve to burn time in the conversion.
 _MOST_DIGITS = 309
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+# What C's printf makes of a number that is none; texts are passed over, one that does not end to the end.
+_NOT_A_NUMBER = re.compile(
+    r"""("(?:[^"\\]|\\.)*+"?)|(?<![\w.+-])([+-]?)(?:(nan)|inf(?:inity)?)(?![\w.])""",
+    re.ASCII | re.IGNORECASE | re.DOTALL,
+)
 LARGEST_DECOMPRESSED = 1024 * 1024
 # RFC 1952: a gzip file is a series of members. A tracker may compress each fix as it takes it.
 _MOST_MEMBERS = 2_000
@@ -96,7 +102,7 @@ def parse_json(body: bytes, *, items: str | None = None) -> Any:
         return plain
     found: list[_Doubt] = []
     try:
-        value = _decoder(found).decode(body.decode("utf-8"))
+        value = _decoded(body.decode("utf-8"), found)
         # Only an escape can bring in a surrogate or a NUL: UTF-8 and JSON's grammar refuse them raw.
         if found or b"\\u" in body:
             value = _without_doubt(value, items)
@@ -165,6 +171,26 @@ def _decoder(found: list[_Doubt]) -> json.JSONDecoder:
         parse_float=read_float,
         parse_int=read_int,
     )
+
+
+def _decoded(text: str, found: list[_Doubt]) -> Any:
+    """Return the value of a JSON text, where `nan` and `inf` are in doubt as `NaN` and `Infinity` are."""
+    try:
+        return _decoder(found).decode(text)
+    except json.JSONDecodeError:
+        found.clear()
+        spelt = _NOT_A_NUMBER.sub(_spelt, text)
+        if spelt != text:
+            with suppress(json.JSONDecodeError):
+                return _decoder(found).decode(spelt)
+        raise
+
+
+def _spelt(match: re.Match[str]) -> str:
+    whole, sign, is_nan = match[1], match[2], match[3]
+    if whole is not None:
+        return whole
+    return "NaN" if is_nan else "-Infinity" if sign == "-" else "Infinity"
 
 
 def _without_doubt(value: Any, items: str | None) -> Any:

@@ -69,6 +69,9 @@ GOOD = json.dumps(a_fix(0))
 DOUBTFUL = {
     '"sog": NaN': ("#/sog", "NaN is not a JSON number"),
     '"sog": -Infinity': ("#/sog", "-Infinity is not a JSON number"),
+    # As C prints them.
+    '"sog": -nan, "note": "nan"': ("#/sog", "NaN is not a JSON number"),
+    '"sog": +INF': ("#/sog", "Infinity is not a JSON number"),
     '"sog": 1e999': ("#/sog", "A number is too large for a double"),
     f'"number": {"9" * 400}': ("#/number", "A number is too large for a double"),
     '"sog": 1, "sog": 1': ("", "A member name is repeated in an object"),
@@ -104,7 +107,7 @@ class TestAFixThatIsNoJsonBeyondDoubt:
             LATEST,
         ]
 
-    @pytest.mark.parametrize("item", ["NaN", "1e999", '"\\u0000"', '[{"a": 1, "a": 2}]'])
+    @pytest.mark.parametrize("item", ["NaN", "nan", "1e999", '"\\u0000"', '[{"a": 1, "a": 2}]'])
     def test_may_be_no_object(self, client: CheckedClient, world: World, item):
         body = f'{{"fixes": [{item}, {GOOD}]}}'.encode()
         answer = client.post(BATCH, **world.tracker().signed(body))
@@ -124,7 +127,10 @@ class TestAFixThatIsNoJsonBeyondDoubt:
             f'{{"fixes": [{GOOD}], "more": NaN}}',
             f'{{"fixes": [{GOOD}], "\\ud800": 1}}',
             f'{{"fixes": [{GOOD}, {{]}}',
-            f'{{"fixes": [{GOOD}, nan]}}',
+            f'{{"fixes": [{GOOD}, nano]}}',
+            f'{{"fixes": [{GOOD}, {{nan: 1}}]}}',
+            f'{{"fixes": [{GOOD}, nan], "fixes": 01}}',
+            f'{{"fixes": [{GOOD}, nan, "]}}',
             f'{{"fixes": [{GOOD}]}} {{}}',
             f'[{{"lat": NaN}}, {GOOD}]',
         ],
