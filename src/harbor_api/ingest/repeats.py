@@ -70,7 +70,9 @@ class Repeats:
         return Answer(met.status, zlib.decompress(met.body) if met.is_compressed else met.body)
 
     def note(self, name: bytes, answer: Answer | None = None) -> None:
-        """Remember that a message has come, and what it was told."""
+        """Remember that a message has come, and what it was told; the first answer stays."""
+        if self.is_met(name) and self._met[name].status:
+            return
         status, body = answer or (0, b"")
         is_compressed = len(body) >= _COMPRESSED_FROM
         if is_compressed:
