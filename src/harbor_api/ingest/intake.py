@@ -141,15 +141,20 @@ class Intake:
         return Signer(self, message, explain=explain)
 
     def accept(
-        self, signer: Signer, fixes: Sequence[tuple[Fix, Any]], *, numbers: Iterable[Any], now: datetime
+        self,
+        signer: Signer,
+        fixes: Sequence[tuple[Fix, Any]],
+        *,
+        numbers: Iterable[int | None],
+        now: datetime,
     ) -> Receipt:
         """Store or hold the fixes of a signer, each with the JSON value that it came as.
 
         Durable once this returns. ``numbers`` are those that the tracker gave them, and others that were
-        refused for good; what is no number is passed over. Unavailable where PostgreSQL or the queue before
+        refused for good; None is passed over. Unavailable where PostgreSQL or the queue before
         it says so; SignatureInvalid and TrackerDisabled where the tracker was changed just now.
         """
-        kept = _plausible(numbers)
+        kept = tuple(each for each in numbers if each is not None)
         for _ in range(_ATTEMPTS):
             submission = _submission(signer.tracker, fixes, kept, now)
             try:
@@ -207,7 +212,3 @@ def _told_apart(fix: Fix, raw: Any) -> Fix:
         return fix
     content = orjson.dumps(raw, option=orjson.OPT_SORT_KEYS).decode()
     return fix._replace(recorded_at=told_apart(fix.recorded_at, content))
-
-
-def _plausible(numbers: Iterable[Any]) -> tuple[int, ...]:
-    return tuple(each for each in numbers if type(each) is int and 0 <= each < 2**53)

@@ -23,6 +23,7 @@ from harbor_api.schemas.positions import (
     ignored,
     is_no_fix,
     load_fix,
+    number_of,
     warnings_about,
 )
 from harbor_api.web import auth
@@ -47,9 +48,9 @@ def _note_refused(view: View) -> View:
         try:
             return view(*args, **kwargs)
         except (NoFix, ValidationFailed):
-            sent = body()
-            if isinstance(sent, dict) and type(sent.get("number")) is int:
-                _accept([], [sent["number"]])
+            number = number_of(body())
+            if number is not None:
+                _accept([], [number])
             raise
 
     return cast("View", wrapper)
@@ -111,7 +112,7 @@ class PositionBatch(MethodView):
         fixes = [(fix, raw) for fix, raw in zip(read, kept, strict=True) if type(fix) is Fix]
         # An invalid fix has arrived, too: it need not be sent again.
         numbers = [
-            fix.number if type(fix) is Fix else _number_of(item)
+            fix.number if type(fix) is Fix else number_of(item.value if type(item) is Doubtful else item)
             for fix, item in zip(read, items, strict=True)
         ]
         receipt = _accept(fixes, numbers)
@@ -156,12 +157,6 @@ def _told(members: dict[str, Any], sent: dict[str, Any], most: int) -> dict[str,
     return members
 
 
-def _number_of(item: Any) -> Any:
-    """Return the number of a fix that is none, where it has one."""
-    value = item.value if type(item) is Doubtful else item
-    return value.get("number") if isinstance(value, dict) else None
-
-
 def _answer(members: dict[str, Any], receipt: Receipt, status: int) -> Response:
     """Return the answer with what else the tracker should know."""
     secret_ends_at = signer().secret_ends_at
@@ -174,7 +169,7 @@ def _answer(members: dict[str, Any], receipt: Receipt, status: int) -> Response:
     return response
 
 
-def _accept(fixes: Sequence[tuple[Fix, Any]], numbers: Iterable[Any]) -> Receipt:
+def _accept(fixes: Sequence[tuple[Fix, Any]], numbers: Iterable[int | None]) -> Receipt:
     """Hand over what the tracker that has signed sends."""
     return current().intake.accept(signer(), fixes, numbers=numbers, now=datetime.now(UTC))
 

@@ -315,6 +315,11 @@ def _whole(value: Any, most: int) -> int | None:
     return int(value) if type(value) is float and 0 <= value <= most and int(value) == value else None
 
 
+def number_of(value: Any) -> int | None:
+    """Return the number of a fix that is refused, where it has one that a fix may have."""
+    return _whole(value.get("number"), _MOST_NUMBER) if isinstance(value, dict) else None
+
+
 class GapSchema(Schema):
     """Numbers of fixes that have not arrived."""
 
