@@ -5,6 +5,7 @@ RUN python -m venv /opt/harbor && /opt/harbor/bin/pip install --no-cache-dir --r
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 COPY alembic alembic
+COPY openapi openapi
 RUN /opt/harbor/bin/pip install --no-cache-dir --no-deps .
 
 FROM python:3.13-slim
