@@ -324,8 +324,10 @@ class Settings:
             if not variable.startswith(PREFIX):
                 continue
             if variable not in known:
-                near = difflib.get_close_matches(variable, known, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
+                # The prefix is alike in all.
+                names = (each.removeprefix(PREFIX) for each in known)
+                near = difflib.get_close_matches(variable.removeprefix(PREFIX), [*names], n=1)
+                hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
                 raise SettingsError(f"{ascii(variable)[1:-1]} is not a setting of Harbor API{hint}")
             setting = known[variable]
             try:

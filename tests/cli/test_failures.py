@@ -134,14 +134,18 @@ def test_a_wrong_master_key_is_told_before_a_secret_is(name, arguments, world: W
 
 def test_a_vessel_without_a_name(world: World):
     for name in ("", " ", "\t"):
-        assert "name Must not" in told(run("vessels add", name, database=_url(world.database)), 1)
-        assert "name Must not" in told(run("keys add", name, database=_url(world.database)), 1)
+        assert "name: must not" in told(run("vessels add", name, database=_url(world.database)), 1)
+        assert "name: must not" in told(run("keys add", name, database=_url(world.database)), 1)
     for length in ("nan", "1e400", "-1", "0"):
         result = run("vessels add", "x", f"--length={length}", database=_url(world.database))
-        assert "length_m Must be a number from" in told(result, 1)
+        assert "length_m: must be a number from" in told(result, 1)
     vessel = str(world.vessel().id)
     result = run("vessels set", vessel, "--name", "", database=_url(world.database))
-    assert "name Must not be empty" in told(result, 1)
+    assert "details are not valid; name: must not be empty" in told(result, 1)
+
+
+def test_a_tracker_that_there_is_not(world: World):
+    assert "no tracker trk_9999" in told(run("trackers enable", "trk_9999", database=_url(world.database)), 1)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import click
 
 from harbor_api import __version__
 from harbor_api.cli.output import printable
-from harbor_api.domain.errors import HarborError, Unavailable
+from harbor_api.domain.errors import Fault, HarborError, Unavailable
 from harbor_api.settings import SettingsError
 
 # What goes wrong with a file that is written to: its disk is full, or whoever read it has gone.
@@ -144,14 +144,19 @@ def _told(error: Exception) -> tuple[str, int]:
     if isinstance(error, Unavailable):
         return error.cause or error.detail, FAILED
     if isinstance(error, HarborError):
-        faults = [f"{(each.pointer or '').removeprefix('#/')} {each.detail}".strip() for each in error.faults]
-        return "; ".join([error.detail, *faults]), FAILED
+        return "; ".join([error.detail, *map(_of_fault, error.faults)]), FAILED
     if isinstance(error, (SettingsError, _Failed)):
         return str(error), FAILED
     if isinstance(error, OSError):
         return _of_system(error), FAILED
     hint = "" if _shows_traces() else "; HARBOR_LOG_LEVEL=debug shows where"
     return f"a mistake of ours, please report it: {type(error).__name__}: {error}{hint}", FAILED
+
+
+def _of_fault(fault: Fault) -> str:
+    member = (fault.pointer or "").removeprefix("#/")
+    detail = fault.detail.rstrip(".")
+    return f"{member}: {detail[:1].lower()}{detail[1:]}" if member else detail
 
 
 def _of_system(error: OSError) -> str:

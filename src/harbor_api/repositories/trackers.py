@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from harbor_api.domain.errors import Conflict, NotFound
 from harbor_api.domain.times import rfc3339
-from harbor_api.domain.trackers import Assignment, Tracker
+from harbor_api.domain.trackers import Assignment, Tracker, tracker_id
 from harbor_api.postgres.tables import assignments, positions, trackers
 
 # Earlier than any fix: where the first assignment of a tracker starts.
@@ -82,7 +82,7 @@ class Trackers:
         """Return a tracker by its number; NotFound where there is none."""
         tracker = self.find(number)
         if tracker is None:
-            raise NotFound(f"There is no tracker {number}")
+            raise NotFound(f"There is no tracker {tracker_id(number)}")
         return tracker
 
     def lock(self, number: int) -> Tracker:

@@ -185,7 +185,7 @@ def holds(unit_of_work: UnitOfWork, secret: str, *, now: datetime) -> bool:
 
 
 def _check(terms: KeyTerms) -> None:
-    values.demand(RULES, asdict(terms), told="The key cannot be issued like this")
+    values.demand(RULES, asdict(terms), told="The key's terms are not valid")
     limited = terms.vessel_ids is not None or terms.delay_s or terms.coordinate_decimals is not None
     if limited and not terms.scopes <= PARTNER_SCOPES:
         raise Conflict(

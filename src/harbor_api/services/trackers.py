@@ -20,7 +20,7 @@ from harbor_api.services.audit import Trail
 
 # Nothing undoes an assignment but the next one, which must be later.
 _FURTHEST_AHEAD = timedelta(days=30)
-_REFUSED = "The tracker cannot be registered like this"
+_REFUSED = "The tracker's details are not valid"
 
 
 def ensure(unit_of_work: UnitOfWork, vessel: Vessel, *, label: str, actor: Actor) -> Tracker:

@@ -104,7 +104,7 @@ def restore(unit_of_work: UnitOfWork, vessel_id: int, *, actor: Actor) -> Vessel
 
 
 def _check(details: VesselDetails) -> None:
-    values.demand(RULES, asdict(details), told="The vessel cannot be registered like this")
+    values.demand(RULES, asdict(details), told="The vessel's details are not valid")
 
 
 def _subject(vessel: Vessel) -> str:
