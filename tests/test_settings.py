@@ -144,7 +144,7 @@ def test_what_is_well_formed_is_taken(name, value):
 def test_a_misspelt_setting_is_noticed():
     with pytest.raises(SettingsError, match="did you mean HARBOR_WORKERS"):
         Settings.from_environ({"HARBOR_WORKER": "2"})
-    with pytest.raises(SettingsError, match="HARBOR_TYPO is not a setting of Harbor API$"):
+    with pytest.raises(SettingsError, match=r"HARBOR_TYPO is not a setting of Harbor API$"):
         Settings.from_environ({"HARBOR_TYPO": "2"})
     with pytest.raises(SettingsError) as raised:
         Settings.from_environ({"HARBOR_\x1b[31m\udcff": "2"})

@@ -99,6 +99,8 @@ def test_a_refused_database_is_left_as_it_was(new_database, tmp_path: Path):
     assert done.stderr.startswith("harbor-api: the database that HARBOR_DATABASE_URL names was not made by")
     assert len(done.stderr.splitlines()) == 1
     assert (sql.count(world.database, "vessels"), sql.count(world.database, "api_keys")) == (1, 0)
+    # Beside an embedded database it would be taken for what an earlier release left.
+    assert not (tmp_path / "demo.json").exists()
     world.database.dispose()
 
 

@@ -165,6 +165,7 @@ def test_a_tracker_that_there_is_not(world: World):
         ("quarantine release", ["9223372036854775808"], "not in the range"),
         ("quarantine reject", ["1", "0"], "not in the range"),
         ("prune", [], "Missing option"),
+        ("demo", ["--interval", "nan"], "no number of seconds"),
         ("keys add", ["x", "--scope", "no"], "is not one of"),
     ],
 )

@@ -3,6 +3,7 @@
 import base64
 import fcntl
 import json
+import math
 import os
 import secrets
 import signal
@@ -53,6 +54,8 @@ class _Secrets:
 )
 def command(interval: float, use_this_database: bool) -> None:
     """Run the service with twelve simulated vessels, until Ctrl-C."""
+    if math.isnan(interval):
+        raise click.BadParameter("nan is no number of seconds", param_hint="--interval")
     settings = Settings.from_environ(os.environ)
     if settings.bind.startswith("unix:"):
         raise SettingsError("the demo needs HARBOR_BIND to be a host and a port")
@@ -62,10 +65,11 @@ def command(interval: float, use_this_database: bool) -> None:
         remembered = settings.data_dir / "demo.json"
         is_known = remembered.exists()
         known = _recall(remembered)
-        _remember(remembered, known)
         master_key = settings.tracker_master_key or known.master_key
         with open_database(is_to_migrate=True) as database:
             _claim(database, settings, is_known=is_known, is_meant=use_this_database)
+            # Not before: beside a database that was refused, the file would make it ours the next time.
+            _remember(remembered, known)
             crew = [
                 (ship, ensure_tracker(database, master_key, _details(ship), label="demo")) for ship in FLEET
             ]
