@@ -1,3 +1,3 @@
 """Harbor API: a fleet operator's position service."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -306,7 +306,7 @@ PROBLEM: Json = {
     "request_id": "5f2b6f0e4c9d4e21b7a1c06c2a6d8f11",
     "errors": [{**_INVALID["errors"][0], "pointer": "#/lat"}],
 }
-_WELL = {"status": "ok", "version": "0.1.0"}
+_WELL = {"status": "ok", "version": "0.2.0"}
 
 # By operationId. The first one is what Swagger UI fills in.
 REQUESTS: Mapping[str, Examples] = {

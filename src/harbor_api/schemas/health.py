@@ -9,7 +9,7 @@ class HealthSchema(Schema):
     """The service is well. When it is not, the answer is a problem document."""
 
     status = String(required=True, validate=OneOf(["ok"]))
-    version = String(required=True, metadata={"description": "The release.", "examples": ["0.1.0"]})
+    version = String(required=True, metadata={"description": "The release.", "examples": ["0.2.0"]})
 
 
 class ServiceHealthSchema(Schema):
@@ -23,7 +23,7 @@ class ServiceHealthSchema(Schema):
             "says why."
         },
     )
-    version = String(required=True, metadata={"description": "The release.", "examples": ["0.1.0"]})
+    version = String(required=True, metadata={"description": "The release.", "examples": ["0.2.0"]})
     limits = String(
         required=True,
         validate=OneOf(["shared", "per_process"]),
