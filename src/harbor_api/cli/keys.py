@@ -114,8 +114,9 @@ def rotate(key_id: int, grace: int) -> None:
 
 @command.command()
 @_KEY_ID
-def revoke(key_id: int) -> None:
-    """Revoke the key with KEY_ID, for good."""
+@click.option("--keep-issued", is_flag=True, help="The keys that it has issued stand alone from now on.")
+def revoke(key_id: int, *, keep_issued: bool) -> None:
+    """Revoke the key with KEY_ID, for good, and the keys that it has issued."""
     with open_database() as database, database.unit_of_work() as unit_of_work:
-        key = api_keys.revoke(unit_of_work, key_id, actor=actor())
+        key = api_keys.revoke(unit_of_work, key_id, actor=actor(), keep_issued=keep_issued)
     click.echo(printable(f"revoked {key.prefix}... of {key.terms.name}"))
