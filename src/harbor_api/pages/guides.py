@@ -7,7 +7,7 @@ address with ``.md``. A guide's figures are filled in from the settings, so that
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from harbor_api import __version__
+from harbor_api.settings import Settings
 from harbor_api.web import problems
 from harbor_api.web.runtime import current
 
@@ -57,7 +58,9 @@ _figures = Environment(autoescape=False, undefined=StrictUndefined, keep_trailin
 def page(name: str) -> Response:
     """Serve a guide as a page."""
     guide = _guide(name)
-    html = render_template("guide.html", guide=guide, guides=GUIDES, body=_as_html(guide, _markdown(guide)))
+    html = render_template(
+        "guide.html", guide=guide, guides=GUIDES, body=_as_html(guide, _markdown(guide, current().settings))
+    )
     response = _answer(html, "text/html")
     response.headers["Content-Security-Policy"] = _CONTENT_SECURITY_POLICY
     response.headers["Link"] = f'</docs/{name}.md>; rel="alternate"; type="text/markdown"'
@@ -67,7 +70,7 @@ def page(name: str) -> Response:
 @blueprint.get("/docs/<name>.md")
 def markdown(name: str) -> Response:
     """Serve a guide as it is written, with its figures."""
-    return _answer(_markdown(_guide(name)), "text/markdown")
+    return _answer(_markdown(_guide(name), current().settings), "text/markdown")
 
 
 @blueprint.get("/docs/signing/<name>")
@@ -94,11 +97,12 @@ def _answer(text: str, media_type: str) -> Response:
     return response
 
 
-def _markdown(guide: Guide) -> str:
+@lru_cache(maxsize=2 * len(GUIDES))
+def _markdown(guide: Guide, settings: Settings) -> str:
+    # Both are made once for each page: anybody may ask for them, and often.
     text = (_published() / guide.file).read_text(encoding="utf-8")
     if not guide.has_figures:
         return text
-    settings = current().settings
     return _figures.from_string(text).render(
         version=__version__,
         stale_after_s=settings.stale_after_s,
@@ -120,6 +124,7 @@ def _contact(address: str | None) -> str:
     return f"[{address.removeprefix('mailto:')}]({address})"
 
 
+@lru_cache(maxsize=2 * len(GUIDES))
 def _as_html(guide: Guide, text: str) -> str:
     """Return Markdown as HTML: headings have an anchor, and nothing in it is taken for HTML."""
     machine = MarkdownIt("commonmark", {"html": False}).enable("table")
