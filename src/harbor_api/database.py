@@ -40,6 +40,7 @@ from harbor_api.domain.errors import MigrationsPending
 from harbor_api.postgres import connections, migrations, statements
 from harbor_api.postgres.connections import Contended
 from harbor_api.postgres.migrations import Standing
+from harbor_api.postgres.sight import Sight
 from harbor_api.postgres.statements import Statement
 from harbor_api.repositories.api_keys import ApiKeys
 from harbor_api.repositories.arrived_numbers import ArrivedNumbers
@@ -47,6 +48,7 @@ from harbor_api.repositories.audit import Audit
 from harbor_api.repositories.fleet import Fleet
 from harbor_api.repositories.idempotency_keys import IdempotencyKeys
 from harbor_api.repositories.master_key import MasterKey
+from harbor_api.repositories.order import Order
 from harbor_api.repositories.positions import Positions
 from harbor_api.repositories.quarantine import Quarantine
 from harbor_api.repositories.revisions import Revisions
@@ -118,9 +120,19 @@ class UnitOfWork:
     def idempotency_keys(self) -> IdempotencyKeys:
         return IdempotencyKeys(self._connection)
 
-    def fleet(self, viewer: Caller, *, stale_after: timedelta) -> Fleet:
+    @cached_property
+    def order(self) -> Order:
+        return Order(self._connection)
+
+    def sight(self, viewer: Caller, *, future_tolerance: timedelta) -> Sight:
+        """Return what a key may see now; ``future_tolerance`` as with ``Order.horizon``."""
+        delay = timedelta(seconds=viewer.delay_s)
+        horizon = self.order.horizon(delay, future_tolerance=future_tolerance) if delay else None
+        return Sight.of(viewer, horizon)
+
+    def fleet(self, sight: Sight, *, stale_after: timedelta) -> Fleet:
         """Return the fleet as a key may see it."""
-        return Fleet(self._connection, viewer, stale_after=stale_after)
+        return Fleet(self._connection, sight, stale_after=stale_after)
 
 
 class Database:

@@ -325,7 +325,10 @@ _STOCK = (
     """,
     """
     INSERT INTO latest_positions
-    SELECT DISTINCT ON (vessel_id) * FROM positions ORDER BY vessel_id, recorded_at DESC, tracker_id DESC
+    SELECT DISTINCT ON (vessel_id)
+        vessel_id, recorded_at, tracker_id, received_at, lat, lon, sog, cog, heading, nav_status, accuracy_m,
+        battery_v, seq
+    FROM positions ORDER BY vessel_id, recorded_at DESC, tracker_id DESC
     """,
     # Jumps are held where jumps are posted, all to one place. As many fixes are held in the history, with no
     # undecided jump among them. In both services they lie so close that whoever looks for those between two

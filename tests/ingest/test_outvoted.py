@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support import sql
-from tests.support.factories import EPOCH, EVERYTHING, STALE_AFTER
+from tests.support.factories import EPOCH, EVERYTHING, fleet_of
 from tests.support.signed_posts import register_fleet
 
 from harbor_api.database import Database
@@ -58,7 +58,7 @@ def _assert_right(database: Database, right: Sequence[ReceivedFix], wrong: Seque
     with database.autocommit() as unit_of_work:
         [shown] = [
             each
-            for each in unit_of_work.fleet(EVERYTHING, stale_after=STALE_AFTER).search()
+            for each in fleet_of(unit_of_work, EVERYTHING).search()
             if each.vessel.id == right[0].vessel_id
         ]
     assert shown.latest is not None

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 from tests.support import sql
-from tests.support.factories import EVERYTHING, STALE_AFTER, World, rolled_back
+from tests.support.factories import EVERYTHING, World, fleet_of, rolled_back
 
 from harbor_api.database import UnitOfWork
 from harbor_api.domain.vessels import LatestPosition, VesselOnMap
@@ -26,7 +26,10 @@ INSERT INTO positions
 VALUES (:vessel, :at, 1, :at, :lat, :lon, :sog, :cog, :cog, 4, 1)
 """)
 _LATEST = text("""
-INSERT INTO latest_positions SELECT * FROM positions WHERE vessel_id = :vessel AND recorded_at = :at
+INSERT INTO latest_positions
+SELECT vessel_id, recorded_at, tracker_id, received_at, lat, lon, sog, cog, heading, nav_status, accuracy_m,
+    battery_v, seq
+FROM positions WHERE vessel_id = :vessel AND recorded_at = :at
 ON CONFLICT (vessel_id) DO UPDATE SET (recorded_at, received_at, lat, lon, sog, cog, heading)
     = (excluded.recorded_at, excluded.received_at, excluded.lat, excluded.lon, excluded.sog, excluded.cog,
        excluded.heading)
@@ -53,7 +56,7 @@ def _poll(
     vessel = world.vessel().id
     shown, true = [], []
     with rolled_back(world.database) as unit_of_work:
-        seen = unit_of_work.fleet(viewer, stale_after=STALE_AFTER)
+        seen = fleet_of(unit_of_work, viewer)
         for seconds, (lat, lon) in _voyage(start, knots=knots, course=course, every_s=every_s):
             fix = {"vessel": vessel, "at": began + timedelta(seconds=seconds), "lat": lat, "lon": lon}
             _run(unit_of_work, fix | {"sog": knots, "cog": course})
@@ -171,19 +174,21 @@ def test_a_key_with_all_decimals_sees_all_as_it_is(world: World, decimals):
     assert len({_latest(each).recorded_at for each in shown}) == POLLS
 
 
-def test_a_delayed_key_does_not_learn_when_a_late_fix_came(world: World):
+def test_a_delayed_key_does_not_see_a_late_fix_before_it_is_due(world: World):
     vessel = world.vessel().id
     sql.run(
         world.database,
         "INSERT INTO positions (vessel_id, recorded_at, tracker_id, received_at, lat, lon, seq) VALUES "
-        f"({vessel}, now() - interval '2 hours', 1, now(), 1, 1, 1), "
-        f"({vessel}, now() - interval '3 hours', 1, now() - interval '3 hours', 2, 2, 1)",
+        f"({vessel}, now() - interval '3 hours', 1, now() - interval '3 hours', 2, 2, 1), "
+        f"({vessel}, now() - interval '2 hours', 1, now() - interval '30 minutes', 1, 1, 2), "
+        # It is due, and stands behind one in the order that is not.
+        f"({vessel}, now() - interval '1.9 hours', 1, now() - interval '1.9 hours', 3, 3, 3)",
     )
     viewer = replace(EVERYTHING, delay_s=3600)
     with world.database.autocommit() as unit_of_work:
-        latest = _latest(unit_of_work.fleet(viewer, stale_after=STALE_AFTER).get(vessel))
-    assert (latest.motion.lat, latest.received_at) == (1, None)
+        assert _latest(fleet_of(unit_of_work, viewer).get(vessel)).motion.lat == 2
     sql.run(world.database, "UPDATE positions SET received_at = now() - interval '90 minutes' WHERE lat = 1")
     with world.database.autocommit() as unit_of_work:
-        latest = _latest(unit_of_work.fleet(viewer, stale_after=STALE_AFTER).get(vessel))
+        latest = _latest(fleet_of(unit_of_work, viewer).get(vessel))
+    assert latest.motion.lat == 3
     assert latest.received_at is not None

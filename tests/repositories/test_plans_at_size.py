@@ -22,7 +22,7 @@ from sqlalchemy import Executable, Update, event
 from tests.conftest import NewDatabase
 from tests.repositories.measuring import AtSize, Row, beyond, plan, prepare, touched_by
 from tests.repositories.plans import SIZES, SMALL, STEP_S, MeasuringConnection, fill
-from tests.support.factories import ACTOR, EPOCH, EVERYTHING, STALE_AFTER
+from tests.support.factories import ACTOR, EPOCH, EVERYTHING, FUTURE_TOLERANCE, fleet_of
 
 from harbor_api import repositories
 from harbor_api.database import Database
@@ -132,6 +132,10 @@ def newest(u: AtSize, number: int, since: float) -> None:
         u.trackers.newest_fix(tracker, since=at(since))
 
 
+def horizon(u: AtSize, delay_s: int) -> None:
+    u.order.horizon(timedelta(seconds=delay_s), future_tolerance=FUTURE_TOLERANCE)
+
+
 def digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
@@ -149,11 +153,11 @@ def viewer(key: int, *, delay_s: int = 0, decimals: int | None = None) -> Caller
 
 
 def look(u: AtSize, key: Caller) -> None:
-    u.fleet(key, stale_after=STALE_AFTER).get(88)
+    fleet_of(u, key).get(88)
 
 
 def look_at_all(u: AtSize, key: Caller) -> None:
-    u.fleet(key, stale_after=STALE_AFTER).search()
+    fleet_of(u, key).search()
 
 
 def add_first_key(u: AtSize) -> None:
@@ -411,42 +415,49 @@ ROWS = [
         for first in (True, False)
         for subject in ("vessels/first", "vessels/none")
     ),
-    Row("Fleet.search all", lambda u: u.fleet(ALL, stale_after=STALE_AFTER).search(), 4 * VESSELS, VESSELS),
+    Row("Order.standing", lambda u: u.order.standing(), 10, 20),
+    *(
+        Row(f"Order.horizon {name}", partial(horizon, delay_s=delay_s), most, most)
+        # A delay that ends before the first fix, and in the midst of all: fixes of ten minutes and of what is
+        # tolerated are read one by one.
+        for name, delay_s, most in (("all", 10**9, 100), ("half", LATE_S, 10_000), ("now", 1, 10_000))
+    ),
+    Row("Fleet.search all", lambda u: fleet_of(u, ALL).search(), 4 * VESSELS, VESSELS),
     Row(
         "Fleet.search all, late",
-        lambda u: u.fleet(ALL_LATE, stale_after=STALE_AFTER).search(),
+        lambda u: fleet_of(u, ALL_LATE).search(),
         4 * VESSELS,
         6 * VESSELS,
     ),
-    Row("Fleet.search five", lambda u: u.fleet(FIVE, stale_after=STALE_AFTER).search(), 150, 100),
-    Row("Fleet.search five, late", lambda u: u.fleet(FIVE_LATE, stale_after=STALE_AFTER).search(), 150, 100),
+    Row("Fleet.search five", lambda u: fleet_of(u, FIVE).search(), 150, 100),
+    Row("Fleet.search five, late", lambda u: fleet_of(u, FIVE_LATE).search(), 150, 100),
     Row(
         "Fleet.search all named",
-        lambda u: u.fleet(NAMED, stale_after=STALE_AFTER).search(),
+        lambda u: fleet_of(u, NAMED).search(),
         5 * VESSELS,
         8 * VESSELS,
     ),
     Row(
         "Fleet.search all named, late",
-        lambda u: u.fleet(NAMED_LATE, stale_after=STALE_AFTER).search(),
+        lambda u: fleet_of(u, NAMED_LATE).search(),
         5 * VESSELS,
         10 * VESSELS,
     ),
     Row(
         "Fleet.search retired",
-        lambda u: u.fleet(ALL, stale_after=STALE_AFTER).search(retired=True),
+        lambda u: fleet_of(u, ALL).search(retired=True),
         4 * VESSELS,
         VESSELS,
     ),
     Row(
         "Fleet.search retired, late",
-        lambda u: u.fleet(ALL_LATE, stale_after=STALE_AFTER).search(retired=True),
+        lambda u: fleet_of(u, ALL_LATE).search(retired=True),
         2 * VESSELS,
         VESSELS,
     ),
     Row(
         "Fleet.search retired of five",
-        lambda u: u.fleet(FIVE, stale_after=STALE_AFTER).search(retired=True),
+        lambda u: fleet_of(u, FIVE).search(retired=True),
         150,
         100,
     ),

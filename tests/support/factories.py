@@ -19,6 +19,7 @@ from harbor_api.domain.signatures import derive_secret, sign
 from harbor_api.domain.times import rfc3339
 from harbor_api.domain.trackers import Tracker
 from harbor_api.domain.vessels import Vessel, VesselDetails
+from harbor_api.repositories.fleet import Fleet
 from harbor_api.services import api_keys, trackers, vessels
 
 MASTER_KEY = bytes(range(32))
@@ -26,6 +27,7 @@ MASTER_KEY_TEXT = base64.b64encode(MASTER_KEY).decode()
 EPOCH = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ACTOR = Actor(name="test")
 STALE_AFTER = timedelta(minutes=15)
+FUTURE_TOLERANCE = timedelta(minutes=5)
 # Sees everything, as a key for all vessels does.
 EVERYTHING = Caller(
     id=0,
@@ -125,6 +127,12 @@ def rolled_back(database: Database) -> Iterator[UnitOfWork]:
     with suppress(_RolledBack), database.unit_of_work() as unit_of_work:
         yield unit_of_work
         raise _RolledBack
+
+
+def fleet_of(unit_of_work: UnitOfWork, viewer: Caller) -> Fleet:
+    """Return the fleet as a key sees it."""
+    sight = unit_of_work.sight(viewer, future_tolerance=FUTURE_TOLERANCE)
+    return unit_of_work.fleet(sight, stale_after=STALE_AFTER)
 
 
 def a_fix(seconds: float = 0, **members: Any) -> dict[str, Any]:

@@ -89,6 +89,13 @@ class InvalidParameter(HarborError):
     status, code, title = 400, "invalid_parameter", "Invalid query parameter"
 
 
+class CursorMismatch(HarborError):
+    """The cursor was given to another API key, or with other parameters. Go on with those that it came with,
+    or begin anew without it."""
+
+    status, code, title = 400, "cursor_mismatch", "Cursor of another list"
+
+
 class InvalidHeader(HarborError):
     """A header field has a value that it cannot have; ``errors`` names it."""
 

@@ -36,7 +36,8 @@ DIRECTION_STEP = 45.0
 _DEGREE_S = 12 * 60 * 60
 # Half the diagonal of a square of a degree at the equator, in metres.
 _CELL_RADIUS_M = 78_720
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Where the steps begin in which coarse keys see time.
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +108,8 @@ def coarsened(latest: LatestPosition, decimals: int) -> LatestPosition:
     motion = latest.motion
     return replace(
         latest,
-        recorded_at=_floor(latest.recorded_at, step),
-        received_at=latest.received_at and _floor(latest.received_at, step),
+        recorded_at=floored(latest.recorded_at, step),
+        received_at=latest.received_at and floored(latest.received_at, step),
         motion=motion._replace(
             sog=_nearest(motion.sog, SPEED_STEP_KN),
             cog=_direction(motion.cog),
@@ -118,8 +119,9 @@ def coarsened(latest: LatestPosition, decimals: int) -> LatestPosition:
     )
 
 
-def _floor(moment: datetime, step: timedelta) -> datetime:
-    return _EPOCH + (moment - _EPOCH) // step * step
+def floored(moment: datetime, step: timedelta) -> datetime:
+    """Return the beginning of the step of time that a moment is in."""
+    return EPOCH + (moment - EPOCH) // step * step
 
 
 def _nearest(value: float | None, step: float) -> float | None:

@@ -64,6 +64,8 @@ vessels = Table(
     Column("version", Integer, nullable=False, server_default=text("1")),
     Column("seq", BigInteger, nullable=False),
     Column("created_at", Time, nullable=False, server_default=func.now()),
+    # Serves "what has changed since this number".
+    Index("vessels_seq_idx", "seq"),
     CheckConstraint("imo ~ '^[0-9]{7}$'", name="imo"),
     CheckConstraint("mmsi ~ '^[0-9]{9}$'", name="mmsi"),
     # A retired vessel gives its numbers free: hulls are sold, and an MMSI goes with the flag.
@@ -129,10 +131,14 @@ positions = Table(
     Column("received_at", Time, nullable=False),
     *_motion(),
     Column("seq", BigInteger, nullable=False),
-    # The one index: it refuses a repeated fix and serves tracks, in order of time. Every key holds
-    # vessel_id and recorded_at, so that the table can be distributed and partitioned as it is; for
-    # the same reason it has no foreign keys.
+    # When it was let in that had been held. So a fix came in when it was released, or else received: that
+    # grows with the numbers, but for as long as a group of fixes takes.
+    Column("released_at", Time),
+    # Refuses a repeated fix and serves tracks, in order of time. The key holds vessel_id and recorded_at, so
+    # that the table can be distributed and partitioned as it is; for that it has no foreign keys, either.
     PrimaryKeyConstraint("vessel_id", "recorded_at", "tracker_id"),
+    # Serves the committed order: what has come since, and up to where a delayed key sees.
+    Index("positions_seq_idx", "seq"),
 )
 
 latest_positions = Table(

@@ -1,13 +1,10 @@
-"""The fleet as one key may see it: the only place that decides which vessels and positions it is shown.
+"""The fleet as one key may see it: its vessels, each at the newest position that it sees."""
 
-Whatever a partner reads of vessels and positions is selected from here, so that no new endpoint can
-forget a grant, a delay or a precision.
-"""
-
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
     Connection,
     DateTime,
@@ -17,7 +14,6 @@ from sqlalchemy import (
     Row,
     Select,
     bindparam,
-    case,
     cast,
     func,
     literal,
@@ -25,27 +21,21 @@ from sqlalchemy import (
     true,
 )
 
-from harbor_api.domain.api_keys import Caller
 from harbor_api.domain.errors import NotFound
 from harbor_api.domain.positions import Motion
-from harbor_api.domain.vessels import (
-    COORDINATE_DECIMALS,
-    LatestPosition,
-    VesselOnMap,
-    coarsened,
-    is_stale,
-    step_of,
-)
+from harbor_api.domain.vessels import EPOCH, LatestPosition, VesselOnMap, coarsened, is_stale
 from harbor_api.postgres.rows import MOTION, vessel_of
+from harbor_api.postgres.sight import Sight
 from harbor_api.postgres.tables import grants, latest_positions, positions, vessels
 
 _KEY: BindParameter[int] = bindparam("key_id")
 _DECIMALS: BindParameter[int] = bindparam("decimals")
-# The moment that a key sees, by PostgreSQL's clock: one for all workers and hosts.
-_AS_OF = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, bindparam("delay_s"))
+# How far a key with a delay sees.
+_MOMENT: BindParameter[datetime] = bindparam("moment", type_=DateTime(timezone=True))
+_NUMBER: BindParameter[int] = bindparam("number", type_=BigInteger())
 # How long the steps are in which a key sees time, where it sees it coarsely.
 _STEP: BindParameter[timedelta] = bindparam("step", type_=Interval())
-_EPOCH = literal(datetime(1970, 1, 1, tzinfo=UTC), DateTime(timezone=True))
+_EPOCH = literal(EPOCH, DateTime(timezone=True))
 
 # What a key sees of the vessels, by whether it sees all. Told apart here and not in the condition, so that
 # who may see three vessels does not have all of them read.
@@ -58,7 +48,8 @@ _delayed = (
     select(positions)
     .where(
         positions.c.vessel_id == vessels.c.id,
-        positions.c.recorded_at <= _AS_OF,
+        positions.c.recorded_at <= _MOMENT,
+        positions.c.seq <= _NUMBER,
     )
     .order_by(positions.c.recorded_at.desc(), positions.c.tracker_id.desc())
     .limit(1)
@@ -66,7 +57,7 @@ _delayed = (
 )
 
 
-def _first_of_step(newest: Any) -> Any:
+def _first_of_step(newest: Any, *, late: bool) -> Any:
     """Return the first position of the step that the newest one is in: the one that coarse keys see."""
     began = func.date_bin(_STEP, newest.c.recorded_at, _EPOCH)
     return (
@@ -75,6 +66,7 @@ def _first_of_step(newest: Any) -> Any:
             positions.c.vessel_id == vessels.c.id,
             positions.c.recorded_at >= began,
             positions.c.recorded_at <= newest.c.recorded_at,
+            positions.c.seq <= _NUMBER if late else true(),
         )
         .order_by(positions.c.recorded_at, positions.c.tracker_id)
         .limit(1)
@@ -91,12 +83,8 @@ def _fleet(visible: Any, *, late: bool, coarse: bool) -> Select[Any]:
     found = visible.outerjoin(newest, true() if late else newest.c.vessel_id == vessels.c.id)
     position: Any = newest
     if coarse:
-        position = _first_of_step(newest)
+        position = _first_of_step(newest, late=late)
         found = found.outerjoin(position, true())
-    received_at = position.c.received_at
-    if late:
-        # A fix that was long under way has come at a moment that the key does not see yet.
-        received_at = case((received_at <= _AS_OF, received_at))
     coordinates = [
         cast(func.round(cast(position.c[name], Numeric), _DECIMALS), Double).label(name)
         for name in ("lat", "lon")
@@ -104,10 +92,10 @@ def _fleet(visible: Any, *, late: bool, coarse: bool) -> Select[Any]:
     return (
         select(
             vessels,
-            _AS_OF.label("as_of"),
+            (_MOMENT if late else func.now()).label("as_of"),
             newest.c.recorded_at.label("heard_at"),
             position.c.recorded_at,
-            received_at.label("received_at"),
+            position.c.received_at,
             *coordinates,
             *(position.c[name] for name in MOTION if name not in {"lat", "lon"}),
         )
@@ -132,20 +120,14 @@ _ONE = {sight: fleet.where(_one) for sight, fleet in _fleets.items()}
 class Fleet:
     """Vessels with their latest positions, as far as a key may see them, and as it sees them."""
 
-    def __init__(self, connection: Connection, viewer: Caller, *, stale_after: timedelta) -> None:
+    def __init__(self, connection: Connection, sight: Sight, *, stale_after: timedelta) -> None:
         """Look as a key does; a vessel not heard of for longer than ``stale_after`` is stale."""
         self._connection = connection
         self._stale_after = stale_after
-        decimals = viewer.coordinate_decimals
-        self._decimals = COORDINATE_DECIMALS if decimals is None else decimals
-        self._coarse = self._decimals < COORDINATE_DECIMALS
-        self._sight = viewer.all_vessels, viewer.delay_s > 0, self._coarse
-        self._values: dict[str, Any] = {
-            "decimals": self._decimals,
-            "delay_s": viewer.delay_s,
-            **({"step": step_of(self._decimals)} if self._coarse else {}),
-            **({} if viewer.all_vessels else {"key_id": viewer.id}),
-        }
+        self._decimals = sight.decimals
+        self._coarse = sight.is_coarse
+        self._sight = sight.all_vessels, sight.horizon is not None, sight.is_coarse
+        self._values = {"decimals": sight.decimals, **sight.bounded()}
 
     def search(self, *, retired: bool = False) -> list[VesselOnMap]:
         """Return the vessels in service, or those that are retired, in order of id."""

@@ -154,8 +154,8 @@ WITH {_TURN}, decided AS (
     WHERE {_named("quarantine", condition="WHERE found.state = ANY (%(states)s::text[])")}
     RETURNING vessel_id, recorded_at, tracker_id, received_at, fix
 ), stored AS (
-    INSERT INTO positions (vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, seq)
-    SELECT vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, nextval('fleet_order')
+    INSERT INTO positions (vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, seq, released_at)
+    SELECT vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, nextval('fleet_order'), %(at)s
     FROM decided, jsonb_to_record(fix) AS measure (
         lat float8, lon float8, sog real, cog real, heading real, nav_status smallint, accuracy_m real,
         battery_v real)

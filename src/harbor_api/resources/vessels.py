@@ -23,7 +23,7 @@ from harbor_api.services import vessels
 from harbor_api.web import auth, idempotency, preconditions
 from harbor_api.web.blueprint import Answer, Blueprint
 from harbor_api.web.idempotency import Rendered
-from harbor_api.web.runtime import actor, caller, current, versions
+from harbor_api.web.runtime import actor, current, sight, versions
 
 blueprint = Blueprint(
     "vessels",
@@ -54,7 +54,7 @@ class Vessels(MethodView):
         order of id. A vessel that was never seen has `geometry: null`.
         """
         with current().database.autocommit() as unit_of_work:
-            fleet = unit_of_work.fleet(caller(), stale_after=current().stale_after)
+            fleet = unit_of_work.fleet(sight(unit_of_work), stale_after=current().stale_after)
             return as_collection(fleet.search(retired=query.retired))
 
     @auth.requires_key("vessels:write")
@@ -157,5 +157,5 @@ class VesselRestoration(MethodView):
 
 
 def _shown(unit_of_work: UnitOfWork, vessel_id: int) -> Answer:
-    shown = unit_of_work.fleet(caller(), stale_after=current().stale_after).get(vessel_id)
+    shown = unit_of_work.fleet(sight(unit_of_work), stale_after=current().stale_after).get(vessel_id)
     return as_feature(shown), 200, preconditions.edit_of(vessel_id, shown.vessel.version)

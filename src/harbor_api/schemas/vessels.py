@@ -70,8 +70,8 @@ class VesselPropertiesSchema(Schema):
         required=True,
         allow_none=True,
         metadata={
-            "description": "When that fix reached the service; null to a key with a delay while that is "
-            "less than the delay ago. To a key with `coordinate_decimals` below 6 it is rounded down.",
+            "description": "When that fix reached the service. To a key with `coordinate_decimals` below 6 "
+            "it is rounded down.",
             "examples": ["2026-01-02T03:04:06.251000Z"],
         },
     )

@@ -55,6 +55,18 @@ HEADERS: dict[str, dict[str, Any]] = {
             "examples": ['</api/v1/audit?limit=100&cursor=after-100>; rel="next"'],
         },
     },
+    "Harbor-Cursor": {
+        "description": "Up to where in the committed order this answer has looked, also where nothing has "
+        "changed (304). Following goes on from here: a sealed text, for this key alone.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"},
+    },
+    "Harbor-Now": {
+        "description": "The service's time at this answer, by PostgreSQL's clock. Ages count from here, "
+        "whatever the clock of the caller tells.",
+        "required": True,
+        "schema": {"type": "string", "format": "date-time", "examples": ["2026-01-02T03:04:06.251000Z"]},
+    },
     "Accept-Encoding": {
         "description": "The encodings that a body may have, where it came in another one.",
         "required": False,

@@ -13,11 +13,12 @@ from typing import Any, Final, cast
 
 from flask import Flask, current_app, g, has_request_context
 
-from harbor_api.database import Database
+from harbor_api.database import Database, UnitOfWork
 from harbor_api.domain.api_keys import Caller
 from harbor_api.domain.audit import Actor
 from harbor_api.ingest.intake import Intake, Signer
 from harbor_api.postgres.migrations import Standing
+from harbor_api.postgres.sight import Sight
 from harbor_api.services import master_key
 from harbor_api.services.idempotency import Once
 from harbor_api.settings import Settings
@@ -44,6 +45,11 @@ class Runtime:
     def stale_after(self) -> timedelta:
         """For how long a vessel may be silent before it is stale."""
         return timedelta(seconds=self.settings.stale_after_s)
+
+    @property
+    def future_tolerance(self) -> timedelta:
+        """How far ahead of its reception a fix may be recorded."""
+        return timedelta(seconds=self.settings.future_tolerance_s)
 
     def demand_ready(self) -> bool:
         """Return whether a newer release has migrated the database already.
@@ -112,6 +118,11 @@ def caller() -> Caller:
     if found is None:
         raise RuntimeError("nobody asked for a key: the view lacks @auth.requires_key")
     return found
+
+
+def sight(unit_of_work: UnitOfWork) -> Sight:
+    """Return what the API key may see that this request came with."""
+    return unit_of_work.sight(caller(), future_tolerance=current().future_tolerance)
 
 
 def signer() -> Signer:

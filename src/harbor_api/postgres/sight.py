@@ -1,0 +1,175 @@
+"""What a key sees of positions: the one place that says it, for every repository that partners read through.
+
+A key has up to three limits. It may see some vessels only; it may see late, by the committed order as it was
+(see ``domain/order.py``); and it may see coarsely: then it is shown one fix in each step of time, the first
+of the step, so that nobody tells from many answers what one of them hides (see ``domain.vessels.coarsened``).
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from harbor_api.domain.api_keys import Caller
+from harbor_api.domain.order import Horizon
+from harbor_api.domain.positions import FixKey
+from harbor_api.domain.vessels import COORDINATE_DECIMALS, EPOCH, floored, step_of
+
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+# What a key without a delay sees of the order: all of it.
+_ALL = Horizon(moment=_LAST, number=2**63 - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What one key sees. ``horizon`` is None for one that has no delay."""
+
+    key_id: int
+    all_vessels: bool
+    decimals: int
+    horizon: Horizon | None
+
+    @classmethod
+    def of(cls, viewer: Caller, horizon: Horizon | None) -> "Sight":
+        """Return what a key sees whose horizon is known."""
+        decimals = viewer.coordinate_decimals
+        return cls(
+            key_id=viewer.id,
+            all_vessels=viewer.all_vessels,
+            decimals=COORDINATE_DECIMALS if decimals is None else decimals,
+            horizon=horizon,
+        )
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether it sees time, place and motion in steps."""
+        return self.decimals < COORDINATE_DECIMALS
+
+    @property
+    def step(self) -> timedelta:
+        """How long the steps are in which it sees time, where it ``is_coarse``."""
+        return step_of(self.decimals)
+
+    def bounded(self, number: int | None = None) -> dict[str, Any]:
+        """Return what the texts below take, but for which stretch of which vessel.
+
+        ``number`` is one of the order beyond which nothing is to be seen either: a page shows the state that
+        the first one has shown.
+        """
+        horizon = self.horizon or _ALL
+        return {
+            "key_id": self.key_id,
+            "all_vessels": self.all_vessels,
+            "moment": horizon.moment,
+            "number": horizon.number if number is None else min(number, horizon.number),
+            "step": self.step,
+        }
+
+
+# Whether the key may see %(vessel_id)s at all.
+IS_GRANTED = """(%(all_vessels)s OR EXISTS (
+    SELECT FROM grants AS g WHERE g.api_key_id = %(key_id)s AND g.vessel_id = %(vessel_id)s
+))"""
+# Of a relation p of positions: what the key sees by its place in the order.
+WITHIN_HORIZON = "p.recorded_at <= %(moment)s AND p.seq <= %(number)s"
+_OF_VESSEL = f"p.vessel_id = %(vessel_id)s AND {WITHIN_HORIZON}"
+# Between two names of fixes, both outside: from one time up to another when the trackers in them are 0.
+_STRETCH = """(p.recorded_at, p.tracker_id) > (%(after_at)s, %(after_tracker)s)
+    AND (p.recorded_at, p.tracker_id) < (%(before_at)s, %(before_tracker)s)"""
+_BEGAN = "date_bin(%(step)s, {0}.recorded_at, timestamptz '1970-01-01 00:00:00Z')"
+
+
+def _fine(order: str) -> str:
+    return f"""(
+        SELECT p.* FROM positions AS p WHERE {_OF_VESSEL} AND {_STRETCH}
+        ORDER BY p.recorded_at {order}, p.tracker_id {order}
+    )"""  # noqa: S608 - constants of ours are put in, none from a caller
+
+
+# From step to step, each found by one probe of the key: the fixes between are not read.
+_COARSE_ASC = f"""(
+    WITH RECURSIVE stepped AS (
+        (
+            SELECT p.* FROM positions AS p WHERE {_OF_VESSEL} AND {_STRETCH}
+            ORDER BY p.recorded_at, p.tracker_id LIMIT 1
+        ) UNION ALL (
+            SELECT next.* FROM stepped CROSS JOIN LATERAL (
+                SELECT p.* FROM positions AS p
+                WHERE {_OF_VESSEL} AND {_STRETCH}
+                    AND p.recorded_at >= {_BEGAN.format("stepped")} + %(step)s
+                ORDER BY p.recorded_at, p.tracker_id LIMIT 1
+            ) AS next
+        )
+    ) SELECT * FROM stepped
+)"""  # noqa: S608 - constants of ours are put in, none from a caller
+_FIRST_OF_STEP = f"""
+    SELECT p.* FROM positions AS p
+    WHERE {_OF_VESSEL} AND p.recorded_at >= {_BEGAN.format("newest")}
+        AND p.recorded_at <= newest.recorded_at
+    ORDER BY p.recorded_at, p.tracker_id LIMIT 1
+"""  # noqa: S608 - constants of ours are put in, none from a caller
+_COARSE_DESC = f"""(
+    WITH RECURSIVE stepped AS (
+        (
+            SELECT first.* FROM (
+                SELECT p.recorded_at FROM positions AS p WHERE {_OF_VESSEL} AND {_STRETCH}
+                ORDER BY p.recorded_at DESC, p.tracker_id DESC LIMIT 1
+            ) AS newest CROSS JOIN LATERAL ({_FIRST_OF_STEP}) AS first
+        ) UNION ALL (
+            SELECT first.* FROM stepped CROSS JOIN LATERAL (
+                SELECT p.recorded_at FROM positions AS p
+                WHERE {_OF_VESSEL} AND {_STRETCH} AND p.recorded_at < {_BEGAN.format("stepped")}
+                ORDER BY p.recorded_at DESC, p.tracker_id DESC LIMIT 1
+            ) AS newest CROSS JOIN LATERAL ({_FIRST_OF_STEP}) AS first
+        )
+    ) SELECT * FROM stepped
+)"""  # noqa: S608 - constants of ours are put in, none from a caller
+
+SEEN = {
+    (False, False): _fine("ASC"),
+    (False, True): _fine("DESC"),
+    (True, False): _COARSE_ASC,
+    (True, True): _COARSE_DESC,
+}
+"""The stored fixes of %(vessel_id)s that a key sees, all columns, in order, by (is coarse, is descending).
+
+A relation to select from, with a LIMIT: nothing beyond that is read. What a coarse key is shown of a row is
+``domain.vessels.coarsened``; the ends of its stretches are whole steps (``stretch``).
+"""
+
+
+def stretch(
+    sight: Sight,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    *,
+    beyond: FixKey | None = None,
+    descending: bool = False,
+) -> dict[str, Any]:
+    """Return the ends of a stretch for ``SEEN``: from ``since`` up to but without ``until``, as shown.
+
+    ``beyond`` names the fix that was read last, from which it goes on.
+    """
+    after, before = (since or _FIRST, 0), (until or _LAST, 0)
+    if sight.is_coarse:
+        # What is recorded in a step is shown as at its beginning, and nothing else of the step is.
+        after, before = (_up(after[0], sight.step), 0), (_up(before[0], sight.step), 0)
+        if beyond is not None:
+            began = floored(beyond[0], sight.step)
+            beyond = (began if descending else began + sight.step, 0)
+    if beyond is not None and descending:
+        before = beyond
+    elif beyond is not None:
+        after = beyond
+    return {
+        "after_at": after[0],
+        "after_tracker": after[1],
+        "before_at": before[0],
+        "before_tracker": before[1],
+    }
+
+
+def _up(moment: datetime, step: timedelta) -> datetime:
+    try:
+        return EPOCH - (EPOCH - moment) // step * step
+    except OverflowError:
+        return _LAST

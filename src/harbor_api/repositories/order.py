@@ -1,0 +1,82 @@
+"""Where the committed order stands, and how far into it a key with a delay sees."""
+
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from harbor_api.domain.order import Horizon, Standing, step_of_delay
+from harbor_api.postgres import statements
+from harbor_api.postgres.statements import Statement
+
+# The greatest number that is visible, never the last one drawn: whoever holds that may not have committed.
+# Each is one step from the end of an index.
+NEWEST = """greatest(
+    (SELECT seq FROM positions ORDER BY seq DESC LIMIT 1),
+    (SELECT seq FROM vessels ORDER BY seq DESC LIMIT 1),
+    (SELECT seq FROM withdrawals ORDER BY seq DESC LIMIT 1),
+    0
+)"""
+_STANDING = f"SELECT now(), {NEWEST}".encode()
+
+# How long a fix may take from its reception to its commit, with the clocks of several hosts among it.
+_UNDER_WAY = timedelta(minutes=10)
+# Fixes come in order of their numbers, but for what is under way: so the first that is not due is looked for
+# from where that halves in on, in place of from the beginning. `low` is a number up to which all have come
+# before `since`.
+_HORIZON = f"""
+WITH RECURSIVE clock AS MATERIALIZED (
+    SELECT date_bin(%(step)s, now() - %(delay)s, timestamptz '1970-01-01 00:00:00Z') AS moment
+), halving AS (
+    SELECT
+        (SELECT seq - 1 FROM positions ORDER BY seq LIMIT 1) AS low,
+        (SELECT seq FROM positions ORDER BY seq DESC LIMIT 1) AS high
+    UNION ALL
+    SELECT
+        CASE WHEN probe.is_early THEN probe.seq ELSE halving.low END,
+        CASE WHEN probe.is_early THEN halving.high ELSE (halving.low + halving.high) / 2 END
+    FROM halving CROSS JOIN LATERAL (
+        SELECT p.seq,
+            coalesce(p.released_at, p.received_at) < (SELECT moment FROM clock) - %(under_way)s AS is_early
+        FROM positions AS p
+        WHERE p.seq > (halving.low + halving.high) / 2
+        ORDER BY p.seq
+        LIMIT 1
+    ) AS probe
+    WHERE halving.high - halving.low > 1
+)
+SELECT moment, coalesce(
+    (
+        SELECT p.seq - 1 FROM positions AS p
+        WHERE p.seq > (SELECT max(low) FROM halving) AND greatest(p.received_at, p.recorded_at) > moment
+        ORDER BY p.seq
+        LIMIT 1
+    ),
+    {NEWEST}
+)
+FROM clock
+""".encode()  # noqa: S608 - a constant of ours is put in
+
+
+class Order:
+    """The committed order of all that the fleet shows."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def standing(self) -> Standing:
+        """Return where the order stands now."""
+        [[moment, number]] = statements.rows(self._connection, Statement(_STANDING, {}))
+        return Standing(moment=moment, number=number)
+
+    def horizon(self, delay: timedelta, *, future_tolerance: timedelta) -> Horizon:
+        """Return how far a key sees that has a delay.
+
+        ``future_tolerance`` is how far ahead of its reception a fix may be recorded.
+        """
+        values = {
+            "delay": delay,
+            "step": step_of_delay(delay),
+            "under_way": future_tolerance + _UNDER_WAY,
+        }
+        [[moment, number]] = statements.rows(self._connection, Statement(_HORIZON, values))
+        return Horizon(moment=moment, number=number)
