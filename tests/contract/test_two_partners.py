@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support import sql
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import SigningTracker, World
 from tests.support.operations import Operation, operations_of
@@ -253,7 +254,23 @@ def _imo(serial: int) -> str:
     return f"{digits}{total % 10}"
 
 
-def _ship(client: CheckedClient, world: World) -> Ship:
+def _ships(client: CheckedClient, world: World, count: int) -> list[Ship]:
+    """Return vessels that were seen long ago and just now.
+
+    A key with a delay sees the order up to the first fix that is not due: so none of an earlier example
+    stands before these, and what is old came long ago and first.
+    """
+    sql.run(world.database, "DELETE FROM positions")
+    ships = [_ship(world) for _ in range(count)]
+    for ship in ships:
+        ship.post(client, live=False)
+    sql.run(world.database, "UPDATE positions SET received_at = recorded_at")
+    for ship in ships:
+        ship.post(client, live=True)
+    return ships
+
+
+def _ship(world: World) -> Ship:
     serial = next(_serials)
     vessel = world.vessel(
         f"Quokka {serial:05d} Xi",
@@ -263,10 +280,7 @@ def _ship(client: CheckedClient, world: World) -> Ship:
         kind=f"quokka-carrier-{serial:05d}",
     )
     tracker = world.tracker(vessel)
-    ship = Ship(serial, vessel, tracker, datetime.now(UTC).replace(microsecond=0))
-    for live in (False, True):
-        ship.post(client, live=live)
-    return ship
+    return Ship(serial, vessel, tracker, datetime.now(UTC).replace(microsecond=0))
 
 
 def _partner(
@@ -299,7 +313,7 @@ _terms = st.fixed_dictionaries(
 def test_no_partner_finds_a_byte_of_the_others(
     client: CheckedClient, world: World, document: Document, first, second, first_terms, second_terms
 ):
-    ships = [_ship(client, world) for _ in range(_VESSELS)]
+    ships = _ships(client, world, _VESSELS)
     one = _partner(world, "one", ships, first, first_terms)
     two = _partner(world, "two", ships, second, second_terms)
     walk = Walk(client, document, ships)
@@ -329,7 +343,7 @@ def _fleet(client: CheckedClient, partner: Partner) -> dict[int, dict[str, Any]]
 def test_a_vessel_that_is_anothers_and_one_that_is_not_there_are_told_alike(
     client: CheckedClient, world: World, document: Document
 ):
-    ships = [_ship(client, world) for _ in range(2)]
+    ships = _ships(client, world, 2)
     partner = _partner(world, "one", ships, {0}, {})
     compared = 0
     for operation in operations_of(document):
@@ -352,7 +366,7 @@ def test_a_live_fix_changes_nothing_that_a_partner_with_a_delay_can_see(
     client: CheckedClient, world: World, document: Document
 ):
     """Not even an ETag or a length may tell that a vessel has moved just now."""
-    ship = _ship(client, world)
+    [ship] = _ships(client, world, 1)
     partner = _partner(world, "one", [ship], {0}, {"delay_s": _DELAY_S})
     reads = [
         each
@@ -379,7 +393,7 @@ def test_a_live_fix_changes_nothing_that_a_partner_with_a_delay_can_see(
 
 def test_the_walk_notices_a_leak(client: CheckedClient, world: World, document: Document):
     """Sabotage: the walk of a key for all vessels, taken for one that was granted a single ship."""
-    ships = [_ship(client, world) for _ in range(2)]
+    ships = _ships(client, world, 2)
     key, secret = world.key("vessels:read")
     pretender = Partner("pretender", secret, key.id, {}, (ships[0],), (ships[1],))
     walk = Walk(client, document, ships)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests.support import sql
 from tests.support.factories import EVERYTHING, FUTURE_TOLERANCE, World, rolled_back
@@ -68,13 +68,7 @@ def _model(fixes: list[Stored], horizon: Horizon | None, step: timedelta | None)
 
 
 def _read(
-    unit_of_work: UnitOfWork,
-    vessel: int,
-    sight: Sight,
-    ends: dict[str, object],
-    *,
-    descending: bool,
-    most: int,
+    unit_of_work: UnitOfWork, sight: Sight, ends: dict[str, object], *, descending: bool, most: int
 ) -> list[FixKey]:
     text = f"SELECT recorded_at, tracker_id FROM {SEEN[sight.is_coarse, descending]} AS seen LIMIT %(most)s"
     values = {"vessel_id": 1, **sight.bounded(), **ends, "most": most}
@@ -93,7 +87,11 @@ _fixes = st.lists(st.tuples(_seconds, st.integers(1, 2)), min_size=0, max_size=2
     descending=st.booleans(),
     page=st.integers(1, 5),
 )
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_pages_show_what_is_seen_once_and_in_order(
     world: World, told, decimals, ends, late, descending, page
 ):
