@@ -313,15 +313,17 @@ _STOCK = (
     "SET session_replication_role = replica",
     # No look at a key is the first one for a minute, unless a request is to be.
     "UPDATE api_keys SET last_used_at = now() + interval '1 day'",
-    # One fix a minute of the busy vessel, and as many of others. One of hers is older, of another tracker.
+    # One fix a minute of the busy vessel, and as many of others, each received when it was recorded. One of
+    # hers is older, of another tracker.
     f"""
     INSERT INTO positions (vessel_id, recorded_at, tracker_id, received_at, lat, lon, sog, seq)
-    SELECT 1, timestamptz '{NEWEST}' - number * interval '1 min', {BUSY}, now(), {_AT_SEA}, 8.4, number
-    FROM generate_series(0, {{rows}} - 1) AS number
-    UNION ALL SELECT 1, timestamptz '{_BEGINNING}', {BEFORE}, now(), {_AT_SEA}, 8.4, 1
-    UNION ALL SELECT 5 + number % 8, timestamptz '{NEWEST}' - number * interval '5 s', 5 + number % 8,
-        now(), {_AT_SEA}, 8.4, number
-    FROM generate_series(0, {{rows}} - 1) AS number
+    SELECT 1, at, {BUSY}, at, {_AT_SEA}, 8.4, {{rows}} - number
+    FROM generate_series(0, {{rows}} - 1) AS number,
+        LATERAL (SELECT timestamptz '{NEWEST}' - number * interval '1 min' AS at) AS moment
+    UNION ALL SELECT 1, timestamptz '{_BEGINNING}', {BEFORE}, '{_BEGINNING}', {_AT_SEA}, 8.4, 0
+    UNION ALL SELECT 5 + number % 8, at, 5 + number % 8, at, {_AT_SEA}, 8.4, {{rows}} - number
+    FROM generate_series(0, {{rows}} - 1) AS number,
+        LATERAL (SELECT timestamptz '{NEWEST}' - number * interval '5 s' AS at) AS moment
     """,
     """
     INSERT INTO latest_positions
