@@ -33,16 +33,16 @@ WITH RECURSIVE clock AS MATERIALIZED (
     UNION ALL
     SELECT
         CASE WHEN probe.is_early THEN probe.seq ELSE halving.low END,
-        CASE WHEN probe.is_early THEN halving.high ELSE (halving.low + halving.high) / 2 END
+        CASE WHEN probe.is_early THEN halving.high ELSE halving.low / 2 + halving.high / 2 END
     FROM halving CROSS JOIN LATERAL (
         SELECT p.seq,
             coalesce(p.released_at, p.received_at) < (SELECT moment FROM clock) - %(under_way)s AS is_early
         FROM positions AS p
-        WHERE p.seq > (halving.low + halving.high) / 2
+        WHERE p.seq > halving.low / 2 + halving.high / 2
         ORDER BY p.seq
         LIMIT 1
     ) AS probe
-    WHERE halving.high - halving.low > 1
+    WHERE halving.low < halving.high - 1
 )
 SELECT moment, coalesce(
     (
