@@ -28,7 +28,6 @@ USES = {
     ("server/worker.py", "__dict__"): "gunicorn",
     ("web/application.py", "_prepare_response_obj"): "flask",
     ("web/arguments.py", "_schema"): "marshmallow",
-    ("web/auth.py", "_apidoc"): "flask_smorest",
     ("web/blueprint.py", "_apidoc"): "flask_smorest",
     ("web/blueprint.py", "_docs"): "flask_smorest",
     ("web/blueprint.py", "_prepare_doc_cbks"): "flask_smorest",

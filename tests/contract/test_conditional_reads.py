@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 from tests.support import sql
 from tests.support.checked_client import CheckedClient
+from tests.support.codings import DECODERS
 from tests.support.factories import World, a_fix
 from tests.support.operations import operations_of
 from tests.support.urls import KEYS, POSITIONS, TRACKERS, VESSELS
 
 Document = dict[str, Any]
+KEEPING = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept, Accept-Encoding"}
 
 
 def _tagged(document: Document) -> list[Any]:
@@ -42,10 +44,10 @@ def test_304_where_the_caller_has_what_would_be_answered(
                 operation.url, method=method, headers=admin | {"If-None-Match": form.format(tag)}
             )
             assert (again.status_code, again.data) == (304, b""), str(operation)
-            for name in ("ETag", "Cache-Control", "Vary"):
+            for name in ("ETag", *KEEPING):
                 assert again.headers[name] == first.headers[name], str(operation)
-            assert "Content-Type" not in again.headers
-        assert "Authorization" in again.headers["Vary"]
+            assert not {"Content-Type", "Content-Length", "Content-Encoding"} & set(again.headers.keys())
+        assert {name: first.headers[name] for name in KEEPING} == KEEPING
 
 
 @pytest.mark.parametrize("form", ['"x"', "{bare}", '"{bare}x"', "W/", "", '"', '"*"'])
@@ -59,6 +61,107 @@ def test_200_where_no_tag_fits(client: CheckedClient, world: World, document: Do
         # Without its quotes it is no tag, but what werkzeug takes for one.
         expected = 304 if form == "{bare}" else 200
         assert answer.status_code == expected, str(operation)
+
+
+class TestCodings:
+    """Each of them is a representation with a tag of its own, of the same content."""
+
+    @pytest.fixture
+    def reads(self, client: CheckedClient, world: World, document: Document, admin) -> list[str]:
+        client.post(POSITIONS, **world.tracker(world.vessel()).signed(a_fix()))
+        world.key()
+        urls = [each.url for each in _tagged(document)]
+        for url in urls:
+            client.get(url, headers=admin)
+        return urls
+
+    @pytest.mark.parametrize("coding", DECODERS)
+    def test_a_read_in_a_coding_is_that_read(self, client: CheckedClient, admin, reads, coding):
+        # Small answers are coded for those only who take nothing else.
+        asked = admin | {"Accept-Encoding": f"{coding}, identity;q=0"}
+        for url in reads:
+            plain, coded = client.get(url, headers=admin), client.get(url, headers=asked)
+            assert "Content-Encoding" not in plain.headers, url
+            assert coded.headers["Content-Encoding"] == coding, url
+            assert DECODERS[coding](coded.data) == plain.data, url
+            bare = plain.headers["ETag"].strip('"')
+            assert coded.headers["ETag"] == f'"{bare}.{coding}"', url
+            head = client.head(url, headers=asked)
+            for name in ("ETag", "Content-Encoding", "Content-Length", "Content-Type", *KEEPING):
+                assert head.headers[name] == coded.headers[name], url
+            for method, named, status in (
+                ("GET", f'"{bare}.{coding}"', 304),
+                ("HEAD", f'"x", W/"{bare}.{coding}"', 304),
+                ("GET", f'"{bare}"', 200),
+            ):
+                again = client.open(url, method=method, headers=asked | {"If-None-Match": named})
+                assert again.status_code == status, (url, named)
+                assert again.headers["ETag"] == coded.headers["ETag"], url
+                assert {name: again.headers[name] for name in KEEPING} == KEEPING, url
+
+    def test_small_answers_go_as_they_are(self, client: CheckedClient, world: World, admin, reads):
+        asked = admin | {"Accept-Encoding": "gzip"}
+        assert "Content-Encoding" not in client.get(VESSELS, headers=asked).headers
+        for number in range(9):
+            world.vessel(f"Vessel {number}")
+        plain, coded = client.get(VESSELS, headers=admin), client.get(VESSELS, headers=asked)
+        assert coded.headers["Content-Encoding"] == "gzip"
+        assert 3 * len(coded.data) < len(plain.data)
+
+    def test_what_is_no_read_is_not_coded_and_not_kept(self, client: CheckedClient, world: World, admin):
+        """Secrets above all: how long they are in a coding could tell what they are."""
+        asked = admin | {"Accept-Encoding": "gzip, identity;q=0"}
+        world.tracker(world.vessel())
+        answers = [
+            client.post(KEYS, json={"name": "x" * 100, "scopes": ["vessels:read"]}, headers=asked),
+            client.post(f"{KEYS}/2/rotate", json={}, headers=asked),
+            client.post(TRACKERS, json={"vessel_id": 1}, headers=asked),
+            client.post(f"{TRACKERS}/1/rotate", json={}, headers=asked),
+            client.patch(f"{VESSELS}/1", json={"name": "x" * 100}, headers=asked | {"If-Match": "*"}),
+            client.get(f"{VESSELS}/999", headers=asked),
+            client.get(VESSELS, headers={"Accept-Encoding": "gzip, identity;q=0"}),
+        ]
+        assert [each.status_code for each in answers] == [201, 200, 201, 200, 200, 404, 401]
+        for each in answers:
+            assert "Content-Encoding" not in each.headers
+            assert each.headers["Cache-Control"] == "no-store"
+
+    @pytest.mark.parametrize("coding", DECODERS)
+    @pytest.mark.parametrize("form", ["{}", "W/{}", '"other", {}', '{} , W/"x"', "  {}"])
+    def test_a_change_may_name_a_tag_of_any_coding(self, client: CheckedClient, world, admin, coding, form):
+        world.vessel()
+        asked = admin | {"Accept-Encoding": f"{coding}, identity;q=0"}
+        tag = client.get(f"{VESSELS}/1", headers=asked).headers["ETag"]
+        for name, status in (("New", 200), ("Newer", 412)):
+            change = {"json": {"name": name}, "headers": admin | {"If-Match": form.format(tag)}}
+            assert client.patch(f"{VESSELS}/1", **change).status_code == status
+
+
+def test_a_careless_cache_hands_nobody_what_is_anothers(client: CheckedClient, world: World):
+    """It is shared and keeps what is private, and asks with any tag that it has: only Vary is minded."""
+    kept: dict[tuple[str | None, ...], Any] = {}
+
+    def fetch(headers: dict[str, str]) -> bytes:
+        tags = ", ".join(each.headers["ETag"] for each in kept.values())
+        answer = client.get(VESSELS, headers=headers | ({"If-None-Match": tags} if tags else {}))
+        name = tuple(headers.get(each) for each in answer.headers["Vary"].split(", "))
+        if answer.status_code == 200:
+            kept[name] = answer
+        return DECODERS.get(headers.get("Accept-Encoding", ""), bytes)(kept[name].data)
+
+    mine, yours = world.vessel("Mine"), world.vessel("Yours")
+    for number in range(9):
+        world.vessel(f"Of neither {number}")
+    partners = {
+        name: world.bearer(vessel_ids=frozenset({vessel.id, *range(3, 8)}))
+        for name, vessel in (("Mine", mine), ("Yours", yours))
+    }
+    for _ in range(2):
+        for coding in ("gzip", "zstd", "identity", "br"):
+            for name, bearer in partners.items():
+                read = fetch(bearer | {"Accept-Encoding": coding})
+                assert [other for other in partners if other.encode() in read] == [name]
+    assert len(kept) == 8
 
 
 class TestTag:

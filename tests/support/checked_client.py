@@ -5,6 +5,7 @@ from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
+from tests.support.codings import decoded
 from tests.support.openapi_check import Contract, Lie
 
 from harbor_api.web import runtime
@@ -27,7 +28,9 @@ class CheckedClient(FlaskClient):
         names = [name.lower() for name, _ in response.headers]
         if len(set(names)) < len(names):
             raise Lie(f"{request.path}: a header is sent twice: {sorted(names)}")
-        self.contract.check(
-            request.method, request.path, response.status_code, dict(response.headers), response.data
-        )
+        headers = dict(response.headers)
+        if request.method != "HEAD" and response.data and response.content_length != len(response.data):
+            raise Lie(f"{request.path}: {len(response.data)} bytes, told were {response.content_length}")
+        body = decoded(headers, response.data)
+        self.contract.check(request.method, request.path, response.status_code, headers, body)
         return response

@@ -59,6 +59,15 @@ def _close(schema: Any) -> None:
         _close(each)
 
 
+def _check_coding(headers: Mapping[str, str], where: str) -> None:
+    """Raise Lie where an answer in a content coding could be taken for one in another, or in none."""
+    coding, tag = headers.get("content-encoding"), headers.get("etag", "")
+    if coding and "accept-encoding" not in headers.get("vary", "").lower():
+        raise Lie(f"{where}: coded, and Vary does not say so")
+    if coding and not tag.endswith(f'.{coding}"'):
+        raise Lie(f"{where}: sent in {coding}, tagged {tag}")
+
+
 class Contract:
     """What a document promises. Each promise that is kept is noted in SEEN."""
 
@@ -103,6 +112,7 @@ class Contract:
                     raise Lie(f"{where}: no header {name}")
                 continue
             self._validate(declared["schema"], headers[name.lower()], f"{where}: header {name}")
+        _check_coding(headers, where)
         if method == "HEAD":
             return
         content = response.get("content", {})

@@ -3,6 +3,8 @@
 A tag has one part or two. The last is a digest of all bytes that the tag stands for, so that it changes
 whenever they do and never otherwise. The one before it, where there is one, is a digest of which edit of
 which resource is shown: a change may name a tag that was read before the bytes moved on by themselves.
+
+What is sent in a content coding is other bytes, and has a tag of its own: the same, and the coding's name.
 """
 
 import hashlib
@@ -31,6 +33,11 @@ def of_bytes(key: bytes, content: bytes) -> str:
 def joined(edit: str, content: str) -> str:
     """Return a tag of both parts."""
     return f"{edit}-{content}"
+
+
+def coded(tag: str, coding: str | None) -> str:
+    """Return the tag of what a tag stands for, in a content coding; None is as it is."""
+    return tag if coding is None else f"{tag}.{coding}"
 
 
 def edit_in(tag: str) -> str:

@@ -85,11 +85,7 @@ def _url_of(name: str) -> str:
 def _file(path: Path) -> Response:
     content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     is_text = content_type.startswith("text/")
-    return representations.answer(
-        _bytes(path),
-        f"{content_type}; charset=utf-8" if is_text else content_type,
-        is_compressible=is_text or content_type == "image/svg+xml",
-    )
+    return representations.answer(_bytes(path), f"{content_type}; charset=utf-8" if is_text else content_type)
 
 
 @cache

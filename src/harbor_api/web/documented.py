@@ -35,12 +35,17 @@ def documented(
     headers: Iterable[str] = (),
     parameters: Iterable[Mapping[str, Any]] = (),
     answers: Mapping[int, tuple[str, Iterable[str]]] | None = None,
+    further: Mapping[int, Iterable[str]] | None = None,
 ) -> View:
     """Note on a view how callers authenticate, what they may send, which errors and headers may come.
 
-    ``answers`` are those without a body that are no error, each with a description and its own headers.
+    ``answers`` are those without a body that are no error, each with a description and its own headers, and
+    ``further`` are headers of answers that are noted already.
     """
     notes = deepcopy(getattr(view, "_apidoc", {}))
+    for status, names in (further or {}).items():
+        for noted in notes["response"]["responses"][status]:
+            noted["headers"] |= {name: {} for name in names}
     for status, (description, names) in (answers or {}).items():
         answer: dict[str, Any] = {"description": description, "content_type": None}
         answer["headers"] = {name: {} for name in names}
@@ -52,6 +57,12 @@ def documented(
         notes.setdefault("manual_doc", {})["security"] = [dict(each) for each in security]
     view._apidoc = notes  # type: ignore[attr-defined]  # noqa: SLF001 - where flask-smorest looks
     return view
+
+
+def headers_of(view: Callable[..., Any], status: int) -> list[str]:
+    """Return the names of the headers that are noted of an answer of a view."""
+    noted = view._apidoc["response"]["responses"][status]  # type: ignore[attr-defined]  # noqa: SLF001 - as above
+    return [name for each in noted for name in each["headers"]]
 
 
 def describe_errors(

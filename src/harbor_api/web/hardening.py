@@ -11,6 +11,6 @@ def install(app: Flask) -> None:
 def _harden(response: Response) -> Response:
     response.headers.add("X-Content-Type-Options", "nosniff")
     response.headers.add("Referrer-Policy", "no-referrer")
-    # Positions, keys, health and errors are of the moment and of the caller. What may be kept says so itself.
+    # Secrets, health, errors and what becomes of a fix are nobody's to keep. What may be kept says so itself.
     response.headers.setdefault("Cache-Control", "no-store")
     return response

@@ -33,14 +33,32 @@ HEADERS: dict[str, dict[str, Any]] = {
     },
     "ETag": {
         "description": "A strong tag, and opaque: it changes with the bytes of the answer, for "
-        "`If-None-Match`. A single resource's names its last edit, too, for `If-Match`: positions that have "
-        "come since do not matter there.",
+        "`If-None-Match`, and each content coding has its own. A single resource's names its last edit, too, "
+        "for `If-Match`: positions that have come since do not matter there, nor does the coding.",
         "required": True,
         "schema": {
             "type": "string",
             "pattern": '^"[^"]+"$',
-            "examples": ['"6b1f0c9e27d84a53-0f2f6f5f7c118a534c6e9f5b1f0c9a6e"'],
+            "examples": ['"6b1f0c9e27d84a53-0f2f6f5f7c118a534c6e9f5b1f0c9a6e.gzip"'],
         },
+    },
+    "Content-Encoding": {
+        "description": "What the body is coded in: `zstd`, `gzip` or `br`, whichever of them "
+        "`Accept-Encoding` likes best. Absent where it goes as it is: what is small, and whatever is sent to "
+        "callers that name none of them.",
+        "required": False,
+        "schema": {"type": "string", "examples": ["gzip"]},
+    },
+    "Cache-Control": {
+        "description": "`private, no-cache`: the caller alone may keep the answer, and asks before each use "
+        "whether it still holds, with `If-None-Match`.",
+        "required": True,
+        "schema": {"type": "string", "examples": ["private, no-cache"]},
+    },
+    "Vary": {
+        "description": "What the answer hangs on beside the address: above all on whose key it is.",
+        "required": True,
+        "schema": {"type": "string", "examples": ["Authorization, Accept, Accept-Encoding"]},
     },
     "Location": {
         "description": "Where what was created is.",

@@ -2,9 +2,14 @@
 
 A view gives the version of what it shows (``edit_of``), and ``tagged`` adds to it a digest of the bytes that
 go out: see ``domain/tags.py``. ``If-Match`` looks at the first part only, ``If-None-Match`` at the whole tag.
+
+What a key reads is nobody else's: browsers may keep it and have to ask about it each time, a cache that many
+share may not keep it, and one that does all the same must not take one caller's for another's (``Vary``).
+Answers without a tag are not kept at all, and not coded: some tell secrets, and the length of a coded body
+may tell what is in it beside what somebody else has put there.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, cast
@@ -13,8 +18,9 @@ from flask import Response, request
 from werkzeug.datastructures import Headers
 
 from harbor_api.domain import errors, tags
-from harbor_api.web import runtime
-from harbor_api.web.documented import View, documented
+from harbor_api.web import compression, runtime
+from harbor_api.web.compression import Coding
+from harbor_api.web.documented import View, documented, headers_of
 
 _IF_MATCH = {
     "in": "header",
@@ -29,9 +35,39 @@ _IF_NONE_MATCH = {
     "in": "header",
     "name": "If-None-Match",
     "description": "An `ETag` of an earlier answer, or several: 304 without a body where one of them still "
-    "names what would be answered.",
+    "names what would be answered. Send it with the `Accept-Encoding` of the request that got it: each "
+    "coding has a tag of its own.",
     "schema": {"type": "string"},
 }
+
+
+_KEEPING = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept, Accept-Encoding"}
+# Headers of ours that begin so tell of the moment of an answer, not of its bytes.
+_OF_THE_MOMENT = "Harbor-"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What is to be answered, before it is known whether it has to be sent, and how.
+
+    ``tag`` is opaque text that stands for all bytes (``domain/tags.py``), None for a stream that has none.
+    ``render`` returns them in a coding, None for as they are, in as many pieces as it likes: they are sent
+    without a copy. ``size`` is how many bytes there are as they are, None where nobody knows. ``order`` is
+    that of codings where a caller likes several alike.
+    """
+
+    tag: str | None
+    render: Callable[[Coding | None], Iterable[bytes]]
+    size: int | None = None
+    order: Sequence[Coding] = compression.CODINGS
+
+
+class Lazy(Response):
+    """An answer whose bytes are made only for whoever has not got them: its tag is known without them."""
+
+    def __init__(self, body: Body, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.body = body
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +109,73 @@ def tagged(view: View) -> View:
 
 
 def revalidated(view: View) -> View:
-    """Answer 304 where the caller has what it asks for; the answer's tag stands for its bytes."""
-    tagging = tagged(view)
+    """Answer 304 where the caller has what it asks for, else that, in the coding that the caller likes best.
+
+    The tag stands for the bytes as they are sent: in a coding it ends with its name. A view may return a
+    ``Lazy`` answer, or a stream, which is coded as it goes.
+    """
 
     @wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Response:
-        response = cast("Response", tagging(*args, **kwargs))
-        tag, _ = response.get_etag()
-        if request.if_none_match.contains_weak(tag or ""):
-            unchanged = Response(status=304)
-            unchanged.set_etag(tag or "")
-            # It has no body that could be of any type.
-            del unchanged.headers["Content-Type"]
-            response = unchanged
-        response.vary.add("Authorization")
+        response = cast("Response", view(*args, **kwargs))
+        body = response.body if isinstance(response, Lazy) else _body(response)
+        coding = compression.chosen(
+            request.headers.get("Accept-Encoding", ""), response.mimetype, body.size, order=body.order
+        )
+        tag = None if body.tag is None else tags.coded(body.tag, coding)
+        if tag is not None and _is_had(tag):
+            response = _unchanged(response)
+        elif coding is not None or isinstance(response, Lazy):
+            _send(response, body.render(coding), coding)
+        if tag is not None:
+            response.set_etag(tag)
+        response.headers.update(_KEEPING)
         return response
 
+    moment = [name for name in headers_of(view, 200) if name.startswith(_OF_THE_MOMENT)]
     return documented(
         cast("View", wrapper),
         parameters=[_IF_NONE_MATCH],
-        answers={304: ("What the caller has is what would be answered.", ("ETag",))},
+        answers={304: ("What the caller has is what would be answered.", ("ETag", *_KEEPING, *moment))},
+        further={200: ("Content-Encoding", *_KEEPING)},
     )
+
+
+def _body(response: Response) -> Body:
+    if response.is_streamed:
+        chunks = cast("Iterable[bytes]", response.response)
+        return Body(None, lambda coding: compression.stream(chunks, coding) if coding else chunks)
+    content = response.get_data()
+    tag = tag_of(response.headers, content).strip('"')
+    return Body(
+        tag, lambda coding: [compression.encode(content, coding) if coding else content], len(content)
+    )
+
+
+def _is_had(tag: str) -> bool:
+    """Return whether If-None-Match names a tag, weakly compared (RFC 9110, section 13.1.2)."""
+    named = request.headers.get("If-None-Match", "")
+    # Most lists do not hold it, and one may be of 800 kB: it is read only where it could.
+    return named.strip() == "*" or (tag in named and request.if_none_match.contains_weak(tag))
+
+
+def _unchanged(response: Response) -> Response:
+    """Return that there is nothing new, with nothing that tells of a body."""
+    unchanged = Response(status=304)
+    del unchanged.headers["Content-Type"]
+    unchanged.headers.extend(
+        [(name, value) for name, value in response.headers if name.startswith(_OF_THE_MOMENT)]
+    )
+    return unchanged
+
+
+def _send(response: Response, pieces: Iterable[bytes], coding: Coding | None) -> None:
+    response.response = pieces
+    response.headers.pop("Content-Length", None)
+    if isinstance(pieces, Sequence):
+        response.content_length = sum(map(len, pieces))
+    if coding is not None:
+        response.content_encoding = coding
 
 
 def demands_version(view: View) -> View:
