@@ -356,3 +356,30 @@ def test_everything_can_be_read_in_the_reader_s_colours(visit: Visiting, scheme:
         ):
             for place in page.locator(selector).all()[:3]:
                 assert place.evaluate(_CONTRAST) >= 4.5, selector
+
+
+def test_a_browser_keeps_the_fleet_and_asks_whether_it_still_holds(
+    service: LiveService, browser: BrowserContext
+):
+    for number in range(20):
+        service.world.vessel(f"Coded {number}")
+    bearer = service.world.bearer()
+    page = browser.new_page()
+    page.goto(f"{service.base_url}/health/live")
+    # What is told of an answer from the network, before the page is handed what was kept.
+    network = page.context.new_cdp_session(page)
+    network.send("Network.enable")
+    told: list[tuple[int, str]] = []
+
+    def note(event: Any) -> None:
+        if "ETag" in event["headers"]:
+            told.append((event["statusCode"], event["headers"].get("Content-Encoding", "")))
+
+    network.on("Network.responseReceivedExtraInfo", note)
+    read = "async bearer => { const got = await fetch('/api/v1/vessels', { headers: bearer });"
+    read += " return [got.status, (await got.json()).features.length]; }"
+    assert [page.evaluate(read, bearer) for _ in range(2)] == [[200, 21]] * 2
+    while len(told) < 2:
+        page.wait_for_timeout(10)
+    page.close()
+    assert told == [(200, "zstd"), (304, "")]
