@@ -192,13 +192,25 @@ class TestCatches:
 
     @pytest.mark.parametrize(
         ("name", "header"),
-        [("nobody", "WWW-Authenticate"), ("wrong method", "Allow"), ("fleet", "RateLimit")],
+        [
+            ("nobody", "WWW-Authenticate"),
+            ("wrong method", "Allow"),
+            ("fleet", "RateLimit"),
+            ("fleet", "Vary"),
+        ],
     )
     def test_an_answer_without_its_header(self, document: Document, answers: Answers, name, header):
         headers = dict(answers.all[name].headers)
         del headers[header]
         with pytest.raises(Lie):
             answers.check(document, name, headers=headers)
+
+    @pytest.mark.parametrize("changed", [{"ETag": '"x"'}, {"ETag": '"x.br"'}, {"Vary": "Authorization"}])
+    def test_a_coding_that_its_tag_or_vary_hides(self, document: Document, answers: Answers, changed):
+        coded = {**dict(answers.all["fleet"].headers), "Content-Encoding": "gzip", "ETag": '"x.gzip"'}
+        answers.check(document, "fleet", headers=coded)
+        with pytest.raises(Lie):
+            answers.check(document, "fleet", headers=coded | changed)
 
     @pytest.mark.parametrize("name", ["stored", "fleet", "nobody", "nowhere", "wrong method"])
     def test_an_answer_that_is_a_page(self, document: Document, answers: Answers, name):

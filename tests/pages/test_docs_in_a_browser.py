@@ -378,7 +378,10 @@ def test_a_browser_keeps_the_fleet_and_asks_whether_it_still_holds(
     network.on("Network.responseReceivedExtraInfo", note)
     read = "async bearer => { const got = await fetch('/api/v1/vessels', { headers: bearer });"
     read += " return [got.status, (await got.json()).features.length]; }"
-    assert [page.evaluate(read, bearer) for _ in range(2)] == [[200, 21]] * 2
+    first, second = (page.evaluate(read, bearer) for _ in range(2))
+    assert first == second
+    assert first[0] == 200
+    assert first[1] > 20
     while len(told) < 2:
         page.wait_for_timeout(10)
     page.close()

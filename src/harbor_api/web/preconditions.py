@@ -123,7 +123,7 @@ def revalidated(view: View) -> View:
             request.headers.get("Accept-Encoding", ""), response.mimetype, body.size, order=body.order
         )
         tag = None if body.tag is None else tags.coded(body.tag, coding)
-        if tag is not None and _is_had(tag):
+        if tag is not None and is_had(tag):
             response = _unchanged(response)
         elif coding is not None or isinstance(response, Lazy):
             _send(response, body.render(coding), coding)
@@ -152,13 +152,6 @@ def _body(response: Response) -> Body:
     )
 
 
-def _is_had(tag: str) -> bool:
-    """Return whether If-None-Match names a tag, weakly compared (RFC 9110, section 13.1.2)."""
-    named = request.headers.get("If-None-Match", "")
-    # Most lists do not hold it, and one may be of 800 kB: it is read only where it could.
-    return named.strip() == "*" or (tag in named and request.if_none_match.contains_weak(tag))
-
-
 def _unchanged(response: Response) -> Response:
     """Return that there is nothing new, with nothing that tells of a body."""
     unchanged = Response(status=304)
@@ -176,6 +169,13 @@ def _send(response: Response, pieces: Iterable[bytes], coding: Coding | None) ->
         response.content_length = sum(map(len, pieces))
     if coding is not None:
         response.content_encoding = coding
+
+
+def is_had(tag: str) -> bool:
+    """Return whether If-None-Match names a tag, weakly compared (RFC 9110, section 13.1.2)."""
+    named = request.headers.get("If-None-Match", "")
+    # Most lists do not hold it, and one may be of 800 kB: it is read only where it could.
+    return named.strip() == "*" or (tag in named and request.if_none_match.contains_weak(tag))
 
 
 def demands_version(view: View) -> View:

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from flask import Response, request
 
-from harbor_api.web import compression
+from harbor_api.web import compression, preconditions
 from harbor_api.web.compression import Coding
 
 # For as long as it is cached: its address changes with its bytes.
@@ -40,7 +40,8 @@ def answer(content: bytes, content_type: str) -> Response:
     response.vary.add("Accept-Encoding")
     if chosen.coding:
         response.content_encoding = chosen.coding
-    response.make_conditional(request)
+    if preconditions.is_had(chosen.etag):
+        response.status_code = 304
     return response
 
 
