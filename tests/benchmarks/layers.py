@@ -31,7 +31,7 @@ _LAYERS = {
     "connections in and out of the pool": ("database:Engine.connect", "database:Connection.close"),
     "tracker look-up": ("repositories.trackers:Trackers.find_all",),
     "BEGIN, COMMIT and what surrounds them": ("database:Database.transact",),
-    "group commit": ("ingest.grouping:Grouping.do",),
+    "group commit": ("postgres.grouping:Grouping.do",),
     "judgement": ("ingest.settling:settle",),
     "limiter": ("web.rate_limits:_count", "web.rate_limits:_tell"),
     "JSON parse": ("web.arguments:parse_json",),

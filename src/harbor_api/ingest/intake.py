@@ -39,9 +39,9 @@ from harbor_api.domain.positions import Fix, Receipt, ReceivedFix, Submission
 from harbor_api.domain.signatures import SignedMessage
 from harbor_api.domain.trackers import Tracker, tracker_number
 from harbor_api.ingest import settling
-from harbor_api.ingest.grouping import Grouping, Request, Result
 from harbor_api.ingest.known_trackers import KnownTrackers, TrackerChanged
 from harbor_api.ingest.repeats import Repeats
+from harbor_api.postgres.grouping import Grouping, Request, Result
 from harbor_api.settings import Settings
 
 # The order's lock is held for as long as a group is written: longer groups would make others wait.

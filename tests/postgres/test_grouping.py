@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from harbor_api.domain.errors import Unavailable
-from harbor_api.ingest.grouping import Grouping
+from harbor_api.postgres.grouping import Grouping
 
 _SOON_S = 20
 
