@@ -11,6 +11,7 @@ from harbor_api.resources import api_keys, audit, health, positions, quarantine,
 from harbor_api.settings import Settings, SettingsError
 from harbor_api.web import cors, hardening, openapi, rate_limits, request_log, runtime
 from harbor_api.web.application import Application
+from harbor_api.web.known_keys import KnownKeys
 from harbor_api.web.rate_counters import RateCounters
 from harbor_api.web.runtime import Runtime
 
@@ -62,6 +63,7 @@ def create_app(settings: Settings) -> Flask:
             intake=Intake(database, settings),
             counters=RateCounters(settings.redis_url),
             document=document,
+            known_keys=KnownKeys(database, settings),
         ),
     )
     return app

@@ -286,7 +286,8 @@ class Settings:
     max_waiting: int = _setting(
         _whole_number(1, 1_000_000),
         50_000,
-        "Fixes that may wait for the database in each worker; beyond that the answer is 503 at once.",
+        "Fixes that may wait for the database in each worker, and as many keys; beyond that the answer is "
+        "503 at once.",
     )
     trusted_proxies: int = _setting(
         _whole_number(0, 8),
@@ -345,6 +346,11 @@ class Settings:
             PREFIX + name.upper(): None if value is None or value == () else _any(value)
             for name, value in values.items()
         }
+
+    @property
+    def patience_s(self) -> float:
+        """For how long a request may wait for a group: for a connection, for a lock and for a statement."""
+        return 3 * self.database_timeout_ms / 1000
 
     def require_master_key(self) -> bytes:
         """Return the tracker master key; SettingsError, which says how to make one, where it is unset."""

@@ -45,6 +45,8 @@ SILENT, CLEAN, TROUBLED = VESSELS - 5, 90, 91
 # The most fixes of a request, a page with the one beyond it, and the most jumps on each side.
 N, PAGE, MOST = 1_000, 101, 8
 MIDST = FIXES // 2 + 0.5
+# As many keys as are looked up together, at most.
+LAST_KEYS = range(KEYS - 249, KEYS + 1)
 # What the keys cost that one key has issued.
 DESCENDED = 15 * (KEYS // 100 + 10)
 
@@ -138,6 +140,10 @@ def horizon(u: AtSize, delay_s: int) -> None:
 
 def digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
+
+
+def present(u: AtSize, *secrets: str) -> None:
+    u.api_keys.present([digest(each) for each in secrets], now=NOW)
 
 
 def terms(vessels: Iterable[int] | None) -> KeyTerms:
@@ -380,10 +386,12 @@ ROWS = [
     Row("Trackers.newest_fix", lambda u: newest(u, 3, 0), 1010, 1030),
     Row("Trackers.newest_fix of none lately", lambda u: newest(u, TRACKERS, FIXES - 100), 110, 110),
     Row("Trackers.newest_fix of none ever", lambda u: newest(u, TRACKERS, 0), 1010, 1030),
-    Row("ApiKeys.present", lambda u: u.api_keys.present(digest("now 770"), now=NOW), 10, 20),
-    Row("ApiKeys.present previous", lambda u: u.api_keys.present(digest("before 770"), now=NOW), 10, 20),
-    Row("ApiKeys.present unknown", lambda u: u.api_keys.present(digest("none"), now=NOW), 10, 20),
-    Row("ApiKeys.note_use", lambda u: u.api_keys.note_use(777), 10, 40),
+    Row("ApiKeys.present", lambda u: present(u, "now 770"), 10, 20),
+    Row("ApiKeys.present previous", lambda u: present(u, "before 770"), 10, 20),
+    Row("ApiKeys.present unknown", lambda u: present(u, "none"), 10, 20),
+    Row("ApiKeys.present many", lambda u: present(u, *(f"now {n}" for n in LAST_KEYS)), 10 * 250, 20 * 250),
+    Row("ApiKeys.note_use", lambda u: u.api_keys.note_use([777]), 10, 40),
+    Row("ApiKeys.note_use of many", lambda u: u.api_keys.note_use(LAST_KEYS), 10 * 250, 40 * 250),
     Row("ApiKeys.get", lambda u: u.api_keys.get(777), 30, 30),
     Row("ApiKeys.get all vessels", lambda u: u.api_keys.get(1), 3 * VESSELS, 60),
     Row("ApiKeys.lock", lambda u: u.api_keys.lock(777), 30, 40),

@@ -7,10 +7,8 @@ from tests.support.factories import World
 from tests.support.urls import AUDIT, ME, VESSELS
 
 from harbor_api.domain import api_keys
-from harbor_api.domain.api_keys import Caller
 from harbor_api.domain.errors import Unavailable
-from harbor_api.web import known_keys, rate_limits, runtime
-from harbor_api.web.known_keys import KnownKeys
+from harbor_api.web import rate_limits, runtime
 
 
 @pytest.fixture
@@ -78,28 +76,6 @@ def test_a_limit_that_was_changed_holds_from_the_next_request_that_is_let_in(
     )
     client.get(ME, headers=bearer)
     assert client.get(ME, headers=bearer).headers["RateLimit-Policy"] == '"key";q=5;w=60'
-
-
-def test_known_keys_are_bounded(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(known_keys, "_MOST", 3)
-    known, caller = KnownKeys(), _caller()
-    for number in range(5):
-        known.learn(str(number), caller)
-    assert [known.recall(str(number)) is not None for number in range(5)] == [False, False, True, True, True]
-    known.learn("4", None)
-    assert known.recall("4") is None
-
-
-def _caller() -> Caller:
-    return Caller(
-        id=1,
-        name="",
-        scopes=frozenset(),
-        all_vessels=True,
-        delay_s=0,
-        coordinate_decimals=None,
-        requests_per_minute=None,
-    )
 
 
 class TestStrangers:

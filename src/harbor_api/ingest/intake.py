@@ -126,8 +126,7 @@ class Intake:
         self._database = database
         self.thresholds = thresholds_of(settings)
         self._max_waiting = settings.max_waiting
-        # Whoever waits for a connection, for a lock and for a statement is given up only after all three.
-        self._patience_s = 3 * settings.database_timeout_ms / 1000
+        self._patience_s = settings.patience_s
         self._settlings = self._grouped(self._settle)
         self._look_ups = self._grouped(self._find)
         self.trackers = KnownTrackers(self._look_ups.do)

@@ -1,9 +1,8 @@
 """Group commit: what many callers ask for at once is done for all of them in one go.
 
 A transaction costs a worker the same for one fix as for a hundred, and a look-up the same for one key as for
-several. Whoever comes first does what is waiting,
-its own request included; those who come meanwhile wait, and one of them does the next group. There is no
-thread of its own to start, to stop or to lose.
+several. Whoever comes first does what is waiting, its own request included; those who come meanwhile wait,
+and one of them does the next group. There is no thread of its own to start, to stop or to lose.
 
     A  comes, nobody leads: leads [A] ------>| answered
     B      comes, waits .................... | leads [B C D] ------>| answered

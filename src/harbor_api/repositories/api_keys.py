@@ -1,5 +1,6 @@
 """API keys: stored as hashes, with what each may do and see."""
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -20,13 +21,26 @@ from sqlalchemy import (
 
 from harbor_api.domain.api_keys import ApiKey, Caller, KeyTerms
 from harbor_api.domain.errors import Conflict, NotFound
+from harbor_api.postgres import statements
+from harbor_api.postgres.statements import Statement
 from harbor_api.postgres.tables import API_KEYS_LOCK, api_keys, grants, vessels
 
 _PLAIN = ("name", "owner", "delay_s", "coordinate_decimals", "requests_per_minute", "expires_at")
+_SHOWN = ("id", "name", "all_vessels", "delay_s", "coordinate_decimals", "requests_per_minute")
 
-_PRESENTED = select(api_keys).where(
-    (api_keys.c.sha256 == bindparam("hash")) | (api_keys.c.previous_sha256 == bindparam("hash"))
-)
+# What every request with a key needs, for many at once.
+_PRESENTED = f"""
+SELECT sha256, previous_sha256, previous_valid_until, revoked_at, expires_at, scopes,
+    last_used_at, {", ".join(_SHOWN)}
+FROM api_keys
+WHERE sha256 = ANY (%(hashes)s::bytea[]) OR previous_sha256 = ANY (%(hashes)s::bytea[])
+""".encode()  # noqa: S608 - only names of columns are put in, none from a caller
+# A key that somebody changes just now is passed over: many wait for this statement, and its use is noted by
+# the next request with it. So it waits for nobody, and cannot deadlock.
+_USED = b"""
+UPDATE api_keys SET last_used_at = now() WHERE id = ANY (ARRAY (
+    SELECT id FROM api_keys WHERE id = ANY (%(key_ids)s::integer[]) FOR NO KEY UPDATE SKIP LOCKED))
+"""
 _granted = (
     select(func.coalesce(func.array_agg(grants.c.vessel_id), []))
     .where(grants.c.api_key_id == api_keys.c.id)
@@ -63,7 +77,6 @@ _ROTATE = _CHANGE.values(
     previous_valid_until=bindparam("valid_until"),
 )
 _REVOKE = _CHANGE.values(revoked_at=func.coalesce(api_keys.c.revoked_at, func.now()))
-_USED = update(api_keys).where(api_keys.c.id == bindparam("key_id")).values(last_used_at=func.now())
 _UNGRANT = delete(grants).where(grants.c.api_key_id == bindparam("key_id"))
 _GRANT = (
     insert(grants)
@@ -83,29 +96,24 @@ class ApiKeys:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def present(self, sha256: bytes, *, now: datetime) -> tuple[Caller, bool] | None:
-        """Return who presents a key with this hash, and whether the key still holds."""
-        row = self._connection.execute(_PRESENTED, {"hash": sha256}).one_or_none()
-        if row is None:
-            return None
-        holds = row.revoked_at is None and (row.expires_at is None or row.expires_at > now)
-        if row.sha256 != sha256:
-            holds &= row.previous_valid_until is not None and row.previous_valid_until > now
-        caller = Caller(
-            id=row.id,
-            name=row.name,
-            scopes=frozenset(row.scopes),
-            all_vessels=row.all_vessels,
-            delay_s=row.delay_s,
-            coordinate_decimals=row.coordinate_decimals,
-            requests_per_minute=row.requests_per_minute,
-            last_used_at=row.last_used_at,
-        )
-        return caller, holds
+    def present(self, hashes: Collection[bytes], *, now: datetime) -> Mapping[bytes, tuple[Caller, bool]]:
+        """Return who presents keys with these hashes, and whether each holds; unknown ones are left out."""
+        found: dict[bytes, tuple[Caller, bool]] = {}
+        wanted = Statement(_PRESENTED, {"hashes": list(hashes)})
+        for row in statements.rows(self._connection, wanted):
+            sha256, previous, previous_ends_at, revoked_at, ends_at, scopes, used_at, *shown = row
+            caller = Caller(
+                scopes=frozenset(scopes), last_used_at=used_at, **dict(zip(_SHOWN, shown, strict=True))
+            )
+            holds = revoked_at is None and (ends_at is None or ends_at > now)
+            found[sha256] = caller, holds
+            if previous is not None:
+                found[previous] = caller, holds and previous_ends_at is not None and previous_ends_at > now
+        return found
 
-    def note_use(self, key_id: int) -> None:
-        """Note that a key is used now."""
-        self._connection.execute(_USED, {"key_id": key_id})
+    def note_use(self, key_ids: Collection[int]) -> None:
+        """Note that keys are used now."""
+        statements.run(self._connection, Statement(_USED, {"key_ids": list(key_ids)}))
 
     def get(self, key_id: int) -> ApiKey:
         """Return a key; NotFound where it was never issued."""

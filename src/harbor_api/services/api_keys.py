@@ -1,6 +1,6 @@
 """API keys: how they are made, recognised and judged."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -160,28 +160,35 @@ def revoke(
     return after
 
 
-def recognise(unit_of_work: UnitOfWork, secret: str, *, now: datetime) -> Caller:
-    """Return who presents a key; KeyInvalid or KeyRevoked where it does not hold."""
-    if not is_well_formed(secret):
-        raise KeyInvalid
-    found = unit_of_work.api_keys.present(digest(secret), now=now)
-    if found is None:
-        raise KeyInvalid
-    caller, holds = found
-    if not holds:
-        raise KeyRevoked
-    if caller.last_used_at is None or now - caller.last_used_at > _USE_NOTED_EVERY:
-        unit_of_work.api_keys.note_use(caller.id)
-    return caller
+def recognise(
+    unit_of_work: UnitOfWork, hashes: Sequence[bytes], *, now: datetime
+) -> list[Caller | KeyInvalid | KeyRevoked]:
+    """Return who presents keys with these hashes, in order; what to raise where one does not hold."""
+    found = unit_of_work.api_keys.present(frozenset(hashes), now=now)
+    recognised = [_holder(found.get(each)) for each in hashes]
+    due = {each.id for each in recognised if isinstance(each, Caller) and _is_use_due(each, now)}
+    if due:
+        unit_of_work.api_keys.note_use(due)
+    return recognised
 
 
 def holds(unit_of_work: UnitOfWork, secret: str, *, now: datetime) -> bool:
     """Return whether a key would be let in now."""
-    try:
-        recognise(unit_of_work, secret, now=now)
-    except (KeyInvalid, KeyRevoked):
+    if not is_well_formed(secret):
         return False
-    return True
+    [found] = recognise(unit_of_work, [digest(secret)], now=now)
+    return isinstance(found, Caller)
+
+
+def _holder(found: tuple[Caller, bool] | None) -> Caller | KeyInvalid | KeyRevoked:
+    if found is None:
+        return KeyInvalid()
+    caller, holds = found
+    return caller if holds else KeyRevoked()
+
+
+def _is_use_due(caller: Caller, now: datetime) -> bool:
+    return caller.last_used_at is None or now - caller.last_used_at > _USE_NOTED_EVERY
 
 
 def _check(terms: KeyTerms) -> None:

@@ -12,7 +12,6 @@ from harbor_api.domain import errors, presented_keys
 from harbor_api.domain.api_keys import Caller
 from harbor_api.domain.authentication import demand_fresh, read_headers
 from harbor_api.domain.signatures import SignedMessage
-from harbor_api.services import api_keys
 from harbor_api.web import rate_limits, runtime
 
 _BEARER = 'Bearer realm="harbor"'
@@ -35,10 +34,8 @@ def presented_key() -> Caller:
             here.caller = known
             rate_limits.count_key()
         try:
-            with now.database.autocommit() as unit_of_work:
-                here.caller = api_keys.recognise(unit_of_work, secret, now=datetime.now(UTC))
+            here.caller = now.known_keys.look_up(secret)
         except (errors.KeyInvalid, errors.KeyRevoked):
-            now.known_keys.learn(secret, None)
             here.caller = here.counted = None
             raise
     except errors.KeyMissing as error:
@@ -47,7 +44,6 @@ def presented_key() -> Caller:
     except (errors.KeyInvalid, errors.KeyRevoked) as error:
         error.headers["WWW-Authenticate"] = f'{_BEARER}, error="invalid_token"'
         rate_limits.refuse_failure(error)
-    now.known_keys.learn(secret, here.caller)
     if known is None:
         rate_limits.count_key()
     return here.caller

@@ -39,7 +39,7 @@ class Runtime:
     intake: Intake
     counters: RateCounters
     document: bytes
-    known_keys: KnownKeys = field(default_factory=KnownKeys)
+    known_keys: KnownKeys
 
     @property
     def stale_after(self) -> timedelta:
