@@ -68,9 +68,7 @@ UNDOCUMENTED = {
     ("server/worker.py", "timeout_ctx"): ("gunicorn", "timeout_ctx"),
     ("web/arguments.py", "normalized_messages"): ("webargs", "normalized_messages"),
     ("web/auth.py", "max_content_length"): ("flask", "max_content_length"),
-    ("web/request_logs.py", "acquire_entry"): ("limits", "acquire_entry"),
-    ("web/request_logs.py", "get_moving_window"): ("limits", "get_moving_window"),
-    ("web/rate_counters.py", "limiter"): ("limits", "limiter"),
+    ("web/rate_counters.py", "storage"): ("limits", "storage"),
 }
 # A named tuple's _replace is documented; its underscore only keeps it apart from the names of members.
 _PRIVATE = re.compile(r"(?!_replace\b)_[a-z]\w*")

@@ -18,7 +18,7 @@ from tests.support.factories import SigningTracker, a_fix
 from tests.support.live_service import LiveService
 from tests.support.redis_server import RedisServer
 from tests.support.signed_posts import send
-from tests.support.urls import ME
+from tests.support.urls import ME, VESSELS
 from tests.support.worker_connections import connections_by_worker, in_turn
 
 # What the service may take to find out that Redis is gone, or a request to get past one that hangs.
@@ -143,6 +143,15 @@ def test_two_hosts_count_together(new_database, tmp_path: Path):
             )
             assert _statuses(answers) == {201: 20, 429: 10}
             _assert_told(answers, "tracker", 20)
+
+            # Unchanged reads take a tenth, whoever answers them; each needs room for a whole one.
+            bearer = one.world.bearer(requests_per_minute=3)
+            unchanged = bearer | {
+                "If-None-Match": one.http.get(f"{VESSELS}/1", headers=bearer).headers["ETag"]
+            }
+            answers = [each.http.get(f"{VESSELS}/1", headers=unchanged) for each in [one, two] * 7]
+            assert _statuses(answers) == {304: 11, 429: 3}
+            _assert_told(answers, "key", 3)
 
 
 def test_one_worker_counts_exactly_without_redis(live_service: LiveService):

@@ -65,6 +65,35 @@ def test_each_request_counts_once_whatever_becomes_of_it(client: CheckedClient, 
         assert answer.headers["RateLimit"].startswith(f'"key";r={10 - number};')
 
 
+def test_an_unchanged_read_takes_a_tenth(client: CheckedClient, world: World):
+    bearer = world.bearer(requests_per_minute=3)
+    world.vessel()
+    tag = client.get(f"{VESSELS}/1", headers=bearer).headers["ETag"]
+    unchanged = bearer | {"If-None-Match": tag}
+    answers = [client.get(f"{VESSELS}/1", headers=unchanged) for _ in range(12)]
+    # Each needs room for a whole one.
+    assert [each.status_code for each in answers] == [304] * 11 + [429]
+    left = [int(each.headers["RateLimit"].split(";")[1].removeprefix("r=")) for each in answers]
+    assert left == [1] * 10 + [0, 0]
+    assert {each.headers["RateLimit-Policy"] for each in answers} == {'"key";q=3;w=60'}
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
+
+
+def test_what_is_left_is_told_in_whole_requests(client: CheckedClient, world: World):
+    bearer = world.bearer(requests_per_minute=10)
+    world.vessel()
+    tag = client.head(f"{VESSELS}/1", headers=bearer).headers["ETag"]
+    for method, left in (("GET", 8), ("HEAD", 8)):
+        answer = client.open(f"{VESSELS}/1", method=method, headers=bearer | {"If-None-Match": tag})
+        assert answer.status_code == 304
+        assert answer.headers["RateLimit"].startswith(f'"key";r={left};')
+    assert client.get(ME, headers=bearer).json["rate_limit"] == {"limit": 10, "remaining": 7}
+    # What has changed takes a whole one, and so does what is refused.
+    other = bearer | {"If-None-Match": '"other"'}
+    assert client.get(f"{VESSELS}/1", headers=other).headers["RateLimit"].startswith('"key";r=6;')
+    assert client.get(f"{VESSELS}/9", headers=other).headers["RateLimit"].startswith('"key";r=5;')
+
+
 def test_a_limit_that_was_changed_holds_from_the_next_request_that_is_let_in(
     client: CheckedClient, world: World, admin
 ):

@@ -1,6 +1,9 @@
 """Limits hold exactly, by a clock that the tests set."""
 
+import random
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import pytest
 import redis
@@ -17,6 +20,8 @@ WINDOW = 60 * SECOND
 _steps = st.one_of(
     st.sampled_from([0, 1, SECOND, 10 * SECOND, WINDOW - 1, WINDOW, WINDOW + 1]), st.integers(0, 3 * SECOND)
 )
+# What becomes of a request: nothing else, or it was a cheap one, as is found out so many requests later.
+_turns = st.lists(st.tuples(_steps, st.none() | st.integers(0, 5)), max_size=60)
 _cheaply = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -68,6 +73,29 @@ def counting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     return Counting(counters, clock, client.flushall)
 
 
+@dataclass
+class Plain:
+    """What is promised, written down without thought for what it takes: (time, tenths) of all let through."""
+
+    limit: int
+    entries: list[tuple[int, int]]
+
+    def left(self, now: int) -> int:
+        counting = (cost for at, cost in self.entries if at > now - WINDOW)
+        return 10 * self.limit - sum(counting)
+
+    def free_in_s(self, now: int) -> int:
+        ends = sorted(at + WINDOW for at, _ in self.entries if at > now - WINDOW)
+        free_at = next((end for end in ends if self.left(end) // 10 > self.left(now) // 10), now + WINDOW)
+        return -(-(free_at - now) // SECOND)
+
+    def most_in_a_window(self) -> int:
+        return max(
+            (sum(c for at, c in self.entries if begin <= at < begin + WINDOW) for begin, _ in self.entries),
+            default=0,
+        )
+
+
 def _most_in_a_window(moments: list[int]) -> int:
     return max((sum(begin <= each < begin + WINDOW for each in moments) for begin in moments), default=0)
 
@@ -89,6 +117,56 @@ def test_in_no_window_are_more_let_through_than_the_limit_says(counting: Countin
         assert counted.remaining == limit - len(recent)
         assert counted.free_in_s == -(-(recent[0] + WINDOW - now) // SECOND)
     assert _most_in_a_window(let_through) <= limit
+
+
+@_cheaply
+@given(limit=st.integers(1, 5), turns=_turns)
+def test_an_unchanged_read_keeps_a_tenth_from_when_it_was_let_through(counting: Counting, limit, turns):
+    counting.forget()
+    plain = Plain(limit, [])
+    # By the turn in which it is found out: what was counted, and its place in the plain list.
+    unchanged: dict[int, list[tuple[Counted, int]]] = {}
+    for turn, (step, later) in enumerate(turns):
+        counting.clock.now += step
+        now = counting.clock.now
+        has_room = plain.left(now) >= 10
+        counted = counting.count(limit)
+        assert counted.is_within == has_room
+        if has_room:
+            if later is not None:
+                unchanged.setdefault(turn + later, []).append((counted, len(plain.entries)))
+            plain.entries.append((now, 10))
+        told = [counted]
+        for each, place in unchanged.pop(turn, []):
+            # It is told while others are under way, and by then the minute may be over.
+            plain.entries[place] = (plain.entries[place][0], 1)
+            told.append(counting.counters.make_cheap(each))
+        assert told[-1].remaining == plain.left(now) // 10
+        assert told[-1].free_in_s == plain.free_in_s(now)
+    assert plain.most_in_a_window() <= 10 * limit
+
+
+def test_of_unchanged_reads_nearly_ten_times_as_many_are_let_through(counting: Counting):
+    # Each needs room for a whole one, of which it keeps a tenth.
+    remaining = []
+    while (counted := counting.count(60)).is_within:
+        remaining.append(counting.counters.make_cheap(counted).remaining)
+    assert len(remaining) == 591
+    assert [remaining[number] for number in (0, 9, 10, 590)] == [59, 59, 58, 0]
+    counting.clock.now += counted.free_in_s * SECOND
+    assert counting.count(60).is_within
+
+
+def test_nothing_is_given_back_twice_nor_for_what_was_counted_elsewhere(counting: Counting):
+    counted = counting.count(2)
+    elsewhere = counted._replace(at=counted.at + 1)
+    assert [counting.counters.make_cheap(each).remaining for each in (elsewhere, counted, counted)] == [
+        1,
+        1,
+        1,
+    ]
+    assert counting.count(2).is_within
+    assert not counting.count(2).is_within
 
 
 @_cheaply
@@ -140,8 +218,40 @@ def test_callers_who_are_gone_are_forgotten(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(request_logs.time, "monotonic_ns", lambda: clock.now * 1_000)
     log = request_logs.ProcessLog()
     for number in range(1_000):
-        log.acquire_entry(f"one {number}", 60, 60)
+        told = log.ask(f"one {number}", 60, counts=True)
+        log.ask(f"one {number}", 60, back=told.now)
     clock.now += WINDOW
     for number in range(250):
-        log.acquire_entry(f"other {number}", 60, 60)
-    assert len(log._times) == 250
+        log.ask(f"other {number}", 60, counts=True)
+    assert len(log._callers) == 250
+
+
+def _hammer(counters: RateCounters, seed: int) -> tuple[int, int]:
+    """Ask as fast as can be, in part what is unchanged; return how many whole and cheap ones there were."""
+    chance, wholes, cheaps = random.Random(seed), 0, 0
+    for _ in range(60):
+        counted = counters.count("key", 100, "1")
+        if counted.is_within and chance.random() < 0.8:
+            counters.make_cheap(counted)
+            cheaps += 1
+        elif counted.is_within:
+            wholes += 1
+    return wholes, cheaps
+
+
+@pytest.mark.parametrize("is_shared", [False, True], ids=["in memory", "in Redis"])
+def test_many_who_count_at_once_lose_and_gain_nothing(request: pytest.FixtureRequest, is_shared):
+    workers = 6
+    if is_shared:
+        url = request.getfixturevalue("redis_server").url
+        redis.Redis.from_url(url).flushall()
+        counters = [RateCounters(url) for _ in range(workers)]
+    else:
+        counters = [RateCounters()] * workers
+    with ThreadPoolExecutor(workers) as pool:
+        told = list(pool.map(_hammer, counters, range(workers)))
+    wholes, cheaps = (sum(each) for each in zip(*told, strict=True))
+    assert cheaps
+    assert 10 * wholes + cheaps <= 1_000
+    assert counters[0].look("key", 100, "1").remaining == (1_000 - 10 * wholes - cheaps) // 10
+    assert not any(each.is_degraded for each in counters)

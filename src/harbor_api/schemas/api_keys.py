@@ -211,7 +211,13 @@ class RemainingSchema(Schema):
     """What is left of a minute's requests."""
 
     limit = Whole(required=True, metadata={"description": "Requests a minute.", "examples": [60]})
-    remaining = Whole(required=True, metadata={"description": "How many are left.", "examples": [59]})
+    remaining = Whole(
+        required=True,
+        metadata={
+            "description": "How many whole ones are left. One that is answered with 304 takes a tenth.",
+            "examples": [59],
+        },
+    )
 
 
 class MeSchema(KeySchema):

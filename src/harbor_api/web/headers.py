@@ -11,12 +11,13 @@ HEADERS: dict[str, dict[str, Any]] = {
     },
     "RateLimit-Policy": {
         "description": "How many requests (q) are allowed in how many seconds (w), as in the IETF "
-        "draft on RateLimit header fields.",
+        "draft on RateLimit header fields. A request with a key that is answered with 304 takes a tenth "
+        "of one; each needs room for a whole one.",
         "required": True,
         "schema": {"type": "string", "examples": ['"key";q=60;w=60']},
     },
     "RateLimit": {
-        "description": "How many requests remain (r), and in how many seconds the next one is free "
+        "description": "How many whole requests remain (r), and in how many seconds the next one is free "
         "again (t).",
         "required": True,
         "schema": {"type": "string", "examples": ['"key";r=59;t=60']},

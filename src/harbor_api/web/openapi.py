@@ -23,7 +23,8 @@ _SIGNING_PATH = "/docs/signing"
 _ABOUT = f"""Where a fleet's vessels are and were.
 
 **Partners** read the fleet as GeoJSON from `GET /api/v1/vessels` with an API key: press *Authorize*, paste
-the key, and try it here; `GET /api/v1/me` says what it may do. **Trackers** post
+the key, and try it here; `GET /api/v1/me` says what it may do. What has not changed
+is a 304, and takes a tenth of a request from the key's [limit](/docs/limits). **Trackers** post
 [signed]({_SIGNING_PATH}) fixes to `POST /api/v1/positions`.
 
 Every error is `application/problem+json` (RFC 9457) with a stable `code`, and every answer carries

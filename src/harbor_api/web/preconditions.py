@@ -136,7 +136,12 @@ def revalidated(view: View) -> View:
     return documented(
         cast("View", wrapper),
         parameters=[_IF_NONE_MATCH],
-        answers={304: ("What the caller has is what would be answered.", ("ETag", *_KEEPING, *moment))},
+        answers={
+            304: (
+                "What the caller has is what would be answered; it takes a tenth of a request.",
+                ("ETag", *_KEEPING, *moment),
+            )
+        },
         further={200: ("Content-Encoding", *_KEEPING)},
     )
 

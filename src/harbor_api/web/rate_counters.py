@@ -1,35 +1,30 @@
 """Where requests are counted: in Redis for all workers together, or in this process alone.
 
-Flask-Limiter makes the strategy and the storage (``request_logs``) that the settings ask for, on an
-application of its own that serves nothing: its hooks look up and parse the limits of each request anew, a
-tenth of what a fix costs.
+Flask-Limiter makes the log (``request_logs``) that the settings ask for, on an application of its own that
+serves nothing: its hooks look up and parse the limits of each request anew, a tenth of what a fix costs.
 """
 
 import time
-from functools import cache
-from math import ceil
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import redis
 import structlog
 from flask import Flask
 from flask_limiter import Limiter
-from limits import RateLimitItemPerMinute
-from limits.strategies import RateLimiter
 
 from harbor_api.web import request_logs
+from harbor_api.web.request_logs import SECOND, WHOLE, WINDOW_S, RequestLog, Window
 
 _LOOK_EVERY_S = 2
-_STRATEGY = "moving-window"
 
 log = structlog.get_logger(__name__)
-_per_minute = cache(RateLimitItemPerMinute)
 
 
 class Counted(NamedTuple):
     """What a request was counted against, and what remains of that.
 
-    In ``free_in_s`` seconds one more request is free than now.
+    ``remaining`` is in whole requests, rounded down; in ``free_in_s`` seconds one more is free than now.
+    ``who`` and ``at``, by the clock of the log that it was counted in, tell the request from others.
     """
 
     policy: str
@@ -38,6 +33,8 @@ class Counted(NamedTuple):
     window_s: int
     remaining: int
     free_in_s: int
+    who: str
+    at: int
 
 
 class RateCounters:
@@ -45,18 +42,25 @@ class RateCounters:
 
     def __init__(self, redis_url: str | None = None) -> None:
         """Count in the Redis of a URL for all that share it, None to count alone."""
-        self._alone = _strategy(request_logs.PROCESS)
-        self._shared = self._alone if redis_url is None else _strategy(request_logs.REDIS + redis_url)
+        self._alone = _log(request_logs.PROCESS)
+        self._shared = self._alone if redis_url is None else _log(request_logs.REDIS + redis_url)
         self._looked_at = 0.0
         self.is_degraded = False
 
     def count(self, policy: str, requests_per_minute: int, who: str) -> Counted:
         """Count a request of somebody against a limit."""
-        return self._ask(policy, requests_per_minute, who, cost=1)
+        return self._ask(policy, requests_per_minute, who, counts=True)
 
     def look(self, policy: str, requests_per_minute: int, who: str) -> Counted:
         """Return what is left of a limit, and whether there is any; nothing is counted."""
-        return self._ask(policy, requests_per_minute, who, cost=0)
+        return self._ask(policy, requests_per_minute, who)
+
+    def make_cheap(self, counted: Counted) -> Counted:
+        """Let a request that was counted take a tenth of one, and return what remains now.
+
+        It stays a whole one where Redis has gone or come back since it was counted.
+        """
+        return self._ask(counted.policy, counted.limit, counted.who, back=counted.at)
 
     def are_shared(self) -> bool:
         """Return whether all workers count together now."""
@@ -65,23 +69,45 @@ class RateCounters:
 
     def reset(self) -> None:
         """Forget what this process has counted."""
-        self._alone.storage.reset()
+        self._alone.reset()
 
-    def _ask(self, policy: str, requests_per_minute: int, who: str, *, cost: int) -> Counted:
+    def _ask(
+        self,
+        policy: str,
+        requests_per_minute: int,
+        who: str,
+        *,
+        counts: bool = False,
+        back: int | None = None,
+    ) -> Counted:
+        key = f"{policy}/{who}/{requests_per_minute}"
+        told = self._told(key, requests_per_minute, counts=counts, back=back)
+        return Counted(
+            policy,
+            told.is_within,
+            requests_per_minute,
+            WINDOW_S,
+            told.left // WHOLE,
+            -(-told.free_in // SECOND),
+            who,
+            told.now,
+        )
+
+    def _told(self, key: str, limit: int, *, counts: bool, back: int | None) -> Window:
         if self.is_degraded:
             self._look()
         if not self.is_degraded:
             try:
-                return _asked(self._shared, policy, requests_per_minute, who, cost)
+                return self._shared.ask(key, limit, counts=counts, back=back)
             except redis.RedisError:
                 self._degrade()
-        return _asked(self._alone, policy, requests_per_minute, who, cost)
+        return self._alone.ask(key, limit, counts=counts, back=back)
 
     def _look(self) -> None:
         """Find out whether Redis answers; asks it at most every two seconds."""
         if time.monotonic() - self._looked_at > _LOOK_EVERY_S:
             self._looked_at = time.monotonic()
-            if self._shared.storage.check():
+            if self._shared.check():
                 self._recover()
             else:
                 self._degrade()
@@ -98,27 +124,10 @@ class RateCounters:
             log.warning("limits_shared", reason="Redis answers again; all workers count together")
 
 
-def _strategy(uri: str) -> RateLimiter:
+def _log(uri: str) -> RequestLog:
     def nobody() -> str:
         raise RuntimeError("each policy names its own key")
 
-    extension = Limiter(nobody, storage_uri=uri, strategy=_STRATEGY)
+    extension = Limiter(nobody, storage_uri=uri)
     extension.init_app(Flask(__name__))
-    return extension.limiter
-
-
-def _asked(limiter: RateLimiter, policy: str, requests_per_minute: int, who: str, cost: int) -> Counted:
-    item = _per_minute(requests_per_minute)
-    was_taken = limiter.hit(item, policy, who, cost=cost) if cost else None
-    reset_at, remaining = limiter.get_window_stats(item, policy, who)
-    is_within = remaining > 0 if was_taken is None else was_taken
-    window_s = item.get_expiry()
-    return Counted(
-        policy,
-        is_within,
-        requests_per_minute,
-        window_s,
-        # Between the two questions others may have asked, and time has passed.
-        max(0, remaining) if is_within else 0,
-        min(max(1, ceil(reset_at - time.time())), window_s),
-    )
+    return cast("RequestLog", extension.storage)

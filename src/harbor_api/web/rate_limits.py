@@ -106,6 +106,8 @@ def _refuse(counted: Counted, detail: str | None = None, *, cause: HarborError |
 def _tell(response: Response) -> Response:
     counted = runtime.here().counted
     if counted is not None:
+        if response.status_code == 304:
+            counted = runtime.current().counters.make_cheap(counted)
         name = counted.policy
         response.headers.add("RateLimit-Policy", f'"{name}";q={counted.limit};w={counted.window_s}')
         response.headers.add("RateLimit", f'"{name}";r={counted.remaining};t={counted.free_in_s}')

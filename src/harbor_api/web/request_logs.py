@@ -1,72 +1,137 @@
 """When each caller's requests of the last minute were: in the memory of this process, or in Redis for all.
 
-Both are storages of the limits library for its moving window, which needs the time of every request that it
-has let through. Only that holds what is promised: in no sixty seconds more than the limit, and nobody is
+Only a log of all of them holds what is promised: in no sixty seconds more than the limit, and nobody is
 refused who keeps to it. Two counters for each caller, one for this minute and one for the last, let 67 of
 60 through.
 
     in Redis      its own clock counts, as those of the hosts that share it differ; one script does it, so
                   that no other worker comes between
-    in memory     a clock that nobody sets; the library's own storage starts a thread to sweep all callers,
-                  which is a third of what a fix costs
+    in memory     a clock that nobody sets; the limits library's own storage starts a thread to sweep all
+                  callers, which is a third of what a fix costs
 
 A window is half open: what is let through counts for sixty seconds, and a place is free exactly then. All
 times are whole microseconds, which a script in Redis holds without loss.
+
+What is counted is tenths. A request is let through where there is room for a whole one, which it takes; where
+it turns out to have been a cheap one, nine tenths are given back, at the very time at which it was let
+through. So whoever is let through is so for good, and who asks cheaply asks ten times as often.
+
+Both are storages of the limits library, and are asked past its strategies: those ask twice for each request,
+and can give nothing back.
 """
 
 import threading
 import time
+from abc import abstractmethod
 from collections import deque
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
-from limits.storage import MovingWindowSupport, Storage
+from limits.storage import Storage
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 PROCESS = "process://"
 # What stands before a Redis URL.
 REDIS = "log+"
+WINDOW_S = 60
+# What a request takes, in tenths, and what one that was cheap keeps.
+WHOLE, CHEAP = 10, 1
+SECOND = 1_000_000
+_WINDOW = WINDOW_S * SECOND
 _REDIS_TIMEOUT_S = 0.5
-_SECOND = 1_000_000
+# An entry is a time and what is taken there, in its last bits.
+_COST_BITS = 4
+_COST = (1 << _COST_BITS) - 1
 # Whoever is counted first takes so many away whose requests are over: who has many callers sweeps no more
 # than others.
 _MOST_FORGOTTEN = 4
-# Returns whether the request was let through, how many count now, and the time since the oldest of them. With
-# nothing to add it only looks. A log from after now is from before the clock was set back, and worth nothing.
+# Counts a request, gives nine tenths of one back, or only looks; returns whether there is, or was, room for a
+# whole one, the tenths that are left, after how long one more whole request is free, and the time. Whole ones
+# and cheap ones have a list each, in order of time. A log from after now is from before the clock was set
+# back, and worth nothing.
 _SCRIPT = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local limit, window, amount = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local newest = redis.call('LINDEX', KEYS[1], -1)
-if newest and tonumber(newest) > now then
-    redis.call('DEL', KEYS[1])
+local limit, window, counts, back = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1', ARGV[4]
+local wholes, cheaps = KEYS[1], KEYS[2]
+
+local function many(log)
+    local newest = redis.call('LINDEX', log, -1)
+    if newest and tonumber(newest) > now then
+        redis.call('DEL', log)
+    end
+    local oldest = redis.call('LINDEX', log, 0)
+    while oldest and tonumber(oldest) <= now - window do
+        redis.call('LPOP', log)
+        oldest = redis.call('LINDEX', log, 0)
+    end
+    return redis.call('LLEN', log)
 end
-local oldest = redis.call('LINDEX', KEYS[1], 0)
-while oldest and tonumber(oldest) <= now - window do
-    redis.call('LPOP', KEYS[1])
-    oldest = redis.call('LINDEX', KEYS[1], 0)
+
+local function note(log, at)
+    local later = {}
+    local last = redis.call('RPOP', log)
+    while last and tonumber(last) > tonumber(at) do
+        later[#later + 1] = last
+        last = redis.call('RPOP', log)
+    end
+    if last then
+        redis.call('RPUSH', log, last)
+    end
+    redis.call('RPUSH', log, at)
+    for i = #later, 1, -1 do
+        redis.call('RPUSH', log, later[i])
+    end
+    redis.call('PEXPIRE', log, window / 1000 + 1)
 end
-local many = redis.call('LLEN', KEYS[1])
-if many + amount > limit then
-    return {0, many, now - (oldest or now)}
+
+local used = many(wholes) * 10 + many(cheaps)
+local is_within = used + 10 <= limit
+if counts and is_within then
+    note(wholes, string.format('%.0f', now))
+    used = used + 10
 end
-for _ = 1, amount do
-    redis.call('RPUSH', KEYS[1], string.format('%.0f', now))
+if back ~= '' and redis.call('LREM', wholes, -1, back) == 1 then
+    note(cheaps, back)
+    used = used - 9
 end
-if amount > 0 then
-    redis.call('PEXPIRE', KEYS[1], window / 1000 + 1)
+local free_at = redis.call('LINDEX', cheaps, 9 - (limit - used) % 10)
+local oldest = redis.call('LINDEX', wholes, 0)
+if oldest and (not free_at or tonumber(oldest) < tonumber(free_at)) then
+    free_at = oldest
 end
-return {1, many + amount, now - (oldest or now)}
+return {is_within and 1 or 0, limit - used, (free_at or now) + window - now, now}
 """
 
 
-class _RequestLog(Storage, MovingWindowSupport):
-    """What both have in common: they count in moving windows alone."""
+class Window(NamedTuple):
+    """What a log says of a caller. Times are microseconds of its own clock.
+
+    ``is_within`` tells whether there was room for a whole request. ``left`` is in tenths; after ``free_in``
+    there is room for one more whole request than now.
+    """
+
+    is_within: bool
+    left: int
+    free_in: int
+    now: int
+
+
+class RequestLog(Storage):
+    """What both have in common."""
+
+    @abstractmethod
+    def ask(self, key: str, limit: int, *, counts: bool = False, back: int | None = None) -> Window:
+        """Tell what is left of a limit, in requests a minute.
+
+        With ``counts`` a request is noted first, at ``now``, where there is room for a whole one. ``back`` is
+        when one was noted that has turned out to be cheap; where none is known nothing is given back.
+        """
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Refuse: fixed windows are not kept here."""
+        """Refuse: the library's fixed windows are not kept here."""
         raise NotImplementedError
 
     def get(self, key: str) -> int:
@@ -78,7 +143,47 @@ class _RequestLog(Storage, MovingWindowSupport):
         raise NotImplementedError
 
 
-class ProcessLog(_RequestLog):
+class _Entries:
+    """A caller's requests that count still, in their order, and the tenths that they take together."""
+
+    __slots__ = ("entries", "used")
+
+    def __init__(self) -> None:
+        self.entries: deque[int] = deque()
+        self.used = 0
+
+    def note(self, now: int) -> None:
+        self.entries.append(now << _COST_BITS | WHOLE)
+        self.used += WHOLE
+
+    def make_cheap(self, at: int) -> None:
+        noted = at << _COST_BITS | WHOLE
+        # It is among the last: what came since then is under way, or was a moment ago.
+        for place in range(-1, -len(self.entries) - 1, -1):
+            if self.entries[place] == noted:
+                self.entries[place] += CHEAP - WHOLE
+                self.used += CHEAP - WHOLE
+                return
+            if self.entries[place] < at << _COST_BITS:
+                return
+
+    def forget(self, since: int) -> None:
+        while self.entries and self.entries[0] >> _COST_BITS <= since:
+            self.used -= self.entries.popleft() & _COST
+
+    def told(self, limit: int, now: int, *, is_within: bool) -> Window:
+        left = limit * WHOLE - self.used
+        missing = WHOLE - left % WHOLE
+        free_at = now
+        for entry in self.entries:
+            free_at = entry >> _COST_BITS
+            missing -= entry & _COST
+            if missing <= 0:
+                break
+        return Window(is_within, left, free_at + _WINDOW - now, now)
+
+
+class ProcessLog(RequestLog):
     """The requests that this process has let through."""
 
     STORAGE_SCHEME = [PROCESS.removesuffix("://")]
@@ -87,28 +192,22 @@ class ProcessLog(_RequestLog):
         super().__init__(uri, wrap_exceptions=wrap_exceptions, **options)
         self._lock = threading.Lock()
         # In the order of their newest request: whoever is first has been silent for longest.
-        self._times: dict[str, deque[int]] = {}
+        self._callers: dict[str, _Entries] = {}
 
-    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Note an amount of requests where the window has room for them, and return whether it had."""
+    def ask(self, key: str, limit: int, *, counts: bool = False, back: int | None = None) -> Window:
+        """Tell what is left, and note what is to be noted."""
         with self._lock:
             now = _now()
-            times = self._counting(key, now, expiry)
-            if len(times) + amount > limit:
-                return False
-            times.extend([now] * amount)
-            # It goes to the end.
-            self._times.pop(key, None)
-            self._times[key] = times
-            return True
-
-    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:  # noqa: ARG002 - the library's signature
-        """Return the unix time of the oldest request that counts, now where none does, and how many do."""
-        with self._lock:
-            now = _now()
-            times = self._counting(key, now, expiry)
-            age = now - times[0] if times else 0
-        return time.time() - age / _SECOND, len(times)
+            caller = self._counting(key, now)
+            is_within = caller.used + WHOLE <= limit * WHOLE
+            if counts and is_within:
+                caller.note(now)
+                # It goes to the end.
+                self._callers.pop(key, None)
+                self._callers[key] = caller
+            if back is not None:
+                caller.make_cheap(back)
+            return caller.told(limit, now, is_within=is_within)
 
     def check(self) -> bool:
         """Return whether it can count, which it always can."""
@@ -116,39 +215,38 @@ class ProcessLog(_RequestLog):
 
     def reset(self) -> int | None:
         """Forget all, and return how many callers that were."""
-        many = len(self._times)
-        self._times.clear()
+        many = len(self._callers)
+        self._callers.clear()
         return many
 
     def clear(self, key: str) -> None:
         """Forget a caller."""
-        self._times.pop(key, None)
+        self._callers.pop(key, None)
 
     @property
     def base_exceptions(self) -> type[Exception] | tuple[type[Exception], ...]:
         """Return what it may raise: nothing."""
         return ()
 
-    def _counting(self, key: str, now: int, expiry: int) -> deque[int]:
-        """Return the times of a caller's requests that count still, in their order."""
-        since = now - expiry * _SECOND
-        times = self._times.get(key)
-        if times is None:
+    def _counting(self, key: str, now: int) -> _Entries:
+        """Return what counts still of a caller's requests."""
+        since = now - _WINDOW
+        caller = self._callers.get(key)
+        if caller is None:
             self._forget_some(since)
-            return deque()
-        while times and times[0] <= since:
-            times.popleft()
-        return times
+            return _Entries()
+        caller.forget(since)
+        return caller
 
     def _forget_some(self, since: int) -> None:
-        for key in [*islice(self._times, _MOST_FORGOTTEN)]:
-            times = self._times[key]
-            if times and times[-1] > since:
+        for key in [*islice(self._callers, _MOST_FORGOTTEN)]:
+            entries = self._callers[key].entries
+            if entries and entries[-1] >> _COST_BITS > since:
                 return
-            del self._times[key]
+            del self._callers[key]
 
 
-class RedisLog(_RequestLog):
+class RedisLog(RequestLog):
     """The requests that all who share a Redis have let through."""
 
     STORAGE_SCHEME = [REDIS + scheme for scheme in ("redis", "rediss", "unix")]
@@ -164,15 +262,12 @@ class RedisLog(_RequestLog):
         )
         self._script = self._client.register_script(_SCRIPT)
 
-    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Note an amount of requests where the window has room for them, and return whether it had."""
-        is_within, _, _ = self._script([key], [limit, expiry * _SECOND, amount])
-        return bool(is_within)
-
-    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        """Return the unix time of the oldest request that counts, now where none does, and how many do."""
-        _, many, age = self._script([key], [limit, expiry * _SECOND, 0])
-        return time.time() - age / _SECOND, many
+    def ask(self, key: str, limit: int, *, counts: bool = False, back: int | None = None) -> Window:
+        """Tell what is left, and note what is to be noted."""
+        is_within, *told = self._script(
+            _lists(key), [limit * WHOLE, _WINDOW, int(counts), "" if back is None else back]
+        )
+        return Window(bool(is_within), *told)
 
     def check(self) -> bool:
         """Return whether Redis answers."""
@@ -187,12 +282,17 @@ class RedisLog(_RequestLog):
 
     def clear(self, key: str) -> None:
         """Forget a caller."""
-        self._client.delete(key)
+        self._client.delete(*_lists(key))
 
     @property
     def base_exceptions(self) -> type[Exception] | tuple[type[Exception], ...]:
         """Return what it may raise."""
         return redis.RedisError
+
+
+def _lists(key: str) -> list[str]:
+    """Return the names of a caller's two lists; what is in braces keeps them on one node of a cluster."""
+    return [f"harbor:{{{key}}}:whole", f"harbor:{{{key}}}:cheap"]
 
 
 def _now() -> int:
