@@ -34,7 +34,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 from tests.benchmarks import fleet, jobs, layers, report
-from tests.benchmarks.candidates import Bench, Run
+from tests.benchmarks.candidates import Run
+from tests.benchmarks.servers import Bench
 
 _JOBS = ("single", "batch", "growth", "layers")
 _PEER = ("fastapi", "uvicorn", "uvloop", "httptools", "asyncpg")

@@ -1,33 +1,17 @@
 """The candidates: each stores a fleet's fixes in a database and says how many it acknowledged."""
 
-import base64
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import httpx
-import psutil
 from tests.benchmarks import fleet, load, pgbench
+from tests.benchmarks.servers import Bench, Running, measure, nothing, peer, service
 from tests.support import urls
-from tests.support.factories import MASTER_KEY
-from tests.support.live_service import LiveService, free_port
 
-from harbor_api.settings import Settings
-
-ROOT = Path(__file__).parents[2]
-WORKERS = 2
 # A run has so many turns of the fleet for itself: where more are made in one database, none meet.
 TURNS = 500
-_PATIENCE_S = 30
-# One worker answers first; connections that are opened then would all be its own.
-_UNTIL_ALL_WORKERS_ANSWER_S = 1
 PGBENCH, UNORDERED, SERVICE, PEER = "pgbench", "pgbench, no lock", fleet.SERVICE, fleet.PEER
 EXECUTEMANY, UNNEST = "peer, executemany", "peer, unnest"
 
@@ -42,7 +26,7 @@ class Job:
     # Requests are signed beforehand: for so many a second. A candidate that is faster ends earlier.
     signed_a_second: int
     requests: Callable[..., list[bytes]]
-    stored_in: Callable[[int, bytes], int]
+    stored_in: load.CountedIn
 
 
 SINGLE = Job("single", 1, 32, 8_000, fleet.singles, fleet.stored_of_single)
@@ -77,16 +61,6 @@ class Run:
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class Bench:
-    """Where and for how long candidates run."""
-
-    postgres: fleet.Postgres
-    logs: Path
-    seconds: float
-    warmup_s: float = 1
 
 
 class Candidate(Protocol):
@@ -124,7 +98,7 @@ class Server:
     """A service in processes of its own, under the load of `load.py`."""
 
     name: str
-    start: Callable[[str, Path], AbstractContextManager["Running"]]
+    start: Callable[[str, Path], AbstractContextManager[Running]]
     path: str
     tables: str = fleet.SERVICE
 
@@ -136,140 +110,37 @@ class Server:
             count=round(job.signed_a_second * (bench.warmup_s + bench.seconds)),
         )
         with self.start(url, bench.logs) as running:
-            time.sleep(_UNTIL_ALL_WORKERS_ANSWER_S)
-            pids = {"service": running.pid, "PostgreSQL": bench.postgres.pid}
-            seen: list[dict[str, dict[int, float]]] = []
-
-            def look() -> None:
-                used = {part: _cpu_seconds(pid) for part, pid in pids.items()}
-                seen.append({**used, "load": {0: time.process_time()}})
-
-            outcome = load.replay(
-                running.port,
-                requests,
-                connections=job.connections,
-                warmup_s=bench.warmup_s,
-                seconds=bench.seconds,
-                stored_in=job.stored_in,
-                at_edges=look,
+            measured = measure(
+                bench, running, requests, connections=job.connections, counted_in=job.stored_in
             )
-        run = Run(job.name, self.name, outcome.rate, outcome.stored, statuses=dict(outcome.statuses))
-        if set(outcome.statuses) <= {404, 405}:
-            run.note = "not there yet"
-        elif outcome.refusal:
-            run.note = f"also answered: {outcome.refusal}"
-        if outcome.rate:
-            spent = {part: _spent(seen[0][part], seen[1][part]) for part in seen[0]}
-            fixes = outcome.rate * outcome.measured_s
-            run.cpu_us = {part: sum(each) / fixes * 1e6 for part, each in spent.items()}
-            run.worker_shares = [each / sum(spent["service"]) for each in spent["service"][:WORKERS]]
-            took = sorted(outcome.latencies_ms)
-            run.mean_ms = sum(took) / len(took)
-            run.p50_ms, run.p99_ms = took[len(took) // 2], took[len(took) * 99 // 100]
-        return run
+        outcome = measured.outcome
+        return Run(
+            job.name,
+            self.name,
+            outcome.rate,
+            outcome.counted,
+            mean_ms=measured.mean_ms,
+            p50_ms=measured.percentile_ms(50),
+            p99_ms=measured.percentile_ms(99),
+            cpu_us=measured.cpu_us,
+            worker_shares=measured.worker_shares,
+            statuses=dict(outcome.statuses),
+            note=measured.note,
+        )
 
 
-@dataclass(frozen=True)
-class Running:
-    """A server that answers, and the first of its processes."""
-
-    port: int
-    pid: int
-
-
-@contextmanager
-def _service(url: str, logs: Path) -> Iterator[Running]:
-    """Run `harbor-api serve` as it is shipped, but for the limit: its thousand trackers are busy ones."""
-    pool = Settings().database_pool
-    with LiveService(url, log=logs / "service.log", workers=WORKERS, database_pool=pool) as service:
-        yield Running(service.port, service.pid)
-
-
-@contextmanager
-def _peer(url: str, logs: Path) -> Iterator[Running]:
-    port = free_port()
-    environ = {"PEER_DATABASE_URL": url, "PEER_MASTER_KEY": base64.b64encode(MASTER_KEY).decode()}
-    options = [f"--port={port}", f"--workers={WORKERS}", "--no-access-log", "--log-level=warning"]
-    command = [sys.executable, "-m", "uvicorn", "tests.benchmarks.peer:app", *options]
-    with _process(command, logs / "peer.log", **environ) as pid:
-        _wait_for(port, logs / "peer.log")
-        yield Running(port, pid)
-
-
-@contextmanager
-def _nothing(_: str, logs: Path) -> Iterator[Running]:
-    """Run the server that does nothing: what the load reaches against it is the load's own ceiling."""
-    port = free_port()
-    with _process([sys.executable, "-m", "tests.benchmarks.load", str(port)], logs / "nothing.log") as pid:
-        _wait_for(port, logs / "nothing.log")
-        yield Running(port, pid)
-
-
-NOTHING = Server("a server that does nothing", _nothing, "/")
+NOTHING = Server("a server that does nothing", nothing, "/")
 SINGLES: tuple[Candidate, ...] = (
     Ceiling(PGBENCH, lock=True),
     Ceiling(UNORDERED, lock=False),
-    Server(SERVICE, _service, urls.POSITIONS),
-    Server(PEER, _peer, urls.POSITIONS, fleet.PEER),
+    Server(SERVICE, service, urls.POSITIONS),
+    Server(PEER, peer, urls.POSITIONS, fleet.PEER),
 )
 BATCHES: tuple[Candidate, ...] = (
     Ceiling(PGBENCH, lock=True),
     Ceiling(UNORDERED, lock=False),
-    Server(SERVICE, _service, urls.BATCH),
-    Server(EXECUTEMANY, _peer, f"{urls.BATCH}/executemany", fleet.PEER),
-    Server(UNNEST, _peer, f"{urls.BATCH}/unnest", fleet.PEER),
+    Server(SERVICE, service, urls.BATCH),
+    Server(EXECUTEMANY, peer, f"{urls.BATCH}/executemany", fleet.PEER),
+    Server(UNNEST, peer, f"{urls.BATCH}/unnest", fleet.PEER),
 )
 GROWING: tuple[Candidate, ...] = (SINGLES[1], SINGLES[2])
-
-
-@contextmanager
-def _process(command: list[str], log: Path, **environ: str) -> Iterator[int]:
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **environ},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
-        yield process.pid
-    finally:
-        process.terminate()
-        try:
-            process.wait(_PATIENCE_S)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(_PATIENCE_S)
-
-
-def _wait_for(port: int, log: Path) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
-    while True:
-        try:
-            httpx.get(f"http://127.0.0.1:{port}/", timeout=_PATIENCE_S)
-            return
-        except httpx.TransportError:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"did not start: {log.read_text()}") from None
-            time.sleep(0.05)
-
-
-def _cpu_seconds(pid: int) -> dict[int, float]:
-    """Return what a process and its descendants have used so far."""
-    parent = psutil.Process(pid)
-    used = {}
-    for process in (parent, *parent.children(recursive=True)):
-        # PostgreSQL's helpers come and go by themselves.
-        with suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            used[process.pid] = times.user + times.system
-    return used
-
-
-def _spent(before: dict[int, float], after: dict[int, float]) -> list[float]:
-    """Return what each process has used in between, the most first."""
-    return sorted((used - before.get(pid, 0) for pid, used in after.items()), reverse=True)

@@ -152,14 +152,14 @@ def batch_of(fixes: list[dict[str, Any]]) -> dict[str, Any]:
     return {"fixes": fixes}
 
 
-def stored_of_single(status: int, _: bytes) -> int:
+def stored_of_single(status: int, _: memoryview) -> int:
     """Return how many fixes an answer says are stored now."""
     return int(status == 201)
 
 
-def stored_of_batch(status: int, body: bytes) -> int:
+def stored_of_batch(status: int, body: memoryview) -> int:
     """Return how many fixes an answer to a batch says are stored now."""
-    return body.count(b'"stored"') if status == 200 else 0
+    return bytes(body).count(b'"stored"') if status == 200 else 0
 
 
 def _fix(second: int) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from tests.benchmarks.candidates import (
     SINGLE,
     SINGLES,
     TURNS,
-    Bench,
     Candidate,
     Job,
     Run,
 )
+from tests.benchmarks.servers import Bench
 
 SMALL = 100_000
 

@@ -19,13 +19,19 @@ _PATIENCE_S = 60
 # Connections come one by one, as trackers' do; all at once, one worker of several would accept the most.
 _BETWEEN_CONNECTIONS_S = 0.01
 _LENGTH = b"\r\ncontent-length:"
+_LONGEST_HEAD = 1 << 16
+_WITHOUT_BODY = (204, 304)
+
+
+# Gets the status and the body of an answer.
+CountedIn = Callable[[int, memoryview], int]
 
 
 @dataclass
 class Outcome:
     """What came back, the warm-up included; ``rate`` and ``latencies_ms`` are of the measured time only."""
 
-    stored: int = 0
+    counted: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     refusal: str = ""
     rate: float = 0
@@ -41,7 +47,8 @@ class _Connection:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)
         self.sent_at = 0.0
-        self._received = b""
+        self._buffer = bytearray(_LONGEST_HEAD)
+        self._filled = self._whole = self._body_at = self._status = 0
         self._unsent = memoryview(b"")
 
     def send(self, request: bytes | memoryview) -> bool:
@@ -56,35 +63,49 @@ class _Connection:
     def send_more(self) -> bool:
         return self.send(self._unsent)
 
-    def receive(self) -> tuple[int, bytes] | None:
-        """Return the status and the body of an answer once all of it is there."""
-        data = self.socket.recv(1 << 18)
-        if not data:
-            raise ConnectionError(f"the server hung up after {self._received[:200]!r}")
-        self._received += data
-        head, found, body = self._received.partition(b"\r\n\r\n")
-        if not found:
+    def receive(self) -> tuple[int, memoryview] | None:
+        """Return the status and the body of an answer once all of it is there.
+
+        The body is overwritten by the next answer: megabytes are not copied for one that is only counted.
+        """
+        received = self.socket.recv_into(memoryview(self._buffer)[self._filled :])
+        if not received:
+            raise ConnectionError(f"the server hung up after {self._buffer[: self._filled][:200]!r}")
+        self._filled += received
+        if not self._whole and not self._read_head():
             return None
-        _, found, length = head.lower().partition(_LENGTH)
-        if not found:
+        if self._filled < self._whole:
+            return None
+        body = memoryview(self._buffer)[self._body_at : self._whole]
+        self._filled = self._whole = 0
+        return self._status, body
+
+    def _read_head(self) -> bool:
+        """Learn from the head how much there is to come, and make room for it; tell whether it is there."""
+        end = self._buffer.find(b"\r\n\r\n", 0, self._filled)
+        if end < 0:
+            return False
+        head = bytes(self._buffer[:end]).lower()
+        self._status, self._body_at = int(head[9:12]), end + 4
+        _, found, length = head.partition(_LENGTH)
+        if not found and self._status not in _WITHOUT_BODY:
             raise ValueError(f"an answer without Content-Length: {head!r}")
-        if len(body) < int(length.partition(b"\r\n")[0]):
-            return None
-        self._received = b""
-        return int(head[9:12]), body
+        bytes_of_body = 0 if self._status in _WITHOUT_BODY else int(length.partition(b"\r\n")[0])
+        self._whole = self._body_at + bytes_of_body
+        if self._whole > len(self._buffer):
+            self._buffer = self._buffer.ljust(self._whole)
+        return True
 
 
 class _Load:
     """Keeps every connection busy, and counts."""
 
-    def __init__(
-        self, poll: select.epoll, requests: Iterable[bytes], stored_in: Callable[[int, bytes], int]
-    ) -> None:
+    def __init__(self, poll: select.epoll, requests: Iterable[bytes], counted_in: CountedIn) -> None:
         self.outcome = Outcome()
         self.last_answer = 0.0
         self._poll = poll
         self._requests = iter(requests)
-        self._stored_in = stored_in
+        self._counted_in = counted_in
         self._idle: list[_Connection] = []
         self._busy: dict[int, _Connection] = {}
 
@@ -133,14 +154,14 @@ class _Load:
                 done.append(connection)
         return done
 
-    def _count(self, connection: _Connection, status: int, body: bytes) -> None:
+    def _count(self, connection: _Connection, status: int, body: memoryview) -> None:
         self.last_answer = time.perf_counter()
         self.outcome.latencies_ms.append((self.last_answer - connection.sent_at) * 1000)
         self.outcome.statuses[status] += 1
-        stored = self._stored_in(status, body)
-        self.outcome.stored += stored
-        if not stored and not self.outcome.refusal:
-            self.outcome.refusal = body[:500].decode(errors="replace")
+        counted = self._counted_in(status, body)
+        self.outcome.counted += counted
+        if not counted and not self.outcome.refusal:
+            self.outcome.refusal = bytes(body[:500]).decode(errors="replace")
 
 
 def replay(
@@ -150,16 +171,17 @@ def replay(
     connections: int,
     warmup_s: float,
     seconds: float,
-    stored_in: Callable[[int, bytes], int],
+    counted_in: CountedIn,
     at_edges: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Send requests until the time is over or all are sent, and wait for every answer.
 
-    ``stored_in`` tells from an answer how many fixes it acknowledges; ``rate`` is their number a second
-    after the warm-up. ``at_edges`` is called when the measured time begins and when it is over.
+    ``counted_in`` tells from an answer what it counts for: a post for the fixes that it acknowledges, a read
+    for one where it is as meant; ``rate`` is how many a second that was after the warm-up. ``at_edges`` is
+    called when the measured time begins and when it is over.
     """
     with ExitStack() as stack:
-        load = _Load(stack.enter_context(select.epoll()), requests, stored_in)
+        load = _Load(stack.enter_context(select.epoll()), requests, counted_in)
         for _ in range(connections):
             connection = _Connection(port)
             stack.callback(connection.socket.close)
@@ -169,10 +191,10 @@ def replay(
         load.work(warmup_s)
         at_edges()
         outcome.latencies_ms.clear()
-        began, stored_before = time.perf_counter(), outcome.stored
+        began, counted_before = time.perf_counter(), outcome.counted
         load.work(seconds)
         outcome.measured_s = max(load.last_answer - began, 1e-9)
-        outcome.rate = (outcome.stored - stored_before) / outcome.measured_s
+        outcome.rate = (outcome.counted - counted_before) / outcome.measured_s
         at_edges()
         load.finish()
     return outcome

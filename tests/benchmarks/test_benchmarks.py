@@ -18,10 +18,10 @@ def test_load_counts_exactly_what_is_stored(live_service: LiveService):
         connections=4,
         warmup_s=0,
         seconds=60,
-        stored_in=fleet.stored_of_single,
+        counted_in=fleet.stored_of_single,
     )
     assert outcome.statuses == {201: 50, 200: 1}
-    assert outcome.stored == fleet.stored(live_service.environ["HARBOR_DATABASE_URL"]) == 50
+    assert outcome.counted == fleet.stored(live_service.environ["HARBOR_DATABASE_URL"]) == 50
     assert len(outcome.latencies_ms) == 51
     assert outcome.rate > 0
 
