@@ -26,8 +26,8 @@ VESSELS = 1_000
 BATCH = 1_000
 # Where a vessel's turns begin.
 FIRST_HOUR = EPOCH.replace(minute=0, second=0) + timedelta(hours=1)
-# Whose tables a database has.
-SERVICE, PEER = "service", "peer"
+# Whose tables a database has; those of the service also without any fleet.
+SERVICE, PEER, EMPTY = "service", "peer", "empty"
 
 
 class Postgres:
@@ -79,16 +79,24 @@ class Postgres:
     def __enter__(self) -> "Postgres":
         with ExitStack() as stack:
             stack.enter_context(self._own)
-            self._run(f"CREATE DATABASE {SERVICE}", f"CREATE DATABASE {PEER}")
+            self._run(f"CREATE DATABASE {EMPTY}", f"CREATE DATABASE {PEER}")
+            self._migrate()
+            self._run(f"CREATE DATABASE {SERVICE} TEMPLATE {EMPTY}")
             self._prepare_service()
             self._prepare_peer()
             self._stop = stack.pop_all()
         return self
 
+    def _migrate(self) -> None:
+        database = Database(self._url(EMPTY), pool_size=1)
+        try:
+            migrations.upgrade(database.engine)
+        finally:
+            database.dispose()
+
     def _prepare_service(self) -> None:
         database = Database(self._url(SERVICE), pool_size=1)
         try:
-            migrations.upgrade(database.engine)
             world = World(database)
             self.trackers = [world.tracker() for _ in range(self._vessels)]
         finally:
@@ -119,7 +127,7 @@ def stored(url: str) -> int:
 
 def fill(url: str, rows: int, *, vessels: int = VESSELS) -> None:
     """Give each vessel a past, in the order in which the fixes would have come in, ten seconds apart."""
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(url, autocommit=True) as connection, without_indexes(connection):
         connection.execute(
             """
             INSERT INTO positions
@@ -132,7 +140,39 @@ def fill(url: str, rows: int, *, vessels: int = VESSELS) -> None:
             """,
             {"turns": rows // vessels, "vessels": vessels, "end": FIRST_HOUR - timedelta(seconds=1)},
         )
-        connection.execute("VACUUM (ANALYZE) positions")
+    settle(url)
+
+
+@contextmanager
+def without_indexes(connection: psycopg.Connection) -> Iterator[None]:
+    """Take the indexes of positions away for as long as rows are filled in: to make them anew is quicker."""
+    of_table = (
+        "FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE indrelid = 'positions'::regclass"
+    )
+    key, made = connection.execute(
+        f"""
+        SELECT (SELECT relname {of_table} AND indisprimary),
+               (SELECT string_agg(pg_get_indexdef(indexrelid), ';') {of_table} AND NOT indisprimary)
+        """
+    ).fetchone() or ("", None)
+    names = connection.execute(f"SELECT relname {of_table} AND NOT indisprimary").fetchall()
+    connection.execute(f"ALTER TABLE positions DROP CONSTRAINT {key}")
+    for (name,) in names:
+        connection.execute(f"DROP INDEX {name}")
+    yield
+    connection.execute("SET maintenance_work_mem = '1GB'")
+    connection.execute(
+        f"ALTER TABLE positions ADD CONSTRAINT {key} PRIMARY KEY (vessel_id, recorded_at, tracker_id)"
+    )
+    for statement in (made or "").split(";"):
+        if statement:
+            connection.execute(statement)
+
+
+def settle(url: str) -> None:
+    """Let a database that was filled do by itself what it would do in time."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("VACUUM (ANALYZE)")
         connection.execute("CHECKPOINT")
 
 

@@ -109,6 +109,10 @@ class _Load:
         self._idle: list[_Connection] = []
         self._busy: dict[int, _Connection] = {}
 
+    @property
+    def answers(self) -> int:
+        return self.outcome.statuses.total()
+
     def add(self, connection: _Connection) -> None:
         self._poll.register(connection.socket, 0)
         self._idle.append(connection)
@@ -144,7 +148,11 @@ class _Load:
         if not events and patience == _PATIENCE_S:
             raise TimeoutError(f"no answer for {_PATIENCE_S} s")
         for number, event in events:
-            connection = self._busy[number]
+            connection = self._busy.get(number)
+            if connection is None:
+                # The server has hung up between two requests; whoever sends the next one is told.
+                self._poll.unregister(number)
+                continue
             if event & select.EPOLLOUT and connection.send_more():
                 self._poll.modify(number, select.EPOLLIN)
             answer = connection.receive() if event & ~select.EPOLLOUT else None
@@ -172,9 +180,13 @@ def replay(
     warmup_s: float,
     seconds: float,
     counted_in: CountedIn,
+    least: int = 0,
     at_edges: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Send requests until the time is over or all are sent, and wait for every answer.
+
+    Where fewer than ``least`` have come by then, up to five times as long; then the warm-up, too, takes
+    until each connection has had an answer, so that all workers have what they keep.
 
     ``counted_in`` tells from an answer what it counts for: a post for the fixes that it acknowledges, a read
     for one where it is as meant; ``rate`` is how many a second that was after the warm-up. ``at_edges`` is
@@ -188,11 +200,16 @@ def replay(
             load.add(connection)
             time.sleep(_BETWEEN_CONNECTIONS_S)
         outcome = load.outcome
+        began = time.perf_counter()
         load.work(warmup_s)
+        while least and load.answers < connections and time.perf_counter() < began + 5 * seconds:
+            load.work(seconds / 4)
         at_edges()
         outcome.latencies_ms.clear()
-        began, counted_before = time.perf_counter(), outcome.counted
+        began, counted_before, answers_before = time.perf_counter(), outcome.counted, load.answers
         load.work(seconds)
+        while load.answers - answers_before < least and time.perf_counter() < began + 5 * seconds:
+            load.work(seconds / 4)
         outcome.measured_s = max(load.last_answer - began, 1e-9)
         outcome.rate = (outcome.counted - counted_before) / outcome.measured_s
         at_edges()

@@ -58,3 +58,35 @@ CREATE TABLE quarantine (
     fix jsonb NOT NULL,
     PRIMARY KEY (vessel_id, recorded_at, tracker_id)
 );
+
+CREATE TABLE vessels (
+    id integer PRIMARY KEY,
+    name text NOT NULL,
+    imo text,
+    mmsi text,
+    call_sign text,
+    flag text,
+    kind text,
+    length_m real,
+    beam_m real,
+    draught_m real,
+    max_speed_kn real,
+    retired_at timestamptz
+);
+
+CREATE TABLE api_keys (
+    id integer PRIMARY KEY,
+    sha256 bytea NOT NULL UNIQUE,
+    scopes text[] NOT NULL,
+    all_vessels boolean NOT NULL,
+    delay_s integer NOT NULL,
+    coordinate_decimals smallint,
+    expires_at timestamptz,
+    revoked_at timestamptz
+);
+
+CREATE TABLE grants (
+    api_key_id integer NOT NULL REFERENCES api_keys,
+    vessel_id integer NOT NULL REFERENCES vessels,
+    PRIMARY KEY (api_key_id, vessel_id)
+);

@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from tests.benchmarks.candidates import EXECUTEMANY, PEER, SERVICE, UNNEST, UNORDERED, Run
 from tests.benchmarks.layers import TOTAL
+from tests.benchmarks.reads import report as of_reads
+from tests.benchmarks.reads.candidates import ReadRun
 
 # What the service's rate is divided by, round by round, and the goal for the median of that. Ratios under
 # 1.3 either way are ties.
@@ -120,38 +122,48 @@ def _growth(few: Line, many: Line) -> str:
     return f"{few.runs[0].candidate}: {cost} {positions}, {ratio:.2f} times; the goal is {MOST_GROWTH}"
 
 
-def show_layers(console: Console, layers: Mapping[str, float]) -> None:
-    """Print where the time of one request goes."""
-    table = Table(title="layers: one signed fix in one process, microseconds", title_justify="left")
+def show_layers(console: Console, layers: Mapping[str, Mapping[str, float]]) -> None:
+    """Print where the time goes: for each kind of request the microseconds of each layer."""
+    table = Table(title="layers: one request in one process, microseconds (share)", title_justify="left")
     table.add_column("layer")
-    table.add_column("median", justify="right")
-    table.add_column("share", justify="right")
-    for layer, took in layers.items():
-        table.add_row(layer, _text(took, 0), f"{took / layers[TOTAL]:.0%}")
+    for kind in layers:
+        table.add_column(kind, justify="right")
+    for layer in dict.fromkeys(layer for took in layers.values() for layer in took):
+        table.add_row(
+            layer,
+            *(
+                f"{_text(took[layer], 0)} ({took[layer] / took[TOTAL]:.0%})" if layer in took else "-"
+                for took in layers.values()
+            ),
+        )
     console.print(table)
 
 
 def save(
-    folder: Path, *, facts: Mapping[str, Any], runs: Sequence[Run], layers: Mapping[str, float]
+    folder: Path,
+    *,
+    facts: Mapping[str, Any],
+    runs: Sequence[Run],
+    reads: Sequence[ReadRun],
+    layers: Mapping[str, Mapping[str, float]],
 ) -> list[Path]:
     """Write the raw results and the chart; return their files."""
     folder.mkdir(parents=True, exist_ok=True)
-    raw = {"facts": facts, "layers_us": layers, "runs": [run.as_json() for run in runs]}
+    raw = {"facts": facts, "layers_us": layers, "runs": [run.as_json() for run in (*runs, *reads)]}
     files = [folder / "results.json", folder / "chart.svg"]
     files[0].write_text(json.dumps(raw, indent=1) + "\n")
-    files[1].write_text(chart(runs))
+    files[1].write_text(chart(runs, reads))
     return files
 
 
-def chart(runs: Sequence[Run]) -> str:
+def chart(runs: Sequence[Run], reads: Sequence[ReadRun]) -> str:
     """Return an SVG with a bar for each candidate's median and a line from its least to its most."""
     parts: list[str] = []
     top = 10
-    for job in dict.fromkeys(run.job for run in runs):
-        lines = lines_of(runs, job)
+    for title, lines in _groups(runs, reads):
         most = max(line.spread[1] for line in lines) or 1
         top += _BAR
-        parts.append(_label(10, top, f"{job}: fixes a second", "bold"))
+        parts.append(_label(10, top, title, "bold"))
         for line in lines:
             top += _BAR
             parts += _bar(line, top, (_WIDTH - _LABELS - 90) / most)
@@ -161,7 +173,18 @@ def chart(runs: Sequence[Run]) -> str:
     return "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" {frame}>', background, *parts, "</svg>\n"])
 
 
-def _bar(line: Line, bottom: int, scale: float) -> list[str]:
+def _groups(
+    runs: Sequence[Run], reads: Sequence[ReadRun]
+) -> Iterator[tuple[str, Sequence[Line | of_reads.Line]]]:
+    """Yield what is drawn to one scale: a job of the ingest, a case of the reads."""
+    for job in dict.fromkeys(run.job for run in runs):
+        yield f"{job}: fixes a second", lines_of(runs, job)
+    for job, case in dict.fromkeys((run.job, run.case) for run in reads):
+        alike = [run for run in reads if run.case == case]
+        yield f"{job} {case}: answers a second", of_reads.lines_of(alike, job)
+
+
+def _bar(line: Line | of_reads.Line, bottom: int, scale: float) -> list[str]:
     least, most = (_LABELS + rate * scale for rate in line.spread)
     colour = "#0b6e99" if line.name.startswith(SERVICE) else "#b8c4cc"
     middle, length = bottom - 5, line.rate * scale

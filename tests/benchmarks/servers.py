@@ -77,6 +77,7 @@ def measure(
     *,
     connections: int,
     counted_in: load.CountedIn,
+    least: int = 0,
     strangers: Collection[int] = (),
 ) -> Measured:
     """Put a server under load. What the processes of ``strangers`` spend is nobody's of these."""
@@ -85,7 +86,7 @@ def measure(
     seen: list[dict[str, dict[int, float]]] = []
 
     def look() -> None:
-        used = {part: _cpu_seconds(pid, strangers) for part, pid in pids.items()}
+        used = {part: cpu_seconds(pid, strangers) for part, pid in pids.items()}
         seen.append({**used, "load": {0: time.process_time()}})
 
     outcome = load.replay(
@@ -95,6 +96,7 @@ def measure(
         warmup_s=bench.warmup_s,
         seconds=bench.seconds,
         counted_in=counted_in,
+        least=least,
         at_edges=look,
     )
     measured = Measured(outcome)
@@ -175,7 +177,7 @@ def wait_for(port: int, log: Path) -> None:
             time.sleep(0.05)
 
 
-def _cpu_seconds(pid: int, strangers: Collection[int]) -> dict[int, float]:
+def cpu_seconds(pid: int, strangers: Collection[int] = ()) -> dict[int, float]:
     """Return what a process and its descendants have used so far, without those that are strangers."""
     parent = psutil.Process(pid)
     used = {}

@@ -1,20 +1,30 @@
 """The benchmarks count what they claim to count. Nothing here is timed: that is for ``python -m``."""
 
+import gzip
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from tests.benchmarks import fleet, load, pgbench
 from tests.benchmarks.candidates import PEER, SERVICE, UNORDERED, Run
+from tests.benchmarks.reads import cases, statements
+from tests.benchmarks.reads.candidates import ReadRun, readers
+from tests.benchmarks.reads.cases import CONSTANT, Case, Judge
+from tests.benchmarks.reads.report import lines_of, verdict
+from tests.benchmarks.reads.seas import WHOLE, sea
 from tests.benchmarks.report import goals_of
+from tests.benchmarks.servers import Bench
 from tests.support.live_service import LiveService
 from tests.support.urls import POSITIONS
 
 
 def test_load_counts_exactly_what_is_stored(live_service: LiveService):
     trackers = [live_service.world.tracker() for _ in range(3)]
-    requests = fleet.singles(trackers, POSITIONS, first_turn=0, count=50)
+    requests, again = (fleet.singles(trackers, POSITIONS, first_turn=0, count=50) for _ in range(2))
     outcome = load.replay(
         live_service.port,
-        # The last one is sent again.
-        [*requests, requests[-1]],
+        # The last fix is sent again, in a message of its own: the same one may be told what it was told.
+        [*requests, again[-1]],
         connections=4,
         warmup_s=0,
         seconds=60,
@@ -48,3 +58,76 @@ def test_ratios_are_medians_of_rounds():
         "service / peer: 3.00 (0.75 to 9.00); the goal is 1.6",
         "service / pgbench, no lock: 0.15 (0.05 to 60.00); the goal is 0.35",
     ]
+
+
+# Without the time, which would be in the name of a test.
+_PACKED = gzip.compress(b'{"features":[1,2]}', mtime=0)
+
+
+def _case(**changes: Any) -> Case:
+    asked = Case(
+        "fleet", "of 2", ["/api/v1/vessels"], lambda answer: len(answer["features"]), 2, ("service",)
+    )
+    return replace(asked, **changes)
+
+
+@pytest.mark.parametrize(
+    ("case", "status", "body", "counts", "wrong"),
+    [
+        (_case(), 200, b'{"features":[1,2]}', 1, ""),
+        (_case(), 200, b'{"features":[1]}', 1, "1 instead of 2"),
+        (_case(), 503, b"{}", 0, ""),
+        (_case(again=True), 304, b"", 1, ""),
+        (_case(again=True), 200, b'{"features":[1,2]}', 0, ""),
+        (_case(headers={"Accept-Encoding": "gzip"}), 200, _PACKED, 1, ""),
+        (_case(headers={"Accept-Encoding": "gzip"}), 200, b'{"features":[1,2]}', 1, "not packed"),
+    ],
+    ids=("right", "too few", "refused", "unchanged", "changed", "packed", "not packed"),
+)
+def test_a_read_counts_only_where_it_is_as_meant(case, status, body, counts, wrong):
+    judge = Judge(case)
+    assert judge(status, memoryview(body)) == counts
+    assert judge.wrong() == wrong
+
+
+def test_goals_of_reads_are_judged_by_rate_and_by_cpu():
+    runs = [
+        ReadRun("fleet", "of 2", candidate, rate, cpu_us={"service": cpu, "PostgreSQL": 10}, goal=goal)
+        for candidate, rate, cpu, goal in (
+            ("service", 300, 10, None),
+            ("peer", 100, 90, 4),
+            ("peer", 50, 90, 4),
+        )
+    ]
+    service, peer = lines_of([runs[0], runs[0], *runs[1:]], "fleet")
+    assert service.by_rate(peer) == [3, 6]
+    assert service.by_cpu(peer) == [5, 5]
+    assert verdict(4, [3], [5]) == "4: missed by rate, met by CPU"
+    assert verdict(4, [4], [5]) == "4: met"
+    assert verdict(1.2, [1.3], [1.1, 1.3, 1.4], is_most=True) == "at most 1.2: missed"
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("peer", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_reads_are_measured_and_come_back_right(tmp_path, peer):
+    with (
+        fleet.Postgres(vessels=0) as postgres,
+        sea(postgres, vessels=3, fixes=20, every_s=30, peer=peer) as at_sea,
+    ):
+        bench = Bench(postgres, tmp_path, seconds=0.1, warmup_s=0)
+        usual = (SERVICE, PEER, CONSTANT) if peer else (SERVICE, CONSTANT)
+        asked = [replace(case, connections=2, candidates=usual) for case in cases.fleet(at_sea)]
+        with readers(bench, at_sea, asked) as started:
+            runs = [
+                started.run(candidate, case, number)
+                for number, case in enumerate(asked)
+                for candidate in (case.candidates if peer or not case.writes_a_second else [SERVICE])
+            ]
+        url = at_sea.urls[fleet.SERVICE]
+        scripts = statements.of(url, asked[0], at_sea.keys[WHOLE])
+        assert statements.replay(bench, url, scripts, connections=1).transactions > 0
+    assert all(run.is_honest and run.as_meant > 0 for run in runs), runs
+    assert {run.case: run.statuses.keys() for run in runs} == {
+        case.name: {304 if case.again else 200} for case in asked
+    }
+    assert all(run.written > 0 for run in runs if "writes" in run.case)
