@@ -5,6 +5,8 @@ while one that is sent and not described is a Lie.
 """
 
 import copy
+import csv
+import io
 import json
 import re
 from collections.abc import Mapping
@@ -13,6 +15,7 @@ from typing import Any
 from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
+from tests.support.gpx import segments_of
 
 _DOCUMENT = "urn:document"
 # What HTTP itself, a browser's security or CORS puts on any answer.
@@ -20,6 +23,8 @@ _ANYWHERE = re.compile(
     r"(content-(type|length|security-policy)|date|server|connection|vary|transfer-encoding|"
     r"x-content-type-options|referrer-policy|strict-transport-security|cache-control|access-control-.*)"
 )
+# What spreadsheets take for a formula, and what they do not.
+_FORMULA, _NUMBER = re.compile(r"[=+\-@\t\r\n]"), re.compile(r"-?[0-9]+(\.[0-9]+)?")
 # Pages for people, not operations of the API.
 _PAGES = re.compile(r"/|/(docs(/.*)?|openapi(-3\.0)?\.json|\.well-known/security\.txt)")
 
@@ -30,6 +35,32 @@ SEEN: set[tuple[str, int]] = set()
 
 class Lie(AssertionError):
     """A response is not what the document says."""
+
+
+def _value(media_type: str, body: bytes) -> Any:
+    """Return what a body says, as its type has it: fails where it is not of that type."""
+    if "json" in media_type:
+        return json.loads(body)
+    text = body.decode()
+    if media_type == "text/csv":
+        _demand_csv(text)
+    elif media_type == "application/gpx+xml":
+        segments_of(body)
+    return text
+
+
+def _demand_csv(text: str) -> None:
+    """Raise Lie where a text is not CSV with a header by RFC 4180, or a cell is run as a formula."""
+    head, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    again = io.StringIO(newline="")
+    csv.writer(again).writerows([head, *rows])
+    if again.getvalue() != text:
+        raise Lie(f"a CSV that is written otherwise: {text[:300]!r}")
+    for row in rows:
+        if len(row) != len(head):
+            raise Lie(f"a row that is not as long as the header: {row}")
+        if any(_FORMULA.match(cell) and not _NUMBER.fullmatch(cell) for cell in row):
+            raise Lie(f"a cell that spreadsheets run: {row}")
 
 
 def closed(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,8 +154,7 @@ class Contract:
             return
         if media_type not in content:
             raise Lie(f"{where}: sent as {media_type!r}, declared are {sorted(content)}")
-        value = json.loads(body) if "json" in media_type else body.decode()
-        self._validate(content[media_type]["schema"], value, where)
+        self._validate(content[media_type]["schema"], _value(media_type, body), where)
 
     def _check_undeclared(
         self,

@@ -578,3 +578,6 @@ ANSWERS: Mapping[str, Mapping[int, Examples]] = {
         }
     },
 }
+
+OTHERWISE: Mapping[str, Mapping[str, Examples]] = {}
+"""What else 200 may look like where it comes in several media types, by operation and media type."""

@@ -88,19 +88,31 @@ class Blueprint(flask_smorest.Blueprint):
         schema: Any = None,
         *,
         content_type: str | None = None,
+        also: Mapping[str, Any] | None = None,
         headers: Iterable[str] = (),
+        sometimes: Iterable[str] = (),
         **kwargs: Any,
     ) -> Callable[[Any], Any]:
         """Render what the view returns with a schema, in the media type that is documented.
 
-        ``headers`` names those of HEADERS that the view sends itself.
+        ``also`` are further media types that it may come in, each with its schema: then the view returns a
+        Response, and says its type. ``headers`` names those of HEADERS that the view sends itself,
+        ``sometimes`` those that only some of its answers carry.
         """
-        render = super().response(
-            status_code, schema, content_type=content_type, headers={name: {} for name in headers}, **kwargs
-        )
+        sent: dict[str, Any] = {name: {} for name in headers}
+        sent |= {name: {"required": False} for name in sometimes}
+        render = super().response(status_code, schema, content_type=content_type, headers=sent, **kwargs)
 
         def decorator(view: Any) -> Any:
             rendered = render(view)
+            if also is not None:
+                notes = rendered._apidoc  # noqa: SLF001 - where flask-smorest keeps its notes
+                answers = notes["response"]["responses"][status_code]
+                answers += [
+                    {**answers[0], "headers": dict(answers[0]["headers"]), "content_type": each, "schema": of}
+                    for each, of in also.items()
+                ]
+                return rendered
             if content_type is None:
                 return rendered
 

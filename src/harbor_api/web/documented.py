@@ -88,7 +88,8 @@ def describe_errors(
         counted = int(status) in {*range(200, 400), 409, 412, 422, 428, 429}
         for name in sorted(doc_info.get("headers", ())):
             components[name] = name if counted else f"{name}-Where-Counted"
-        components |= {name: name for name in response.get("headers", {})}
+        for name, noted in response.get("headers", {}).items():
+            components[name] = name if noted.get("required", True) else f"{name}-Sometimes"
         response.setdefault("headers", {}).update(
             {name: {"$ref": f"#/components/headers/{key}"} for name, key in components.items()}
         )

@@ -11,7 +11,7 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
 from harbor_api.domain.errors import HarborError
-from harbor_api.schemas.examples import ANSWERS, PROBLEM, REQUESTS, Examples
+from harbor_api.schemas.examples import ANSWERS, OTHERWISE, PROBLEM, REQUESTS, Examples
 from harbor_api.schemas.problems import ProblemSchema
 from harbor_api.web import problems
 from harbor_api.web.application import IdentifierConverter, identifier_schema
@@ -112,13 +112,16 @@ def _exemplify(operation: dict[str, Any]) -> None:
     if "requestBody" in operation:
         _put_to(operation["requestBody"], REQUESTS.get(name, {}))
     for status, examples in ANSWERS.get(name, {}).items():
-        _put_to(operation["responses"][str(status)], examples)
+        _put_to(operation["responses"][str(status)], examples, OTHERWISE.get(name, {}))
 
 
-def _put_to(body: dict[str, Any], examples: Examples) -> None:
-    for content in body["content"].values():
+def _put_to(
+    body: dict[str, Any], examples: Examples, otherwise: Mapping[str, Examples] | None = None
+) -> None:
+    for media_type, content in body["content"].items():
+        shown = (otherwise or {}).get(media_type, examples)
         content["examples"] = {
-            name: {"summary": what, "value": value} for name, (what, value) in examples.items()
+            name: {"summary": what, "value": value} for name, (what, value) in shown.items()
         }
 
 
