@@ -14,6 +14,8 @@ from harbor_api.domain.order import Horizon
 from harbor_api.domain.positions import FixKey
 from harbor_api.domain.vessels import COORDINATE_DECIMALS, EPOCH, floored, step_of
 
+# The least by which one time is later than another.
+_NEXT = timedelta(microseconds=1)
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 # What a key without a delay sees of the order: all of it.
 _ALL = Horizon(moment=_LAST, number=2**63 - 1)
@@ -69,18 +71,20 @@ class Sight:
 IS_GRANTED = """(%(all_vessels)s OR EXISTS (
     SELECT FROM grants AS g WHERE g.api_key_id = %(key_id)s AND g.vessel_id = %(vessel_id)s
 ))"""
-# Of a relation p of positions: what the key sees by its place in the order.
-WITHIN_HORIZON = "p.recorded_at <= %(moment)s AND p.seq <= %(number)s"
-_OF_VESSEL = f"p.vessel_id = %(vessel_id)s AND {WITHIN_HORIZON}"
-# Between two names of fixes, both outside: from one time up to another when the trackers in them are 0.
-_STRETCH = """(p.recorded_at, p.tracker_id) > (%(after_at)s, %(after_tracker)s)
-    AND (p.recorded_at, p.tracker_id) < (%(before_at)s, %(before_tracker)s)"""
+# Of a relation p of positions: what the key sees by its place in the order. The sum keeps the index on the
+# numbers out of it, below which is nearly all that is stored: a plan of when there was little goes by that.
+_OF_VESSEL = "p.vessel_id = %(vessel_id)s AND p.seq + 0 <= %(number)s"
+# Between two names of fixes, both outside: from one time up to another when the trackers in them are 0. No
+# other bound of the time stands beside one of these on the same side: of two PostgreSQL may begin at the
+# wrong one, and reads all that lies between.
+_AFTER = "(p.recorded_at, p.tracker_id) > (%(after_at)s, %(after_tracker)s)"
+_BEFORE = "(p.recorded_at, p.tracker_id) < (%(before_at)s, %(before_tracker)s)"
 _BEGAN = "date_bin(%(step)s, {0}.recorded_at, timestamptz '1970-01-01 00:00:00Z')"
 
 
 def _fine(order: str) -> str:
     return f"""(
-        SELECT p.* FROM positions AS p WHERE {_OF_VESSEL} AND {_STRETCH}
+        SELECT p.* FROM positions AS p WHERE {_OF_VESSEL} AND {_AFTER} AND {_BEFORE}
         ORDER BY p.recorded_at {order}, p.tracker_id {order}
     )"""  # noqa: S608 - constants of ours are put in, none from a caller
 
@@ -89,13 +93,12 @@ def _fine(order: str) -> str:
 _COARSE_ASC = f"""(
     WITH RECURSIVE stepped AS (
         (
-            SELECT p.* FROM positions AS p WHERE {_OF_VESSEL} AND {_STRETCH}
+            SELECT p.* FROM positions AS p WHERE {_OF_VESSEL} AND {_AFTER} AND {_BEFORE}
             ORDER BY p.recorded_at, p.tracker_id LIMIT 1
         ) UNION ALL (
             SELECT next.* FROM stepped CROSS JOIN LATERAL (
                 SELECT p.* FROM positions AS p
-                WHERE {_OF_VESSEL} AND {_STRETCH}
-                    AND p.recorded_at >= {_BEGAN.format("stepped")} + %(step)s
+                WHERE {_OF_VESSEL} AND {_BEFORE} AND p.recorded_at >= {_BEGAN.format("stepped")} + %(step)s
                 ORDER BY p.recorded_at, p.tracker_id LIMIT 1
             ) AS next
         )
@@ -111,13 +114,13 @@ _COARSE_DESC = f"""(
     WITH RECURSIVE stepped AS (
         (
             SELECT first.* FROM (
-                SELECT p.recorded_at FROM positions AS p WHERE {_OF_VESSEL} AND {_STRETCH}
+                SELECT p.recorded_at FROM positions AS p WHERE {_OF_VESSEL} AND {_AFTER} AND {_BEFORE}
                 ORDER BY p.recorded_at DESC, p.tracker_id DESC LIMIT 1
             ) AS newest CROSS JOIN LATERAL ({_FIRST_OF_STEP}) AS first
         ) UNION ALL (
             SELECT first.* FROM stepped CROSS JOIN LATERAL (
                 SELECT p.recorded_at FROM positions AS p
-                WHERE {_OF_VESSEL} AND {_STRETCH} AND p.recorded_at < {_BEGAN.format("stepped")}
+                WHERE {_OF_VESSEL} AND {_AFTER} AND p.recorded_at < {_BEGAN.format("stepped")}
                 ORDER BY p.recorded_at DESC, p.tracker_id DESC LIMIT 1
             ) AS newest CROSS JOIN LATERAL ({_FIRST_OF_STEP}) AS first
         )
@@ -157,9 +160,11 @@ def stretch(
             began = floored(beyond[0], sight.step)
             beyond = (began if descending else began + sight.step, 0)
     if beyond is not None and descending:
-        before = beyond
+        before = min(before, beyond)
     elif beyond is not None:
-        after = beyond
+        after = max(after, beyond)
+    if sight.horizon is not None:
+        before = min(before, (sight.horizon.moment + _NEXT, 0))
     return {
         "after_at": after[0],
         "after_tracker": after[1],
