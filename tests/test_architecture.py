@@ -51,6 +51,7 @@ HOMES = {
     "redis": {"web/rate_counters", "web/request_logs", "live"},
     "gunicorn": {"server", "web/openapi", "web/problems"},
     "gevent": {"server"},
+    "numpy": {"domain/columns", "repositories/tracks"},
     "click": {"cli"},
     "rich": {"cli"},
     "httpx": {"simulation", "cli/demo", "cli/replay"},

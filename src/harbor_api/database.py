@@ -53,6 +53,7 @@ from harbor_api.repositories.positions import Positions
 from harbor_api.repositories.quarantine import Quarantine
 from harbor_api.repositories.revisions import Revisions
 from harbor_api.repositories.trackers import Trackers
+from harbor_api.repositories.tracks import Tracks
 from harbor_api.repositories.vessels import Vessels
 
 Result = TypeVar("Result")
@@ -133,6 +134,10 @@ class UnitOfWork:
     def fleet(self, sight: Sight, *, stale_after: timedelta) -> Fleet:
         """Return the fleet as a key may see it."""
         return Fleet(self._connection, sight, stale_after=stale_after)
+
+    def tracks(self, sight: Sight) -> Tracks:
+        """Return the history of vessels as a key may see it."""
+        return Tracks(self._connection, sight)
 
 
 class Database:

@@ -27,12 +27,14 @@ from tests.support.factories import ACTOR, EPOCH, EVERYTHING, FUTURE_TOLERANCE, 
 from harbor_api import repositories
 from harbor_api.database import Database
 from harbor_api.domain.api_keys import Caller, KeyTerms
-from harbor_api.domain.errors import Conflict
+from harbor_api.domain.errors import Conflict, NotFound
+from harbor_api.domain.order import Horizon
 from harbor_api.domain.positions import Fix, Motion, NamedFix, ReceivedFix
 from harbor_api.domain.quarantine import Selection
 from harbor_api.domain.trackers import Assignment, Tracker
 from harbor_api.domain.vessels import VesselDetails
 from harbor_api.postgres import connections
+from harbor_api.postgres.sight import Sight
 from harbor_api.postgres.statements import Statement
 from harbor_api.repositories.revisions import OUTVOTED_BY_OTHERS
 
@@ -169,6 +171,12 @@ def look(u: AtSize, key: Caller) -> None:
 
 def look_at_all(u: AtSize, key: Caller) -> None:
     fleet_of(u, key).search()
+
+
+def columns(u: AtSize, key: Caller, vessel: int = 3, *, of: int = N, since: float = 0, most: int = N) -> None:
+    horizon = Horizon(moment=at(FIXES // 2), number=2**62) if key.delay_s else None
+    with suppress(NotFound):
+        u.tracks(Sight.of(key, horizon)).columns(vessel, at(since), at(since + of), most=most)
 
 
 def add_first_key(u: AtSize) -> None:
@@ -503,6 +511,30 @@ ROWS = [
             *beside(viewer(797, delay_s=delay_s), 15, 40),
         )
         for delay_s in (0, LATE_S)
+    ),
+    *(
+        Row(f"Tracks.columns {name}", partial(columns, **asked), most, most)
+        for most, choices in {
+            2 * N + 50: {
+                "of the end": {"key": ALL, "since": FIXES - N},
+                "of the midst": {"key": ALL, "since": MIDST},
+                "late": {"key": ALL_LATE, "since": FIXES // 2 - N},
+                "the first of many": {"key": ALL, "of": FIXES},
+                "the first of many, named": {"key": NAMED, "of": FIXES},
+            },
+            30: {
+                "of a silent one": {"key": ALL, "vessel": SILENT},
+                "not to be seen": {"key": FIVE, "vessel": 3},
+                "before all": {"key": ALL, "since": -2 * N},
+            },
+        }.items()
+        for name, asked in choices.items()
+    ),
+    # Of steps of 72 minutes there are 70 in as many fixes, each found by a probe.
+    *(
+        Row(f"Tracks.columns coarse, {key.delay_s} s late", partial(columns, key=key, of=FIXES), 400, 400)
+        for key in COARSE
+        if key.id == ALL.id
     ),
     Row("Vessels.find by IMO number", lambda u: u.vessels.find(imo="0000077", mmsi=None), 10, 20),
     Row("Vessels.find by MMSI", lambda u: u.vessels.find(imo=None, mmsi="000000077"), 10, 20),

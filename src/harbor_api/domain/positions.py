@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 # precision; a number closer to 0 or 360 would be neither in PostgreSQL's four bytes, which have no room for
 # three behind the fifth digit: only an accuracy can be as large.
 COORDINATE_DECIMALS, MEASURE_DECIMALS = 6, 3
-_LARGE, _LARGE_DECIMALS = 10_000, 1
+LARGE, LARGE_DECIMALS = 10_000, 1
 
 
 def kept(value: float, decimals: int) -> float:
@@ -27,7 +27,7 @@ def kept(value: float, decimals: int) -> float:
 
 def kept_accuracy(metres: float) -> float:
     """Return an accuracy as it is kept, of one that is kept to ``MEASURE_DECIMALS``."""
-    return metres if metres < _LARGE else round(metres, _LARGE_DECIMALS)
+    return metres if metres < LARGE else round(metres, LARGE_DECIMALS)
 
 
 class Motion(NamedTuple):

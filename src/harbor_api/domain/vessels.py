@@ -35,7 +35,7 @@ SPEED_STEP_KN = 5.0
 DIRECTION_STEP = 45.0
 _DEGREE_S = 12 * 60 * 60
 # Half the diagonal of a square of a degree at the equator, in metres.
-_CELL_RADIUS_M = 78_720
+CELL_RADIUS_M = 78_720
 # Where the steps begin in which coarse keys see time.
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -114,7 +114,7 @@ def coarsened(latest: LatestPosition, decimals: int) -> LatestPosition:
             sog=_nearest(motion.sog, SPEED_STEP_KN),
             cog=_direction(motion.cog),
             heading=_direction(motion.heading),
-            accuracy_m=round(_CELL_RADIUS_M / 10**decimals, 1),
+            accuracy_m=round(CELL_RADIUS_M / 10**decimals, 1),
         ),
     )
 

@@ -22,6 +22,14 @@ def rows(connection: Connection, statement: Statement) -> list[tuple[Any, ...]]:
     return list(_psycopg(connection).execute(*statement).fetchall())
 
 
+def binary_row(connection: Connection, statement: Statement) -> list[bytes | None] | None:
+    """Run a statement and return its one row in PostgreSQL's binary form, None where there is none."""
+    found = _psycopg(connection).execute(*statement, binary=True).pgresult
+    if not found.ntuples:
+        return None
+    return [found.get_value(0, column) for column in range(found.nfields)]
+
+
 def run(connection: Connection, statement: Statement) -> None:
     """Run a statement that returns no rows."""
     _psycopg(connection).execute(*statement)

@@ -1,0 +1,67 @@
+"""Many fixes of one vessel, by the column: one at a time they would hold up everybody the worker serves."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harbor_api.domain.positions import FixKey
+from harbor_api.domain.vessels import CELL_RADIUS_M, DIRECTION_STEP, EPOCH, SPEED_STEP_KN, step_of
+
+Floats = NDArray[np.float64]
+Times = NDArray[np.int64]
+"""Microseconds since 1970 in UTC."""
+MICROSECONDS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Columns:
+    """Fixes of one vessel in order of time: a column for each measure, NaN where a fix has none.
+
+    The measures and their units are those of ``Motion``.
+    """
+
+    recorded_at: Times
+    lat: Floats
+    lon: Floats
+    sog: Floats
+    cog: Floats
+    accuracy_m: Floats
+
+    def __len__(self) -> int:
+        return len(self.recorded_at)
+
+    def moment(self, place: int) -> datetime:
+        """Return the time of one of the fixes."""
+        return EPOCH + timedelta(microseconds=int(self.recorded_at[place]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stretch:
+    """Fixes of a vessel that were asked for, and what is to be known of her.
+
+    ``last`` names the last of them where there are more; None where that is all.
+    """
+
+    name: str
+    max_speed_kn: float | None
+    fixes: Columns
+    last: FixKey | None
+
+
+def coarsened(fixes: Columns, decimals: int) -> Columns:
+    """Return fixes as a key with so many decimals sees each: as ``vessels.coarsened`` makes it."""
+    step = round(step_of(decimals).total_seconds() * MICROSECONDS)
+    return replace(
+        fixes,
+        recorded_at=fixes.recorded_at // step * step,
+        sog=_nearest(fixes.sog, SPEED_STEP_KN),
+        cog=_nearest(fixes.cog, DIRECTION_STEP) % 360,
+        accuracy_m=np.full(len(fixes), round(CELL_RADIUS_M / 10**decimals, 1)),
+    )
+
+
+def _nearest(values: Floats, step: float) -> Floats:
+    nearest: Floats = np.rint(values / step) * step
+    return nearest
