@@ -51,7 +51,17 @@ HOMES = {
     "redis": {"web/rate_counters", "web/request_logs", "live"},
     "gunicorn": {"server", "web/openapi", "web/problems"},
     "gevent": {"server"},
-    "numpy": {"domain/columns", "repositories/tracks"},
+    # Arrays are values, and arithmetic on them no I/O: the one library that the domain may use.
+    "numpy": {
+        "domain/columns",
+        "domain/track_events",
+        "domain/track_geometry",
+        "domain/track_simplification",
+        "domain/track_times",
+        "domain/tracks",
+        "repositories/tracks",
+        "schemas/tracks",
+    },
     "click": {"cli"},
     "rich": {"cli"},
     "httpx": {"simulation", "cli/demo", "cli/replay"},

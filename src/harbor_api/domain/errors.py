@@ -96,6 +96,12 @@ class CursorMismatch(HarborError):
     status, code, title = 400, "cursor_mismatch", "Cursor of another list"
 
 
+class TrackTooLong(HarborError):
+    """The track is of more fixes, or of more parts, than one answer holds: ask for a shorter time."""
+
+    status, code, title = 400, "track_too_long", "Track too long"
+
+
 class InvalidHeader(HarborError):
     """A header field has a value that it cannot have; ``errors`` names it."""
 

@@ -149,9 +149,9 @@ _LONG_AGO = timedelta(weeks=1000)
 
 # The sphere with the Earth's mean radius (IUGG). The ellipsoid differs by up to 0.6 %, a third of a knot
 # in sixty, and the limit of speed is no sharper than that.
-_EARTH_RADIUS_M = 6_371_008.8
-_METRES_PER_DEGREE = math.radians(_EARTH_RADIUS_M)
-_METRES_PER_SECOND_PER_KNOT = 1852 / 3600
+EARTH_RADIUS_M = 6_371_008.8
+METRES_PER_DEGREE = math.radians(EARTH_RADIUS_M)
+METRES_PER_SECOND_PER_KNOT = 1852 / 3600
 
 # How many held fixes on each side of a jump may speak for it: five times as many as must agree, which leaves
 # room for wrong ones among the right ones. Each one more is read and measured for every jump.
@@ -187,7 +187,7 @@ class Thresholds:
     @property
     def reach(self) -> timedelta:
         """Fixes further apart in time than this never contradict: there is time for half the Earth."""
-        return timedelta(hours=math.pi * _EARTH_RADIUS_M / 1852 / self.max_speed_kn)
+        return timedelta(hours=math.pi * EARTH_RADIUS_M / 1852 / self.max_speed_kn)
 
 
 def judge(
@@ -251,7 +251,7 @@ def contradict(one: Neighbour, other: Neighbour, thresholds: Thresholds) -> bool
     """Return whether no vessel within the limit of speed can have sent both."""
     seconds = abs((one.recorded_at - other.recorded_at).total_seconds())
     possible = (
-        seconds * thresholds.max_speed_kn * _METRES_PER_SECOND_PER_KNOT
+        seconds * thresholds.max_speed_kn * METRES_PER_SECOND_PER_KNOT
         + _radius(one, thresholds)
         + _radius(other, thresholds)
     )
@@ -261,7 +261,7 @@ def contradict(one: Neighbour, other: Neighbour, thresholds: Thresholds) -> bool
         east = 360 - east
     # The great circle is no longer than a way along a meridian and then along the equator, which takes no
     # sine to measure and is short enough for nearly all fixes.
-    if (north + east) * _METRES_PER_DEGREE <= possible:
+    if (north + east) * METRES_PER_DEGREE <= possible:
         return False
     return distance_m(one.lat, one.lon, other.lat, other.lon) > possible
 
@@ -279,7 +279,7 @@ def distance_m(lat: float, lon: float, other_lat: float, other_lon: float) -> fl
     east = math.sin(math.radians(other_lon - lon) / 2)
     chord = north * north + math.cos(math.radians(lat)) * math.cos(math.radians(other_lat)) * east * east
     # Rounding may leave antipodes above 1.
-    return 2 * _EARTH_RADIUS_M * math.asin(math.sqrt(min(1.0, chord)))
+    return 2 * EARTH_RADIUS_M * math.asin(math.sqrt(min(1.0, chord)))
 
 
 def _is_jump(

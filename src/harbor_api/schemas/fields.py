@@ -14,6 +14,7 @@ from marshmallow.validate import Length, Range, Regexp
 from harbor_api.domain.times import from_rfc3339, rfc3339
 from harbor_api.domain.values import Form, Span, Text
 
+_DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
 _DIGITS = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
 
@@ -46,6 +47,15 @@ class QueryWhole(fields.Integer):
         if not isinstance(value, str) or not _DIGITS.fullmatch(value):
             raise self.make_error("invalid")
         return int(value)
+
+
+class QueryNumber(fields.Float):
+    """A decimal number in plain ASCII digits, as a query string spells it; no exponent."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> float:
+        if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
+            raise self.make_error("invalid")
+        return float(value)
 
 
 class QueryBoolean(fields.Boolean):
