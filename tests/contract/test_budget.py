@@ -239,9 +239,15 @@ _VALUES: Mapping[tuple[str, str], Sequence[str]] = {
 }
 
 
+# What has parameters that are no filters of a list.
+_NO_LISTS = {"getVesselTrack"}
+
+
 def _lists(document: Document) -> Iterator[Asked]:
     """Yield each list with each of its filters, and with all combinations of them."""
     for operation in operations_of(document):
+        if operation.described["operationId"] in _NO_LISTS:
+            continue
         tried = {
             each["name"]: _tried(operation, each) for each in operation.parameters if each["in"] == "query"
         }
@@ -300,6 +306,17 @@ def _vessels() -> Iterator[Asked]:
     for since, change in (("NULL", "retire"), ("now()", "restore")):
         before = _run(f"UPDATE vessels SET retired_at = {since} WHERE id = 1")
         yield _keyed(f"POST {one}/{change}", first=before, vessel_id=1)
+
+
+def _tracks() -> Iterator[Asked]:
+    track = f"GET {VESSELS}/{{vessel_id}}/track"
+    hundred = {"from": rfc3339(at(-budget.HISTORY_S)), "to": rfc3339(at(0))}
+    for what, more in (("", {}), ("simplified", {"simplify": 10}), ("as GPX", {"format": "gpx"})):
+        yield _keyed(track, what, query=f"?{urlencode({**hundred, **more})}", vessel_id=1)
+    for what, key in (("with grants", budget.PARTNER), ("late and coarsely", budget.LATE)):
+        yield _keyed(track, what, query=f"?{urlencode(hundred)}", key=key, vessel_id=1)
+    yield _keyed(track, "of the last day", vessel_id=1)
+    yield _keyed(track, "not granted", 404, key=budget.PARTNER, vessel_id=5)
 
 
 def _trackers() -> Iterator[Asked]:
@@ -399,7 +416,7 @@ def _decisions() -> Iterator[Asked]:
 def _requests(document: Document) -> Iterator[Asked]:
     yield from _signed_requests()
     yield from _lists(document)
-    for some in (_vessels, _trackers, _keys, _decisions):
+    for some in (_vessels, _tracks, _trackers, _keys, _decisions):
         yield from some()
     yield from (_keyed(f"GET /health{which}") for which in ("", "/live", "/ready"))
 

@@ -199,7 +199,7 @@ class TestMembersThatAreNotDescribed:
 
 def test_tells_first_what_a_newcomer_needs_and_administration_last(document: Document):
     tags = [tag["name"] for tag in document["tags"]]
-    assert tags[:3] == ["me", "vessels", "positions"]
+    assert tags[:2] == ["me", "vessels"]
     administration = {"trackers", "quarantine", "api-keys", "audit"}
     assert set(tags[-len(administration) :]) == administration
     assert [str(each) for each in operations_of(document)][:2] == ["GET /api/v1/me", "GET /api/v1/vessels"]

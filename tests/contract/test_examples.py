@@ -152,7 +152,7 @@ class TestExamplesAgree:
             each
             for _, value in _values(document)
             for each in _objects(value)
-            if each.get("type") == "Feature"
+            if each.get("type") == "Feature" and "id" in each
         ]
         names = {each["id"]: each["properties"]["name"] for each in features}
         assert len(names) > 2
@@ -174,12 +174,12 @@ class TestExamplesAgree:
     def test_on_what_is_in_service_and_what_is_seen(self, document: Document):
         for where, value in _values(document):
             for each in _objects(value):
-                if each.get("type") == "FeatureCollection":
+                if each.get("type") == "FeatureCollection" and "vessel_id" not in each:
                     retired = {one["properties"]["retired_at"] is not None for one in each["features"]}
                     assert retired <= {where.endswith(" retired")}, where
                     ids = [one["id"] for one in each["features"]]
                     assert ids == sorted(set(ids)), where
-                if each.get("type") == "Feature":
+                if each.get("type") == "Feature" and "id" in each:
                     properties = each["properties"]
                     assert (each["geometry"] is None) == (properties["recorded_at"] is None), where
                     assert properties["stale"] or properties["recorded_at"], where

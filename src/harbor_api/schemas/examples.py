@@ -161,6 +161,45 @@ def _fleet(*features: Json) -> Json:
     return {"type": "FeatureCollection", "features": list(features)}
 
 
+def _part(kind: str, *places: tuple[str, list[float]]) -> Json:
+    times, at = [_at(time) for time, _ in places], [place for _, place in places]
+    geometry: Json = {"type": "LineString", "coordinates": at}
+    if len(at) == 1:
+        geometry = {"type": "Point", "coordinates": at[0]}
+    told = {"kind": kind, "from": times[0], "to": times[-1], "points": len(at), "coordTimes": times}
+    return {"type": "Feature", "geometry": geometry, "properties": told}
+
+
+def _track(*parts: Json, fixes: int, left: int, tolerance_m: float = 0.0) -> Json:
+    return {
+        "type": "FeatureCollection",
+        "vessel_id": 1,
+        "points_in": fixes,
+        "points_out": left,
+        "tolerance_m": tolerance_m,
+        "gap_s": 1800,
+        "features": list(parts),
+    }
+
+
+_BEFORE, _AFTER = ("01:12:00", [10.69, 60.2]), ("02:04:05", [10.7, 60.04])
+_SAILED = (
+    _part("track", ("01:02:00", [10.66, 60.23]), _BEFORE),
+    _part("gap", _BEFORE, _AFTER),
+    _part("track", _AFTER, ("03:04:05", [10.7, 59.9])),
+)
+# Across 180 degrees both pieces touch it.
+_ACROSS: Json = _part("track", ("02:00:00", [179.8, -17.0]), ("02:40:00", [-179.8, -17.1]))
+_ACROSS["geometry"] = {
+    "type": "MultiLineString",
+    "coordinates": [[[179.8, -17.0], [180.0, -17.05]], [[-180.0, -17.05], [-179.8, -17.1]]],
+}
+_ACROSS["properties"]["coordTimes"] = [
+    [_at("02:00:00"), _at("02:20:00")],
+    [_at("02:20:00"), _at("02:40:00")],
+]
+
+
 # Trackers, keys, the quarantine and the audit trail. The secrets fit nothing: one reads "This is an example,
 # not a secret", and the check digits of the other are wrong.
 _SIGNS_NOTHING = "whsec_VGhpcyBpcyBhbiBleGFtcGxlLCBub3QgYSBzZWNyZXQ="
@@ -409,6 +448,18 @@ ANSWERS: Mapping[str, Mapping[int, Examples]] = {
             "retired": ("Retired", _RETIRED),
         }
     },
+    "getVesselTrack": {
+        200: {
+            "gap": ("Two lines, and between them nothing came", _track(*_SAILED, fixes=4, left=4)),
+            "simplified": (
+                "With `max_points=4`: by what tolerance",
+                _track(*_SAILED, fixes=362, left=4, tolerance_m=41.207),
+            ),
+            "across": ("Across 180 degrees", _track(_ACROSS, fixes=2, left=2)),
+            "one_fix": ("One fix alone", _track(_part("track", _AFTER), fixes=1, left=1)),
+            "none": ("Nothing came in that time", _track(fixes=0, left=0)),
+        }
+    },
     "createVessel": {
         201: {
             "whole": ("With all that is known of her", _feature(1, _CARGO, _UNSEEN, None)),
@@ -579,5 +630,22 @@ ANSWERS: Mapping[str, Mapping[int, Examples]] = {
     },
 }
 
-OTHERWISE: Mapping[str, Mapping[str, Examples]] = {}
+OTHERWISE: Mapping[str, Mapping[str, Examples]] = {
+    "getVesselTrack": {
+        "application/gpx+xml": {
+            "one_fix": (
+                "One fix alone",
+                """<?xml version="1.0" encoding="UTF-8"?>
+<gpx version="1.1" creator="Harbor API" xmlns="http://www.topografix.com/GPX/1/1">
+<trk><name>Skagerrak Trader</name>
+<trkseg>
+<trkpt lat="60.040000" lon="10.700000"><time>2026-01-02T02:04:05.000000Z</time></trkpt>
+</trkseg>
+</trk>
+</gpx>
+""",
+            ),
+        }
+    }
+}
 """What else 200 may look like where it comes in several media types, by operation and media type."""

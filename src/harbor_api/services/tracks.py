@@ -1,0 +1,59 @@
+"""Drawing the track of a vessel from her history, as a key may see it."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from harbor_api.database import UnitOfWork
+from harbor_api.domain.errors import TrackTooLong
+from harbor_api.domain.judgement import Thresholds
+from harbor_api.domain.times import rfc3339
+from harbor_api.domain.tracks import MOST_FIXES, Track, track_of
+from harbor_api.postgres.sight import Sight
+from harbor_api.schemas.tracks import TrackQuery
+
+# What is drawn where nobody says from when on.
+_USUAL = timedelta(hours=24)
+
+
+class Drawn(NamedTuple):
+    """The track of a vessel of a name, and the gap in seconds that it was split by."""
+
+    name: str
+    track: Track
+    gap_s: int
+
+
+def draw(
+    unit_of_work: UnitOfWork, sight: Sight, vessel_id: int, query: TrackQuery, *, thresholds: Thresholds
+) -> Drawn:
+    """Return a vessel's track; NotFound where the key may not see her, TrackTooLong where it is too long."""
+    since = query.start or _before(query.end or _now(unit_of_work, sight))
+    found = unit_of_work.tracks(sight).columns(vessel_id, since, query.end, most=MOST_FIXES)
+    if found.last is not None:
+        raise TrackTooLong(
+            f"There are more than {MOST_FIXES:,} fixes in that time, and {rfc3339(found.last[0])} is how far "
+            "so many go: ask for a shorter time with `from` and `to`, or read them by the page at "
+            f"/api/v1/vessels/{vessel_id}/positions"
+        )
+    if found.max_speed_kn is not None:
+        thresholds = replace(thresholds, max_speed_kn=found.max_speed_kn)
+    # Whoever sees time in steps sees one fix in each: what is next to each other has no gap between.
+    gap_s = max(query.gap_s, round(sight.step.total_seconds())) if sight.is_coarse else query.gap_s
+    track = track_of(
+        found.fixes, gap_s=gap_s, thresholds=thresholds, tolerance_m=query.tolerance_m, most=query.most
+    )
+    return Drawn(found.name, track, gap_s)
+
+
+def _now(unit_of_work: UnitOfWork, sight: Sight) -> datetime:
+    """Return the moment that the key sees as now, by PostgreSQL's clock."""
+    return unit_of_work.order.standing().moment if sight.horizon is None else sight.horizon.moment
+
+
+def _before(moment: datetime) -> datetime:
+    try:
+        return moment - _USUAL
+    except OverflowError:
+        # On the first day that there is.
+        return moment.min.replace(tzinfo=moment.tzinfo)
