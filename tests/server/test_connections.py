@@ -18,6 +18,8 @@ from tests.support.quick_service import BOUNDS
 from tests.support.signed_posts import head_of, send
 from tests.support.urls import BATCH, POSITIONS
 
+from harbor_api.server.connections import Bounds, Connections
+
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: harbor\r\n\r\n"
 UNSIGNED = (
     b"POST /api/v1/positions HTTP/1.1\r\nHost: harbor\r\n"
@@ -251,3 +253,24 @@ def _is_closed(sock: socket.socket) -> bool:
         return True
     finally:
         sock.settimeout(SOON_S)
+
+
+def test_an_answer_that_moves_may_take_long_and_is_cut_where_it_stands_still():
+    """What the kernel takes at once has moved, too."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        connections = Connections(Bounds())
+        connection = connections.add(ours, "")
+        connection.sendall(b"head, ")
+        connection.sendall(b"first part, ")
+        # An hour in which much was sent and all of it read, then the next part.
+        connection.moved += 1 << 30
+        connection.since -= 3_600
+        connection.moved_at -= 3_600
+        connection.sendall(b"next part")
+        connection.is_waited_for = True
+        connections.look()
+        assert theirs.recv(100) == b"head, first part, next part"
+        connection.moved_at -= 3_600
+        connections.look()
+        assert theirs.recv(100) == b""

@@ -370,7 +370,7 @@ class Connection:
             self._enter(Phase.ANSWER)
         sent = self._wait(self._sock.send, data)
         if sent == len(data):
-            self.moved += sent
+            self._hold(0, moved=sent)
             return
         rest = memoryview(data)[sent:]
         self._hold(len(rest), moved=sent)
