@@ -7,7 +7,17 @@ from harbor_api import __version__
 from harbor_api.database import Database
 from harbor_api.ingest.intake import Intake
 from harbor_api.pages import docs, guides, home, security_txt
-from harbor_api.resources import api_keys, audit, health, positions, quarantine, trackers, tracks, vessels
+from harbor_api.resources import (
+    api_keys,
+    audit,
+    health,
+    history,
+    positions,
+    quarantine,
+    trackers,
+    tracks,
+    vessels,
+)
 from harbor_api.settings import Settings, SettingsError
 from harbor_api.web import cors, hardening, openapi, rate_limits, request_log, runtime
 from harbor_api.web.application import Application
@@ -17,7 +27,7 @@ from harbor_api.web.runtime import Runtime
 
 _LARGEST_BODY = 64 * 1024
 # In the order in which the document shows them: administration last.
-_RESOURCES = (vessels, tracks, positions, health, trackers, quarantine, api_keys, audit)
+_RESOURCES = (vessels, history, tracks, positions, health, trackers, quarantine, api_keys, audit)
 _PAGES = (home, docs, guides, security_txt)
 
 

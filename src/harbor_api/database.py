@@ -46,6 +46,7 @@ from harbor_api.repositories.api_keys import ApiKeys
 from harbor_api.repositories.arrived_numbers import ArrivedNumbers
 from harbor_api.repositories.audit import Audit
 from harbor_api.repositories.fleet import Fleet
+from harbor_api.repositories.history import History
 from harbor_api.repositories.idempotency_keys import IdempotencyKeys
 from harbor_api.repositories.master_key import MasterKey
 from harbor_api.repositories.order import Order
@@ -130,6 +131,10 @@ class UnitOfWork:
         delay = timedelta(seconds=viewer.delay_s)
         horizon = self.order.horizon(delay, future_tolerance=future_tolerance) if delay else None
         return Sight.of(viewer, horizon)
+
+    def history(self, sight: Sight) -> History:
+        """Return the histories of vessels as a key may see them."""
+        return History(self._connection, sight)
 
     def fleet(self, sight: Sight, *, stale_after: timedelta) -> Fleet:
         """Return the fleet as a key may see it."""

@@ -240,7 +240,7 @@ _VALUES: Mapping[tuple[str, str], Sequence[str]] = {
 
 
 # What has parameters that are no filters of a list.
-_NO_LISTS = {"getVesselTrack"}
+_NO_LISTS = {"listPositions", "getVesselTrack"}
 
 
 def _lists(document: Document) -> Iterator[Asked]:
@@ -317,6 +317,25 @@ def _tracks() -> Iterator[Asked]:
         yield _keyed(track, what, query=f"?{urlencode(hundred)}", key=key, vessel_id=1)
     yield _keyed(track, "of the last day", vessel_id=1)
     yield _keyed(track, "not granted", 404, key=budget.PARTNER, vessel_id=5)
+
+
+def _histories() -> Iterator[Asked]:
+    history = f"GET {VESSELS}/{{vessel_id}}/positions"
+    midst = {"from": rfc3339(at(-budget.EVERY_S * 50)), "to": rfc3339(at(-budget.EVERY_S * 2))}
+    for query in (
+        {"limit": 1},
+        {"limit": 1, "order": "desc"},
+        {**midst, "limit": 20},
+        {**midst, "limit": 20, "order": "desc", "format": "geojson"},
+        {**midst, "format": "csv"},
+        {**midst, "format": "gpx"},
+    ):
+        asked = urlencode(query)
+        yield _keyed(history, asked, query=f"?{asked}", vessel_id=1)
+        yield _keyed(history, f"{asked}, late and coarsely", key=budget.LATE, query=f"?{asked}", vessel_id=1)
+    yield _keyed(history, "with grants", key=budget.PARTNER, query="?limit=1", vessel_id=1)
+    yield _keyed(history, "not granted", 404, key=budget.PARTNER, vessel_id=5)
+    yield _keyed(history, "from nowhere", 400, query="?cursor=none", vessel_id=1)
 
 
 def _trackers() -> Iterator[Asked]:
@@ -416,7 +435,7 @@ def _decisions() -> Iterator[Asked]:
 def _requests(document: Document) -> Iterator[Asked]:
     yield from _signed_requests()
     yield from _lists(document)
-    for some in (_vessels, _tracks, _trackers, _keys, _decisions):
+    for some in (_vessels, _histories, _tracks, _trackers, _keys, _decisions):
         yield from some()
     yield from (_keyed(f"GET /health{which}") for which in ("", "/live", "/ready"))
 

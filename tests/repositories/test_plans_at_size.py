@@ -28,6 +28,7 @@ from harbor_api import repositories
 from harbor_api.database import Database
 from harbor_api.domain.api_keys import Caller, KeyTerms
 from harbor_api.domain.errors import Conflict, NotFound
+from harbor_api.domain.history import Window
 from harbor_api.domain.order import Horizon
 from harbor_api.domain.positions import Fix, Motion, NamedFix, ReceivedFix
 from harbor_api.domain.quarantine import Selection
@@ -37,6 +38,7 @@ from harbor_api.postgres import connections
 from harbor_api.postgres.sight import Sight
 from harbor_api.postgres.statements import Statement
 from harbor_api.repositories.revisions import OUTVOTED_BY_OTHERS
+from harbor_api.schemas.history import WRITERS
 
 FIXES, VESSELS, TRACKERS, KEYS = (SIZES[each] for each in ("fixes", "vessels", "trackers", "keys"))
 NOW = datetime.now(UTC)
@@ -179,6 +181,16 @@ def columns(u: AtSize, key: Caller, vessel: int = 3, *, of: int = N, since: floa
         u.tracks(Sight.of(key, horizon)).columns(vessel, at(since), at(since + of), most=most)
 
 
+def past(u: AtSize, key: Caller, vessel: int = 88, **wanted: Any) -> None:
+    """Read a page of a history: all of it as it stands, or a further one of what stood in the midst."""
+    form, limit = WRITERS[wanted.pop("format", "json")].form, wanted.pop("limit", N)
+    further = {name: wanted.pop(name) for name in ("number", "beyond") if name in wanted}
+    sight = u.sight(key, future_tolerance=FUTURE_TOLERANCE)
+    window = Window(vessel_id=vessel, **wanted)
+    with suppress(NotFound):
+        u.history(sight).page(window, form, limit=limit, **further)
+
+
 def add_first_key(u: AtSize) -> None:
     u.master_key.add(b"first")
     u.master_key.add(b"second")
@@ -211,6 +223,36 @@ ROWS = [
         # tolerated are read one by one.
         for name, delay_s, most in (("all", 10**9, 300), ("half", LATE_S, 10_000), ("now", 1, 10_000))
     ),
+    *(
+        Row(
+            f"History.page of {limit} as {name}, {wanted}",
+            partial(past, key=key, limit=limit, **wanted),
+            *beside(key, each_row * limit + 60, each_row * limit + 120),
+        )
+        # A coarse key's step of 0.1 degrees is 72 minutes, and is found by probes, whatever is in it.
+        for name, key, each_row in (
+            ("a key that sees all", ALL, 4),
+            ("one that sees five", viewer(777 + 20), 4),
+            ("one that is late", ALL_LATE, 4),
+            ("one that is coarse", COARSE[0], 20),
+            ("one that is coarse and late", COARSE[1], 20),
+        )
+        for limit, wanted in (
+            (N, {}),
+            (N, {"descending": True}),
+            (10, {"since": at(MIDST), "until": at(MIDST + 2_000)}),
+            (10, {"since": at(MIDST), "descending": True, "beyond": (at(MIDST + 500), 88)}),
+            # What has come since is passed over on the last page.
+            (10, {"number": 100 * FIXES, "beyond": (at(FIXES - 500), 88)}),
+        )
+    ),
+    *(
+        Row(f"History.page as {name}", partial(past, key=ALL, format=name), 4 * N + 60, 4 * N + 120)
+        for name in WRITERS
+    ),
+    Row("History.page of a silent vessel", partial(past, key=ALL, vessel=SILENT), 20, 100),
+    Row("History.page of no vessel", partial(past, key=ALL, vessel=2 * VESSELS), 10, 100),
+    Row("History.page not granted", partial(past, key=FIVE, vessel=1), 10, 100),
     Row("Positions.admit one", lambda u: u.positions.admit([1], [1]), 10, 10),
     Row("Positions.admit without trackers", lambda u: u.positions.admit([1], []), 10, 0),
     Row("Positions.admit many", lambda u: u.positions.admit(range(1, N), range(1, N)), 5 * N, 4 * N),

@@ -67,6 +67,14 @@ class Sight:
         }
 
 
+# The greatest number that is visible, never the last one drawn: whoever holds that may not have committed.
+# Each is one step from the end of an index.
+NEWEST = """greatest(
+    (SELECT seq FROM positions ORDER BY seq DESC LIMIT 1),
+    (SELECT seq FROM vessels ORDER BY seq DESC LIMIT 1),
+    (SELECT seq FROM withdrawals ORDER BY seq DESC LIMIT 1),
+    0
+)"""
 # Whether the key may see %(vessel_id)s at all.
 IS_GRANTED = """(%(all_vessels)s OR EXISTS (
     SELECT FROM grants AS g WHERE g.api_key_id = %(key_id)s AND g.vessel_id = %(vessel_id)s
@@ -80,6 +88,13 @@ _OF_VESSEL = "p.vessel_id = %(vessel_id)s AND p.seq + 0 <= %(number)s"
 _AFTER = "(p.recorded_at, p.tracker_id) > (%(after_at)s, %(after_tracker)s)"
 _BEFORE = "(p.recorded_at, p.tracker_id) < (%(before_at)s, %(before_tracker)s)"
 _BEGAN = "date_bin(%(step)s, {0}.recorded_at, timestamptz '1970-01-01 00:00:00Z')"
+
+
+# When the oldest fix of %(vessel_id)s was recorded that the key sees, if not coarsely.
+OLDEST = f"""(
+    SELECT p.recorded_at FROM positions AS p WHERE {_OF_VESSEL} AND p.recorded_at <= %(moment)s
+    ORDER BY p.recorded_at, p.tracker_id LIMIT 1
+)"""  # noqa: S608 - constants of ours are put in, none from a caller
 
 
 def _fine(order: str) -> str:

@@ -6,16 +6,9 @@ from sqlalchemy import Connection
 
 from harbor_api.domain.order import Horizon, Standing, step_of_delay
 from harbor_api.postgres import statements
+from harbor_api.postgres.sight import NEWEST
 from harbor_api.postgres.statements import Statement
 
-# The greatest number that is visible, never the last one drawn: whoever holds that may not have committed.
-# Each is one step from the end of an index.
-NEWEST = """greatest(
-    (SELECT seq FROM positions ORDER BY seq DESC LIMIT 1),
-    (SELECT seq FROM vessels ORDER BY seq DESC LIMIT 1),
-    (SELECT seq FROM withdrawals ORDER BY seq DESC LIMIT 1),
-    0
-)"""
 _STANDING = f"SELECT now(), {NEWEST}".encode()
 
 # How long a fix may take from its reception to its commit, with the clocks of several hosts among it.

@@ -108,9 +108,10 @@ class Blueprint(flask_smorest.Blueprint):
             if also is not None:
                 notes = rendered._apidoc  # noqa: SLF001 - where flask-smorest keeps its notes
                 answers = notes["response"]["responses"][status_code]
-                answers += [
+                # flask-smorest tells of the last one first.
+                answers[:0] = [
                     {**answers[0], "headers": dict(answers[0]["headers"]), "content_type": each, "schema": of}
-                    for each, of in also.items()
+                    for each, of in reversed([*also.items()])
                 ]
                 return rendered
             if content_type is None:

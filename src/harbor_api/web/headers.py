@@ -86,6 +86,11 @@ HEADERS: dict[str, dict[str, Any]] = {
         "required": True,
         "schema": {"type": "string", "format": "date-time", "examples": ["2026-01-02T03:04:06.251000Z"]},
     },
+    "Content-Disposition": {
+        "description": "The name of a file to save the answer as.",
+        "required": True,
+        "schema": {"type": "string", "examples": ['attachment; filename="vessel-1.csv"']},
+    },
     "Accept-Encoding": {
         "description": "The encodings that a body may have, where it came in another one.",
         "required": False,

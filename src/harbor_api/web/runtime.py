@@ -24,6 +24,7 @@ from harbor_api.services.idempotency import Once
 from harbor_api.settings import Settings
 from harbor_api.web.known_keys import KnownKeys
 from harbor_api.web.rate_counters import Counted, RateCounters
+from harbor_api.web.streams import Streams
 
 # Where an application keeps its Runtime.
 NAME = "harbor_api"
@@ -40,6 +41,7 @@ class Runtime:
     counters: RateCounters
     document: bytes
     known_keys: KnownKeys
+    streams: Streams = field(default_factory=Streams)
 
     @property
     def stale_after(self) -> timedelta:
