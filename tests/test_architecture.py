@@ -54,6 +54,7 @@ HOMES = {
     # Arrays are values, and arithmetic on them no I/O: the one library that the domain may use.
     "numpy": {
         "domain/columns",
+        "domain/summaries",
         "domain/track_events",
         "domain/track_geometry",
         "domain/track_simplification",

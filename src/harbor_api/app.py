@@ -14,6 +14,7 @@ from harbor_api.resources import (
     history,
     positions,
     quarantine,
+    summaries,
     trackers,
     tracks,
     vessels,
@@ -27,7 +28,18 @@ from harbor_api.web.runtime import Runtime
 
 _LARGEST_BODY = 64 * 1024
 # In the order in which the document shows them: administration last.
-_RESOURCES = (vessels, history, tracks, positions, health, trackers, quarantine, api_keys, audit)
+_RESOURCES = (
+    vessels,
+    history,
+    tracks,
+    summaries,
+    positions,
+    health,
+    trackers,
+    quarantine,
+    api_keys,
+    audit,
+)
 _PAGES = (home, docs, guides, security_txt)
 
 

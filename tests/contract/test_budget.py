@@ -240,7 +240,7 @@ _VALUES: Mapping[tuple[str, str], Sequence[str]] = {
 
 
 # What has parameters that are no filters of a list.
-_NO_LISTS = {"listPositions", "getVesselTrack"}
+_NO_LISTS = {"listPositions", "getVesselSummary", "getVesselTrack"}
 
 
 def _lists(document: Document) -> Iterator[Asked]:
@@ -336,6 +336,16 @@ def _histories() -> Iterator[Asked]:
     yield _keyed(history, "with grants", key=budget.PARTNER, query="?limit=1", vessel_id=1)
     yield _keyed(history, "not granted", 404, key=budget.PARTNER, vessel_id=5)
     yield _keyed(history, "from nowhere", 400, query="?cursor=none", vessel_id=1)
+
+
+def _summaries() -> Iterator[Asked]:
+    summary = f"GET {VESSELS}/{{vessel_id}}/summary"
+    hundred = urlencode({"from": rfc3339(at(-budget.HISTORY_S)), "to": rfc3339(at(0))})
+    yield _keyed(summary, query=f"?{hundred}", vessel_id=1)
+    for what, key in (("with grants", budget.PARTNER), ("late and coarsely", budget.LATE)):
+        yield _keyed(summary, what, query=f"?{hundred}", key=key, vessel_id=1)
+    yield _keyed(summary, "of the last day", vessel_id=1)
+    yield _keyed(summary, "not granted", 404, key=budget.PARTNER, vessel_id=5)
 
 
 def _trackers() -> Iterator[Asked]:
@@ -435,7 +445,7 @@ def _decisions() -> Iterator[Asked]:
 def _requests(document: Document) -> Iterator[Asked]:
     yield from _signed_requests()
     yield from _lists(document)
-    for some in (_vessels, _histories, _tracks, _trackers, _keys, _decisions):
+    for some in (_vessels, _histories, _tracks, _summaries, _trackers, _keys, _decisions):
         yield from some()
     yield from (_keyed(f"GET /health{which}") for which in ("", "/live", "/ready"))
 

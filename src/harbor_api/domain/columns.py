@@ -1,6 +1,6 @@
 """Many fixes of one vessel, by the column: one at a time they would hold up everybody the worker serves."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -36,6 +36,13 @@ class Columns:
         """Return the time of one of the fixes."""
         return EPOCH + timedelta(microseconds=int(self.recorded_at[place]))
 
+    def since(self, place: int) -> "Columns":
+        """Return the fixes from one of them on; negative places count from the end."""
+        return Columns(**{name: getattr(self, name)[place:] for name in _NAMES})
+
+
+_NAMES = tuple(each.name for each in fields(Columns))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Stretch:
@@ -48,6 +55,13 @@ class Stretch:
     max_speed_kn: float | None
     fixes: Columns
     last: FixKey | None
+
+
+def joined(fixes: Columns, following: Columns) -> Columns:
+    """Return fixes and those that follow on them."""
+    return Columns(
+        **{name: np.concatenate((getattr(fixes, name), getattr(following, name))) for name in _NAMES}
+    )
 
 
 def coarsened(fixes: Columns, decimals: int) -> Columns:

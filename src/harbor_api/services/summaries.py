@@ -1,0 +1,77 @@
+"""Summing up what a vessel did, from all her fixes that a key may see."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from harbor_api.database import Database
+from harbor_api.domain.columns import Stretch
+from harbor_api.domain.errors import Fault, InvalidParameter
+from harbor_api.domain.judgement import Thresholds
+from harbor_api.domain.order import Standing
+from harbor_api.domain.positions import FixKey
+from harbor_api.domain.summaries import LONGEST, Summary, Tally
+from harbor_api.postgres.sight import Sight
+from harbor_api.schemas.summaries import SummaryQuery
+
+# What is summed up where nobody says from when on.
+_USUAL = timedelta(hours=24)
+# So many take PostgreSQL some 30 ms, and the worker 5 in which it serves nobody else.
+_CHUNK = 20_000
+
+
+def summarise(
+    database: Database,
+    sight: Sight,
+    vessel_id: int,
+    query: SummaryQuery,
+    *,
+    standing: Standing,
+    thresholds: Thresholds,
+) -> Summary:
+    """Return what a vessel did, as far as the order stands; NotFound where the key may not see her.
+
+    InvalidParameter where it is too long a time, or none. Between two chunks no connection is held.
+    """
+    since = _since(query, sight, standing)
+
+    def read(beyond: FixKey | None) -> Stretch:
+        with database.autocommit() as unit_of_work:
+            return unit_of_work.tracks(sight).columns(
+                vessel_id, since, query.end, most=_CHUNK, beyond=beyond, number=standing.number
+            )
+
+    found = read(None)
+    if found.max_speed_kn is not None:
+        thresholds = replace(thresholds, max_speed_kn=found.max_speed_kn)
+    # Whoever sees time in steps sees one fix in each: what is next to each other has no gap between.
+    gap_s = max(query.gap_s, sight.step.total_seconds()) if sight.is_coarse else query.gap_s
+    tally = Tally(gap_s=gap_s, thresholds=thresholds)
+    tally.add(found.fixes)
+    while found.last is not None:
+        found = read(found.last)
+        tally.add(found.fixes)
+    return tally.summary()
+
+
+def _since(query: SummaryQuery, sight: Sight, standing: Standing) -> datetime:
+    """Return the first moment that is asked for."""
+    now = standing.moment if sight.horizon is None else sight.horizon.moment
+    end = query.end or now
+    since = query.start or _before(end)
+    if query.end is not None and since >= query.end:
+        raise _refused("Not before `to`.")
+    if end - since > LONGEST:
+        raise _refused(f"More than {LONGEST.days} days before `to`.")
+    return since
+
+
+def _before(moment: datetime) -> datetime:
+    try:
+        return moment - _USUAL
+    except OverflowError:
+        # On the first day that there is.
+        return datetime.min.replace(tzinfo=moment.tzinfo)
+
+
+def _refused(told: str) -> InvalidParameter:
+    return InvalidParameter(faults=[Fault(told, parameter="from")])
