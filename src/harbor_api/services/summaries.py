@@ -1,7 +1,7 @@
 """Summing up what a vessel did, from all her fixes that a key may see."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from harbor_api.database import Database
 from harbor_api.domain.columns import Stretch
@@ -12,9 +12,8 @@ from harbor_api.domain.positions import FixKey
 from harbor_api.domain.summaries import LONGEST, Summary, Tally
 from harbor_api.postgres.sight import Sight
 from harbor_api.schemas.summaries import SummaryQuery
+from harbor_api.services import windows
 
-# What is summed up where nobody says from when on.
-_USUAL = timedelta(hours=24)
 # So many take PostgreSQL some 30 ms, and the worker 5 in which it serves nobody else.
 _CHUNK = 20_000
 
@@ -43,9 +42,7 @@ def summarise(
     found = read(None)
     if found.max_speed_kn is not None:
         thresholds = replace(thresholds, max_speed_kn=found.max_speed_kn)
-    # Whoever sees time in steps sees one fix in each: what is next to each other has no gap between.
-    gap_s = max(query.gap_s, sight.step.total_seconds()) if sight.is_coarse else query.gap_s
-    tally = Tally(gap_s=gap_s, thresholds=thresholds)
+    tally = Tally(gap_s=windows.gap_s(query.gap_s, sight), thresholds=thresholds)
     tally.add(found.fixes)
     while found.last is not None:
         found = read(found.last)
@@ -57,20 +54,12 @@ def _since(query: SummaryQuery, sight: Sight, standing: Standing) -> datetime:
     """Return the first moment that is asked for."""
     now = standing.moment if sight.horizon is None else sight.horizon.moment
     end = query.end or now
-    since = query.start or _before(end)
+    since = query.start or windows.usual_start(end)
     if query.end is not None and since >= query.end:
         raise _refused("Not before `to`.")
     if end - since > LONGEST:
         raise _refused(f"More than {LONGEST.days} days before `to`.")
     return since
-
-
-def _before(moment: datetime) -> datetime:
-    try:
-        return moment - _USUAL
-    except OverflowError:
-        # On the first day that there is.
-        return datetime.min.replace(tzinfo=moment.tzinfo)
 
 
 def _refused(told: str) -> InvalidParameter:

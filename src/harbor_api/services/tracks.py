@@ -1,7 +1,7 @@
 """Drawing the track of a vessel from her history, as a key may see it."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from harbor_api.database import UnitOfWork
@@ -11,9 +11,7 @@ from harbor_api.domain.times import rfc3339
 from harbor_api.domain.tracks import MOST_FIXES, Track, track_of
 from harbor_api.postgres.sight import Sight
 from harbor_api.schemas.tracks import TrackQuery
-
-# What is drawn where nobody says from when on.
-_USUAL = timedelta(hours=24)
+from harbor_api.services import windows
 
 
 class Drawn(NamedTuple):
@@ -28,7 +26,7 @@ def draw(
     unit_of_work: UnitOfWork, sight: Sight, vessel_id: int, query: TrackQuery, *, thresholds: Thresholds
 ) -> Drawn:
     """Return a vessel's track; NotFound where the key may not see her, TrackTooLong where it is too long."""
-    since = query.start or _before(query.end or _now(unit_of_work, sight))
+    since = query.start or windows.usual_start(query.end or _now(unit_of_work, sight))
     found = unit_of_work.tracks(sight).columns(vessel_id, since, query.end, most=MOST_FIXES)
     if found.last is not None:
         raise TrackTooLong(
@@ -38,8 +36,7 @@ def draw(
         )
     if found.max_speed_kn is not None:
         thresholds = replace(thresholds, max_speed_kn=found.max_speed_kn)
-    # Whoever sees time in steps sees one fix in each: what is next to each other has no gap between.
-    gap_s = max(query.gap_s, round(sight.step.total_seconds())) if sight.is_coarse else query.gap_s
+    gap_s = windows.gap_s(query.gap_s, sight)
     track = track_of(
         found.fixes, gap_s=gap_s, thresholds=thresholds, tolerance_m=query.tolerance_m, most=query.most
     )
@@ -49,11 +46,3 @@ def draw(
 def _now(unit_of_work: UnitOfWork, sight: Sight) -> datetime:
     """Return the moment that the key sees as now, by PostgreSQL's clock."""
     return unit_of_work.order.standing().moment if sight.horizon is None else sight.horizon.moment
-
-
-def _before(moment: datetime) -> datetime:
-    try:
-        return moment - _USUAL
-    except OverflowError:
-        # On the first day that there is.
-        return moment.min.replace(tzinfo=moment.tzinfo)
