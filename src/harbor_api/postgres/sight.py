@@ -81,7 +81,9 @@ IS_GRANTED = """(%(all_vessels)s OR EXISTS (
 ))"""
 # Of a relation p of positions: what the key sees by its place in the order. The sum keeps the index on the
 # numbers out of it, below which is nearly all that is stored: a plan of when there was little goes by that.
-_OF_VESSEL = "p.vessel_id = %(vessel_id)s AND p.seq + 0 <= %(number)s"
+_BY_NUMBER = "p.seq + 0 <= %(number)s"
+WITHIN_HORIZON = f"p.recorded_at <= %(moment)s AND {_BY_NUMBER}"
+_OF_VESSEL = f"p.vessel_id = %(vessel_id)s AND {_BY_NUMBER}"
 # Between two names of fixes, both outside: from one time up to another when the trackers in them are 0. No
 # other bound of the time stands beside one of these on the same side: of two PostgreSQL may begin at the
 # wrong one, and reads all that lies between.
