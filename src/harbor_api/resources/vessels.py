@@ -8,10 +8,9 @@ from harbor_api.database import UnitOfWork
 from harbor_api.domain import errors
 from harbor_api.domain.changes import Edit
 from harbor_api.domain.vessels import VesselDetails
+from harbor_api.schemas.fleet_query import FleetQuery, FleetQuerySchema
 from harbor_api.schemas.geojson import MEDIA_TYPE
 from harbor_api.schemas.vessels import (
-    FleetQuery,
-    FleetQuerySchema,
     VesselCreationSchema,
     VesselFeatureCollectionSchema,
     VesselFeatureSchema,

@@ -4,6 +4,7 @@ marshmallow's own number fields take ``"12"``, truncate ``1.9`` and let ``true``
 take a week number or a space. A caller who sends such a thing has made a mistake and is told so.
 """
 
+import math
 import re
 from datetime import datetime
 from typing import Any
@@ -16,6 +17,8 @@ from harbor_api.domain.values import Form, Span, Text
 
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
 _DIGITS = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+# As JSON spells a number, and most languages one that is close to 0: 1e-7, too.
+_JSON_NUMBER = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
 
 
 class Number(fields.Float):
@@ -65,6 +68,53 @@ class QueryBoolean(fields.Boolean):
         if value not in {"true", "false"}:
             raise self.make_error("invalid", input=value)
         return bool(value == "true")
+
+
+class QueryList(fields.String):
+    """A list of values with commas between them, as a query string spells it; becomes a tuple.
+
+    Values may stand in it twice. ``item`` says what each of them has to be, by a pattern or as a number.
+    """
+
+    default_error_messages = {"empty": "Holds an empty value.", "many": "Holds more than {most} values."}
+
+    def __init__(self, item: fields.Field[Any], *, most: int, items: dict[str, Any], **kwargs: Any) -> None:
+        """Take up to ``most`` values, each of which an ``item`` reads; ``items`` is what is told of one."""
+        told = {"type": "array", "items": items, "minItems": 1, "maxItems": most}
+        super().__init__(**{**kwargs, "metadata": {**told, **kwargs.get("metadata", {})}})
+        self._item = item
+        self._most = most
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        values = str(super()._deserialize(value, *args, **kwargs)).split(",")
+        if len(values) > self._most:
+            raise self.make_error("many", most=self._most)
+        if not all(values):
+            raise self.make_error("empty")
+        return tuple(self._item.deserialize(each) for each in values)
+
+
+class QueryNumbers(fields.String):
+    """So many decimal numbers with commas between them, as a query string spells them; becomes a tuple."""
+
+    default_error_messages = {
+        "count": "Must be {count} numbers with commas between them.",
+        "number": "Holds what is no finite decimal number.",
+    }
+
+    def __init__(self, count: int, **kwargs: Any) -> None:
+        told = {"type": "array", "items": {"type": "number"}, "minItems": count, "maxItems": count}
+        super().__init__(**{**kwargs, "metadata": {**told, **kwargs.get("metadata", {})}})
+        self._count = count
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        values = str(super()._deserialize(value, *args, **kwargs)).split(",")
+        if len(values) != self._count:
+            raise self.make_error("count", count=self._count)
+        numbers = tuple(map(_finite, values))
+        if None in numbers:
+            raise self.make_error("number")
+        return numbers
 
 
 class TrueOrFalse(fields.Boolean):
@@ -122,6 +172,14 @@ def of_form(rule: Form) -> Regexp:
 def of_span(rule: Span) -> Range:
     """Return the validator of a number's bounds, of which the document tells."""
     return Range(rule.least, rule.most)
+
+
+def _finite(value: Any) -> float | None:
+    """Return the number that a text spells, None where it spells none that is finite."""
+    if not isinstance(value, str) or not _JSON_NUMBER.fullmatch(value):
+        return None
+    number = float(value)
+    return number if math.isfinite(number) else None
 
 
 def distinct(values: list[Any]) -> None:

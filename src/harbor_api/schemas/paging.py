@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema
 from marshmallow.fields import String
-from marshmallow.validate import Range, Regexp
+from marshmallow.validate import Length, Range, Regexp
 
 from harbor_api.schemas.fields import QueryWhole
 from harbor_api.schemas.typed import TypedSchema
@@ -43,6 +43,18 @@ class PageQuery:
     def to_read(self) -> int:
         """How many rows to read: one more than is shown tells whether there is a next page."""
         return self.limit + 1
+
+
+def sealed_cursor() -> String:
+    """Return the parameter of a list that goes on from a sealed cursor (``domain/cursors.py``)."""
+    return String(
+        validate=Length(1, 1_000),
+        metadata={
+            "description": "From `links.next` of the page before. It holds for this key and these parameters "
+            "alone; only `limit` may change.",
+            "pattern": "^[A-Za-z0-9_-]+$",
+        },
+    )
 
 
 class PageQuerySchema(TypedSchema):

@@ -1,7 +1,7 @@
 """Vessels as GeoJSON: what partners read."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from marshmallow import Schema
@@ -11,7 +11,7 @@ from marshmallow.validate import OneOf, Range, Regexp
 from harbor_api.domain import vessels as rules
 from harbor_api.domain.identifiers import IMO_RULE, MMSI_RULE
 from harbor_api.domain.vessels import COORDINATE_DECIMALS, VesselDetails, VesselOnMap
-from harbor_api.schemas.fields import Number, QueryBoolean, Seen, Timestamp, Whole, of_form, of_span, seen
+from harbor_api.schemas.fields import Number, Seen, Timestamp, Whole, of_form, of_span, seen
 from harbor_api.schemas.geojson import PointSchema
 from harbor_api.schemas.typed import TypedSchema, edit
 
@@ -214,24 +214,6 @@ class VesselUpdateSchema(TypedSchema):
     beam_m = Number(allow_none=True, validate=_metres_long, metadata=_metres(13.2))
     draught_m = Number(allow_none=True, validate=_metres_long, metadata=_metres(4.1))
     max_speed_kn = Number(allow_none=True, validate=_knots, metadata=_MAX_SPEED)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FleetQuery:
-    """Which vessels: those that are retired, or those in service."""
-
-    retired: bool
-
-
-class FleetQuerySchema(TypedSchema):
-    """Which vessels."""
-
-    makes = FleetQuery
-
-    retired = QueryBoolean(
-        load_default=False,
-        metadata={"description": "true: those that are retired, instead of those in service."},
-    )
 
 
 _SHOWN_MOTION = ("sog", "cog", "heading", "nav_status", "accuracy_m")

@@ -56,6 +56,7 @@ def register(app: Flask, blueprints: Iterable[Blueprint], *, contact: str | None
     _open_answers(document)
     for operation in _operations(document):
         _exemplify(operation)
+        _separate_by_commas(operation)
         if any("webhook_signature" in each for each in operation["security"]):
             operation["description"] += f"\n\n{_MUST_BE_SIGNED}"
     document["components"]["schemas"]["Problem"]["examples"] = [PROBLEM]
@@ -113,6 +114,13 @@ def _exemplify(operation: dict[str, Any]) -> None:
         _put_to(operation["requestBody"], REQUESTS.get(name, {}))
     for status, examples in ANSWERS.get(name, {}).items():
         _put_to(operation["responses"][str(status)], examples, OTHERWISE.get(name, {}))
+
+
+def _separate_by_commas(operation: dict[str, Any]) -> None:
+    """Say of lists in the query that they stand in one parameter: one that is repeated is refused."""
+    for parameter in operation.get("parameters", ()):
+        if parameter["in"] == "query" and parameter["schema"].get("type") == "array":
+            parameter |= {"style": "form", "explode": False}
 
 
 def _put_to(

@@ -1,0 +1,193 @@
+"""Which vessels of a fleet somebody asks for: pure functions of what is shown of each.
+
+Nothing here knows more of a vessel than the caller is shown. Else one who sees coarsely could learn by asking
+for small boxes where she really is.
+"""
+
+import math
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple, Protocol, TypeVar
+
+from harbor_api.domain.judgement import distance_m
+
+MOST_WANTED = 1_000
+"""How many vessels may be asked for by their numbers at once."""
+RADIUS_M, LARGEST_RADIUS_M = 10_000.0, 1_000_000.0
+_POLE = 90.0
+_HALF_TURN, _TURN = 180.0, 360.0
+
+
+class Candidate(Protocol):
+    """What is looked at of a vessel; ``lat`` and ``lon`` are None for one that was never seen."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def imo(self) -> str | None: ...
+    @property
+    def mmsi(self) -> str | None: ...
+    @property
+    def call_sign(self) -> str | None: ...
+    @property
+    def kind(self) -> str | None: ...
+    @property
+    def flag(self) -> str | None: ...
+    @property
+    def lat(self) -> float | None: ...
+    @property
+    def lon(self) -> float | None: ...
+    @property
+    def received_at(self) -> datetime | None: ...
+    @property
+    def stale(self) -> bool: ...
+
+
+Vessel = TypeVar("Vessel", bound=Candidate)
+
+
+class Box(NamedTuple):
+    """A box of WGS 84 degrees with its edges (RFC 7946, section 5): from ``west`` eastwards to ``east``.
+
+    One whose west is greater than its east lies across the 180th meridian, which is -180 and 180. At a pole
+    all longitudes are one place.
+    """
+
+    west: float
+    south: float
+    east: float
+    north: float
+
+    def holds(self, lat: float, lon: float) -> bool:
+        """Return whether a place is in the box."""
+        if not self.south <= lat <= self.north:
+            return False
+        return abs(lat) == _POLE or self._spans(lon) or (abs(lon) == _HALF_TURN and self._spans(-lon))
+
+    def _spans(self, lon: float) -> bool:
+        if self.west <= self.east:
+            return self.west <= lon <= self.east
+        return lon >= self.west or lon <= self.east
+
+
+class Bearing(NamedTuple):
+    """Where something is, seen from a point: metres along the great circle, and degrees from true north.
+
+    Both to one decimal. The bearing is that at the point itself, in [0, 360), and 0 for what is there.
+    """
+
+    distance_m: float
+    bearing: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Near:
+    """A circle about a point, in WGS 84 degrees and metres."""
+
+    lat: float
+    lon: float
+    radius_m: float = RADIUS_M
+
+    def to(self, lat: float, lon: float) -> Bearing:
+        """Return where a place is, seen from the point."""
+        metres = distance_m(self.lat, self.lon, lat, lon)
+        return Bearing(round(metres, 1), round(self._bearing(lat, lon), 1) % _TURN if metres else 0.0)
+
+    def _bearing(self, lat: float, lon: float) -> float:
+        here, there = math.radians(self.lat), math.radians(lat)
+        east = math.radians(lon - self.lon)
+        return math.degrees(
+            math.atan2(
+                math.sin(east) * math.cos(there),
+                math.cos(here) * math.sin(there) - math.sin(here) * math.cos(there) * math.cos(east),
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """Which vessels are asked for; all that is given must hold, and None is not given.
+
+    ``q`` is looked for in name, call sign, IMO number and MMSI, and ``kind`` compared, in capitals or not.
+    A vessel that was never seen is in no box, near nothing and received at no time.
+    """
+
+    box: Box | None = None
+    near: Near | None = None
+    vessel_ids: frozenset[int] | None = None
+    imos: frozenset[str] | None = None
+    mmsis: frozenset[str] | None = None
+    q: str | None = None
+    kind: str | None = None
+    flag: str | None = None
+    updated_since: datetime | None = None
+    stale: bool | None = None
+    _text: str | None = field(init=False, repr=False, compare=False)
+    _kind: str | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_text", None if self.q is None else _folded(self.q.strip()))
+        object.__setattr__(self, "_kind", None if self.kind is None else _folded(self.kind))
+
+    def keeps(self, one: Candidate) -> bool:
+        """Return whether a vessel is one of those that are asked for."""
+        return (
+            (self.vessel_ids is None or one.id in self.vessel_ids)
+            and (self.imos is None or one.imo in self.imos)
+            and (self.mmsis is None or one.mmsi in self.mmsis)
+            and (self.stale is None or one.stale is self.stale)
+            and (self.flag is None or one.flag == self.flag)
+            and (self._kind is None or (one.kind is not None and _folded(one.kind) == self._kind))
+            and (
+                self.updated_since is None
+                or (one.received_at is not None and one.received_at >= self.updated_since)
+            )
+            and self._is_there(one)
+            and (self._text is None or self._is_named(one, self._text))
+        )
+
+    def among(self, vessels: Iterable[Vessel]) -> Sequence[tuple[Vessel, Bearing | None]]:
+        """Return those of some vessels that are asked for, each with where it is from the point.
+
+        They are in the order that they came in; where a point is given the nearest comes first, and of two as
+        near to the decimetre the one with the lower id.
+        """
+        kept = [one for one in vessels if self.keeps(one)]
+        if self.near is None:
+            return [(one, None) for one in kept]
+        seen = [(one, self.near.to(one.lat or 0.0, one.lon or 0.0)) for one in kept]
+        return sorted(seen, key=lambda each: (each[1].distance_m, each[0].id))
+
+    def _is_there(self, one: Candidate) -> bool:
+        if self.box is None and self.near is None:
+            return True
+        if one.lat is None or one.lon is None:
+            return False
+        if self.box is not None and not self.box.holds(one.lat, one.lon):
+            return False
+        return self.near is None or self._is_near(self.near, one.lat, one.lon)
+
+    @staticmethod
+    def _is_near(near: Near, lat: float, lon: float) -> bool:
+        return distance_m(near.lat, near.lon, lat, lon) <= near.radius_m
+
+    @staticmethod
+    def _is_named(one: Candidate, text: str) -> bool:
+        return any(
+            known is not None and text in _folded(known)
+            for known in (one.name, one.call_sign, one.imo, one.mmsi)
+        )
+
+
+EVERYTHING = Search()
+
+
+def _folded(text: str) -> str:
+    """Return a text as it is compared: without regard to case, or to how accents are written."""
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
