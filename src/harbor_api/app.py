@@ -6,6 +6,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from harbor_api import __version__
 from harbor_api.database import Database
 from harbor_api.ingest.intake import Intake
+from harbor_api.live.fleet import LiveFleet
 from harbor_api.pages import docs, guides, home, security_txt
 from harbor_api.resources import (
     api_keys,
@@ -83,6 +84,7 @@ def create_app(settings: Settings) -> Flask:
             settings=settings,
             database=database,
             intake=Intake(database, settings),
+            fleet=LiveFleet(database, settings),
             counters=RateCounters(settings.redis_url),
             document=document,
             known_keys=KnownKeys(database, settings),

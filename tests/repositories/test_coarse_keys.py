@@ -150,7 +150,7 @@ class TestAttacker:
     def test_would_know_it_to_metres_if_only_the_place_were_coarse(self, world: World, monkeypatch):
         """Sabotage: as it was before, for one who counts each border that he sees her cross."""
         monkeypatch.setattr(fleet, "coarsened", lambda latest, _: latest)
-        monkeypatch.setattr(fleet, "_ONE", {sight: fleet._ONE[*sight[:2], False] for sight in fleet._ONE})
+        monkeypatch.setattr(fleet, "_TEXTS", {each: fleet._TEXTS[*each[:2], False] for each in fleet._TEXTS})
         assert self._error(world, 1, knots=11.3, every_s=10.0) < 0.01
 
 

@@ -87,7 +87,10 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """A key as each request meets it: without its vessels, which may be thousands."""
+    """A key as each request meets it: without its vessels, which may be thousands.
+
+    ``version`` is another one where these have changed.
+    """
 
     id: int
     name: str
@@ -97,6 +100,7 @@ class Caller:
     coordinate_decimals: int | None
     requests_per_minute: int | None
     last_used_at: datetime | None = None
+    version: int = 1
 
 
 def generate(entropy: bytes | None = None) -> str:

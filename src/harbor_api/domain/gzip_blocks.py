@@ -39,17 +39,23 @@ def deflate_block(content: bytes) -> Block:
     return Block(deflated, zlib.crc32(content), len(content), _shift(len(content)))
 
 
-def join_gzip(blocks: Iterable[Block]) -> bytes:
-    """Return the gzip member of all that the blocks hold, one after the other."""
+def join_blocks(blocks: Iterable[Block]) -> Block:
+    """Return a block of all that the blocks hold, one after the other."""
     crc = length = 0
-    parts = [HEAD]
+    parts, shift = [], _ONE
     for block in blocks:
         parts.append(block.deflated)
         # Of a whole: what goes before is shifted by as many bytes as come behind it.
         crc = _product(block.shift, crc) ^ block.crc
+        shift = _product(block.shift, shift)
         length += block.length
-    parts += (_END, tail(crc, length))
-    return b"".join(parts)
+    return Block(b"".join(parts), crc, length, shift)
+
+
+def join_gzip(blocks: Iterable[Block]) -> bytes:
+    """Return the gzip member of all that the blocks hold, one after the other."""
+    whole = join_blocks(blocks)
+    return b"".join((HEAD, whole.deflated, _END, tail(whole.crc, whole.length)))
 
 
 def deflater(level: int = LEVEL) -> "zlib._Compress":

@@ -30,6 +30,20 @@ def of_bytes(key: bytes, content: bytes) -> str:
     return hashlib.blake2b(content, key=key, digest_size=_BYTES_BYTES, person=b"bytes").hexdigest()
 
 
+def of_part(key: bytes, content: bytes) -> bytes:
+    """Return a digest of a part of an answer, for ``of_parts``."""
+    return hashlib.blake2b(content, key=key, digest_size=_BYTES_BYTES, person=b"part").digest()
+
+
+def of_parts(key: bytes, head: bytes, parts: bytes) -> str:
+    """Return the part of a tag that names the bytes of an answer, by its head and the digest of its parts.
+
+    So a large answer of which little changes has its tag without a look at all of it. It is as good as one
+    over the bytes, since the parts in them are told apart by what they hold.
+    """
+    return of_bytes(key, b"%d:%b%b" % (len(head), head, parts))
+
+
 def joined(edit: str, content: str) -> str:
     """Return a tag of both parts."""
     return f"{edit}-{content}"

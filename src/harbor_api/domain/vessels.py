@@ -36,6 +36,7 @@ DIRECTION_STEP = 45.0
 _DEGREE_S = 12 * 60 * 60
 # Half the diagonal of a square of a degree at the equator, in metres.
 CELL_RADIUS_M = 78_720
+_NEVER = datetime.max.replace(tzinfo=UTC)
 # Where the steps begin in which coarse keys see time.
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -83,11 +84,17 @@ class LatestPosition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VesselOnMap:
-    """A vessel as one key sees it: with its latest position, None before its first fix."""
+    """A vessel as one key sees it: with its latest position, None before its first fix.
+
+    ``stale_at`` is when she is stale if nothing comes, None for one that was never seen: she is stale from
+    then on. ``number`` is the greatest number of the committed order among what is shown.
+    """
 
     vessel: Vessel
     latest: LatestPosition | None
     stale: bool
+    stale_at: datetime | None
+    number: int = 0
 
 
 def step_of(decimals: int) -> timedelta:
@@ -133,6 +140,18 @@ def _direction(degrees: float | None) -> float | None:
     return nearest and nearest % 360
 
 
-def is_stale(recorded_at: datetime | None, *, now: datetime, stale_after: timedelta) -> bool:
-    """Return whether a vessel has not been heard of for longer than the threshold, or never."""
-    return recorded_at is None or now - recorded_at > stale_after
+def stale_from(recorded_at: datetime, *, stale_after: timedelta, step: timedelta = timedelta()) -> datetime:
+    """Return when a vessel is stale that was last heard of at a time.
+
+    ``step`` is that in which a key sees time: to it she is stale when she is however late in it that was, so
+    that this tells nothing more.
+    """
+    try:
+        return recorded_at + step + stale_after
+    except OverflowError:
+        return _NEVER
+
+
+def is_stale(stale_at: datetime | None, now: datetime) -> bool:
+    """Return whether a vessel is stale at a moment; one that was never seen always is."""
+    return stale_at is None or stale_at <= now

@@ -26,7 +26,7 @@ from harbor_api.postgres.statements import Statement
 from harbor_api.postgres.tables import API_KEYS_LOCK, api_keys, grants, vessels
 
 _PLAIN = ("name", "owner", "delay_s", "coordinate_decimals", "requests_per_minute", "expires_at")
-_SHOWN = ("id", "name", "all_vessels", "delay_s", "coordinate_decimals", "requests_per_minute")
+_SHOWN = ("id", "name", "all_vessels", "delay_s", "coordinate_decimals", "requests_per_minute", "version")
 
 # What every request with a key needs, for many at once.
 _PRESENTED = f"""

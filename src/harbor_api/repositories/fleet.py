@@ -1,120 +1,127 @@
 """The fleet as one key may see it: its vessels, each at the newest position that it sees."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    BindParameter,
-    Connection,
-    DateTime,
-    Double,
-    Interval,
-    Numeric,
-    Row,
-    Select,
-    bindparam,
-    cast,
-    func,
-    literal,
-    select,
-    true,
-)
+from sqlalchemy import Connection
 
 from harbor_api.domain.errors import NotFound
 from harbor_api.domain.positions import Motion
-from harbor_api.domain.vessels import EPOCH, LatestPosition, VesselOnMap, coarsened, is_stale
-from harbor_api.postgres.rows import MOTION, vessel_of
-from harbor_api.postgres.sight import Sight
-from harbor_api.postgres.tables import grants, latest_positions, positions, vessels
-
-_KEY: BindParameter[int] = bindparam("key_id")
-_DECIMALS: BindParameter[int] = bindparam("decimals")
-# How far a key with a delay sees.
-_MOMENT: BindParameter[datetime] = bindparam("moment", type_=DateTime(timezone=True))
-_NUMBER: BindParameter[int] = bindparam("number", type_=BigInteger())
-# How long the steps are in which a key sees time, where it sees it coarsely.
-_STEP: BindParameter[timedelta] = bindparam("step", type_=Interval())
-_EPOCH = literal(EPOCH, DateTime(timezone=True))
-
-# What a key sees of the vessels, by whether it sees all. Told apart here and not in the condition, so that
-# who may see three vessels does not have all of them read.
-_visible = {
-    True: vessels,
-    False: grants.join(vessels, (grants.c.vessel_id == vessels.c.id) & (grants.c.api_key_id == _KEY)),
-}
-# For a key that sees positions late: the newest one that is old enough, through the one index.
-_delayed = (
-    select(positions)
-    .where(
-        positions.c.vessel_id == vessels.c.id,
-        positions.c.recorded_at <= _MOMENT,
-        positions.c.seq <= _NUMBER,
-    )
-    .order_by(positions.c.recorded_at.desc(), positions.c.tracker_id.desc())
-    .limit(1)
-    .lateral("delayed")
+from harbor_api.domain.vessels import (
+    LatestPosition,
+    Vessel,
+    VesselDetails,
+    VesselOnMap,
+    coarsened,
+    is_stale,
+    stale_from,
 )
+from harbor_api.postgres import statements
+from harbor_api.postgres.rows import DETAILS
+from harbor_api.postgres.sight import IS_GRANTED, NEWEST, WITHIN_HORIZON, Sight
+from harbor_api.postgres.statements import Statement
+
+# More numbers of the order than this are not gone through: to read the whole fleet is quicker.
+MOST_NEWS = 20_000
+
+_POSITION = ("recorded_at", "received_at", "lat", "lon", "sog", "cog", "heading", "nav_status", "accuracy_m")
+_ROUNDED = {"lat", "lon"}
+_KNOWN = len(DETAILS)
+
+# The newest position of a vessel v: kept in a table of its own, or for a key that sees late the newest one
+# that it sees, through the one index. LIMIT 1 makes each look-up one probe of a key.
+_LATEST = "SELECT p.* FROM latest_positions AS p WHERE p.vessel_id = v.id LIMIT 1"
+_DELAYED = f"""
+    SELECT p.* FROM positions AS p WHERE p.vessel_id = v.id AND {WITHIN_HORIZON}
+    ORDER BY p.recorded_at DESC, p.tracker_id DESC LIMIT 1
+"""  # noqa: S608 - constants of ours are put in, none from a caller
+# The first position of the step that the newest one is in: the one that coarse keys see.
+_FIRST_OF_STEP = f"""
+    SELECT p.* FROM positions AS p
+    WHERE p.vessel_id = v.id AND {WITHIN_HORIZON}
+        AND p.recorded_at >= date_bin(%(step)s, newest.recorded_at, timestamptz '1970-01-01 00:00:00Z')
+        AND p.recorded_at <= newest.recorded_at
+    ORDER BY p.recorded_at, p.tracker_id LIMIT 1
+"""  # noqa: S608 - constants of ours are put in, none from a caller
+# Numbers go back where a database is restored or made anew, and go on from there: whoever has read up to one
+# has then read something else. Another server, one that was started again, another database and tables that
+# were filled anew have another origin.
+_ORIGIN = """concat_ws(' ',
+    pg_postmaster_start_time(), (SELECT oid FROM pg_database WHERE datname = current_database()),
+    pg_relation_filenode('vessels'), pg_relation_filenode('positions'))"""
+
+_NAMES = ", ".join(["id", "version", "retired_at", "edited", *DETAILS, "shown", *_POSITION])
+_ASKED = {
+    "one": f"SELECT v.* FROM vessels AS v WHERE v.id = %(vessel_id)s AND {IS_GRANTED} LIMIT 1",  # noqa: S608 - as above
+    "after": "SELECT v.* FROM vessels AS v WHERE v.id > %(after)s ORDER BY v.id LIMIT %(most)s",
+    # Of any fix, not of the newest alone: one that comes late may be the first of its step.
+    "changed": """
+        SELECT v.* FROM (
+            SELECT vessel_id AS id FROM positions
+            WHERE seq > %(beyond)s AND seq <= %(number)s AND clock.number - %(since)s <= %(most)s
+            UNION SELECT vessel_id FROM withdrawals
+            WHERE seq > %(since)s AND clock.number - %(since)s <= %(most)s
+            UNION SELECT id FROM vessels
+            WHERE seq > %(since)s AND clock.number - %(since)s <= %(most)s
+        ) AS changed CROSS JOIN LATERAL (
+            SELECT v.* FROM vessels AS v WHERE v.id = changed.id LIMIT 1
+        ) AS v
+    """,
+}
+_GRANTED = b"SELECT vessel_id FROM grants WHERE api_key_id = %(key_id)s ORDER BY vessel_id"
 
 
-def _first_of_step(newest: Any, *, late: bool) -> Any:
-    """Return the first position of the step that the newest one is in: the one that coarse keys see."""
-    began = func.date_bin(_STEP, newest.c.recorded_at, _EPOCH)
-    return (
-        select(positions)
-        .where(
-            positions.c.vessel_id == vessels.c.id,
-            positions.c.recorded_at >= began,
-            positions.c.recorded_at <= newest.c.recorded_at,
-            positions.c.seq <= _NUMBER if late else true(),
-        )
-        .order_by(positions.c.recorded_at, positions.c.tracker_id)
-        .limit(1)
-        .lateral("first_of_step")
-    )
-
-
-def _fleet(visible: Any, *, late: bool, coarse: bool) -> Select[Any]:
-    """Return the statement that reads vessels with one position each, as the key may see them.
-
-    ``heard_at`` is the time of the newest fix that it may see, whichever one it is shown.
-    """
-    newest = _delayed if late else latest_positions
-    found = visible.outerjoin(newest, true() if late else newest.c.vessel_id == vessels.c.id)
-    position: Any = newest
-    if coarse:
-        position = _first_of_step(newest, late=late)
-        found = found.outerjoin(position, true())
-    coordinates = [
-        cast(func.round(cast(position.c[name], Numeric), _DECIMALS), Double).label(name)
-        for name in ("lat", "lon")
+def _statement(asked: str, *, late: bool, coarse: bool) -> bytes:
+    """Return the text that reads vessels with one position each, and the clock by which that is so."""
+    position = "shown" if coarse else "newest"
+    columns = [
+        *("v.id", "v.version", "v.retired_at", "v.seq"),
+        *(f"v.{name}" for name in DETAILS),
+        f"{position}.seq",
+        *(
+            f"round({position}.{name}::numeric, %(decimals)s)::float8"
+            if name in _ROUNDED
+            else f"{position}.{name}"
+            for name in _POSITION
+        ),
     ]
-    return (
-        select(
-            vessels,
-            (_MOMENT if late else func.now()).label("as_of"),
-            newest.c.recorded_at.label("heard_at"),
-            position.c.recorded_at,
-            position.c.received_at,
-            *coordinates,
-            *(position.c[name] for name in MOTION if name not in {"lat", "lon"}),
-        )
-        .select_from(found)
-        .order_by(vessels.c.id)
-    )
+    number = NEWEST if asked == "changed" else "NULL::bigint"
+    shown = f"LEFT JOIN LATERAL ({_FIRST_OF_STEP}) AS shown ON true" if coarse else ""
+    return f"""
+        SELECT clock.*, fleet.* FROM (
+            SELECT now() AS moment, {number} AS number, {_ORIGIN} AS origin OFFSET 0
+        ) AS clock LEFT JOIN LATERAL (
+            SELECT {", ".join(columns)}
+            FROM ({_ASKED[asked]}) AS v
+            LEFT JOIN LATERAL ({_DELAYED if late else _LATEST}) AS newest ON true
+            {shown}
+            ORDER BY v.id
+        ) AS fleet ({_NAMES}) ON true
+    """.encode()  # noqa: S608 - constants of ours are put in, none from a caller
 
 
-# Statements are built once: building one anew costs more than running it.
-_fleets = {
-    (all_vessels, late, coarse): _fleet(visible, late=late, coarse=coarse)
-    for all_vessels, visible in _visible.items()
+_TEXTS = {
+    (asked, late, coarse): _statement(asked, late=late, coarse=coarse)
+    for asked in _ASKED
     for late in (False, True)
     for coarse in (False, True)
 }
-_in_service = vessels.c.retired_at.is_(None) != bindparam("retired")
-_one = vessels.c.id == bindparam("vessel_id")
-_ALL = {sight: fleet.where(_in_service) for sight, fleet in _fleets.items()}
-_ONE = {sight: fleet.where(_one) for sight, fleet in _fleets.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What has changed of the fleet, read with one look at all of it.
+
+    ``moment`` is PostgreSQL's time then, ``number`` where the committed order stood, and ``origin`` tells the
+    order itself from others. Of too much news no ``vessels`` are told: None.
+    """
+
+    moment: datetime
+    number: int
+    origin: str
+    vessels: Sequence[VesselOnMap] | None
 
 
 class Fleet:
@@ -124,35 +131,72 @@ class Fleet:
         """Look as a key does; a vessel not heard of for longer than ``stale_after`` is stale."""
         self._connection = connection
         self._stale_after = stale_after
-        self._decimals = sight.decimals
-        self._coarse = sight.is_coarse
-        self._sight = sight.all_vessels, sight.horizon is not None, sight.is_coarse
+        self._sight = sight
+        self._step = sight.step if sight.is_coarse else timedelta()
         self._values = {"decimals": sight.decimals, **sight.bounded()}
-
-    def search(self, *, retired: bool = False) -> list[VesselOnMap]:
-        """Return the vessels in service, or those that are retired, in order of id."""
-        rows = self._connection.execute(_ALL[self._sight], {**self._values, "retired": retired})
-        return [self._on_map(row) for row in rows]
 
     def get(self, vessel_id: int) -> VesselOnMap:
         """Return one vessel, in service or retired; NotFound also where the key may not see it."""
-        row = self._connection.execute(
-            _ONE[self._sight], {**self._values, "vessel_id": vessel_id}
-        ).one_or_none()
-        if row is None:
+        [(moment, _, _, *row)] = self._rows("one", vessel_id=vessel_id)
+        if row[0] is None:
             raise NotFound(f"There is no vessel {vessel_id}")
-        return self._on_map(row)
+        return self._on_map(row, moment)
 
-    def _on_map(self, row: Row[Any]) -> VesselOnMap:
-        vessel = vessel_of(row)
-        latest = None
-        if row.recorded_at is not None:
+    def after(self, vessel_id: int, *, most: int) -> list[VesselOnMap]:
+        """Return the first vessels with greater ids, in service or retired, in order of id.
+
+        Whoever may see all of them is asked about: grants are not looked at.
+        """
+        found = self._rows("after", after=vessel_id, most=most)
+        return [self._on_map(row, moment) for moment, _, _, *row in found if row[0] is not None]
+
+    def news(self, since: int, *, beyond: int | None = None) -> News:
+        """Return the vessels that have changed since a number of the committed order, whoever may see them.
+
+        ``beyond`` is the number up to which fixes are known, where that is another one.
+        """
+        known = since if beyond is None else beyond
+        found = self._rows("changed", since=since, beyond=known, most=MOST_NEWS)
+        moment, number, origin, *_ = found[0]
+        told = None
+        if number - since <= MOST_NEWS:
+            told = [self._on_map(row, moment) for _, _, _, *row in found if row[0] is not None]
+        return News(moment=moment, number=number, origin=origin, vessels=told)
+
+    def granted(self) -> list[int]:
+        """Return the ids of the vessels that the key may see by their names, in order."""
+        values = {"key_id": self._sight.key_id}
+        return [each for (each,) in statements.rows(self._connection, Statement(_GRANTED, values))]
+
+    def _rows(self, asked: str, **values: Any) -> list[tuple[Any, ...]]:
+        text = _TEXTS[asked, self._sight.horizon is not None, self._sight.is_coarse]
+        return statements.rows(self._connection, Statement(text, self._values | values))
+
+    def _on_map(self, row: Sequence[Any], moment: datetime) -> VesselOnMap:
+        horizon = self._sight.horizon
+        vessel_id, version, retired_at, edited, *rest = row
+        details, [number, recorded_at, received_at, lat, lon, *motion] = rest[:_KNOWN], rest[_KNOWN:]
+        latest = stale_at = None
+        if recorded_at is not None:
+            sog, cog, heading, nav_status, accuracy_m = motion
             latest = LatestPosition(
-                recorded_at=row.recorded_at,
-                received_at=row.received_at,
-                motion=Motion(**{name: getattr(row, name) for name in MOTION}),
+                recorded_at=recorded_at,
+                received_at=received_at,
+                motion=Motion(lat, lon, sog, cog, heading, nav_status, accuracy_m),
             )
-            if self._coarse:
-                latest = coarsened(latest, self._decimals)
-        stale = is_stale(row.heard_at, now=row.as_of, stale_after=self._stale_after)
-        return VesselOnMap(vessel=vessel, latest=latest, stale=stale)
+            if self._sight.is_coarse:
+                latest = coarsened(latest, self._sight.decimals)
+            stale_at = stale_from(latest.recorded_at, stale_after=self._stale_after, step=self._step)
+        return VesselOnMap(
+            vessel=Vessel(
+                id=vessel_id,
+                details=VesselDetails(**dict(zip(DETAILS, details, strict=True))),
+                version=version,
+                retired_at=retired_at,
+            ),
+            latest=latest,
+            stale=is_stale(stale_at, moment if horizon is None else horizon.moment),
+            stale_at=stale_at,
+            # What is known of a vessel is shown at once, wherever in the order a key with a delay is.
+            number=max(edited, number or 0) if horizon is None else number or 0,
+        )

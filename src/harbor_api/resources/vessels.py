@@ -1,7 +1,6 @@
 """The fleet: partners read it as GeoJSON, operators register, change, retire and restore vessels."""
 
-from typing import Any
-
+from flask import Response
 from flask.views import MethodView
 
 from harbor_api.database import UnitOfWork
@@ -15,14 +14,13 @@ from harbor_api.schemas.vessels import (
     VesselFeatureCollectionSchema,
     VesselFeatureSchema,
     VesselUpdateSchema,
-    as_collection,
     as_feature,
 )
 from harbor_api.services import vessels
-from harbor_api.web import auth, idempotency, preconditions
+from harbor_api.web import auth, fleet, idempotency, preconditions
 from harbor_api.web.blueprint import Answer, Blueprint
 from harbor_api.web.idempotency import Rendered
-from harbor_api.web.runtime import actor, current, sight, versions
+from harbor_api.web.runtime import actor, caller, current, sight, versions
 
 blueprint = Blueprint(
     "vessels",
@@ -42,19 +40,26 @@ class Vessels(MethodView):
         200,
         VesselFeatureCollectionSchema,
         content_type=MEDIA_TYPE,
-        headers=("ETag",),
+        headers=("ETag", "Harbor-Cursor", "Harbor-Now", "Link"),
         description="The fleet.",
     )
+    @blueprint.raises(errors.CursorMismatch)
     @blueprint.doc(operationId="listVessels")
-    def get(self, query: FleetQuery) -> dict[str, Any]:
+    def get(self, query: FleetQuery) -> Response:
         """List the fleet.
 
         Every vessel in service that the key may see, as a GeoJSON Feature at its latest position, in
         order of id. A vessel that was never seen has `geometry: null`.
+
+        Parameters narrow that down: what is asked for with several of them fulfils all. They look at what the
+        key is shown. With `near` the nearest vessel comes first. Of more than `limit` vessels the answer is
+        the first page; `links.next` and `Link` lead to the others.
+
+        Ask again with `If-None-Match`: as long as nothing of it has changed, the answer is 304. Its bytes do
+        not change with the time of day: `stale` turns at `stale_at`, and what time it is now says
+        `Harbor-Now`. What has happened since is behind `Harbor-Cursor` in the committed order.
         """
-        with current().database.autocommit() as unit_of_work:
-            fleet = unit_of_work.fleet(sight(unit_of_work), stale_after=current().stale_after)
-            return as_collection(fleet.search(retired=query.retired))
+        return fleet.answer(current().fleet.read(caller()), query)
 
     @auth.requires_key("vessels:write")
     @idempotency.done_once

@@ -115,6 +115,7 @@ _UNSEEN: Json = {
     "recorded_at": None,
     "received_at": None,
     "stale": True,
+    "stale_at": None,
     "sog": None,
     "cog": None,
     "heading": None,
@@ -125,6 +126,7 @@ _UNDER_WAY: Json = {
     "recorded_at": _at("03:04:05"),
     "received_at": _at("03:04:06.251"),
     "stale": False,
+    "stale_at": _at("03:19:05"),
     "sog": 8.4,
     "cog": 181.2,
     "heading": 180.0,
@@ -135,6 +137,7 @@ _MOORED: Json = {
     **_UNSEEN,
     "recorded_at": _at("2026-01-01T21:40:10"),
     "received_at": _at("2026-01-01T21:40:12.003"),
+    "stale_at": _at("2026-01-01T21:55:10"),
     "sog": 0.0,
     "nav_status": 5,
 }
@@ -219,8 +222,19 @@ _NOTHING: Json = {
 }
 
 
-def _fleet(*features: Json) -> Json:
-    return {"type": "FeatureCollection", "features": list(features)}
+def _fleet(*features: Json, now: str) -> Json:
+    return {
+        "type": "FeatureCollection",
+        "now": _at(now),
+        "cursor": "q3JkUGk2bSeKT0Yb0Yx2sD1m8gZk",
+        "links": {"next": None},
+        "features": list(features),
+    }
+
+
+def _from(feature: Json, distance_m: float, bearing: float) -> Json:
+    seen = {"distance_m": distance_m, "bearing": bearing}
+    return {**feature, "properties": {**feature["properties"], **seen}}
 
 
 def _part(kind: str, *places: tuple[str, list[float]]) -> Json:
@@ -563,10 +577,14 @@ ANSWERS: Mapping[str, Mapping[int, Examples]] = {
         200: {
             "in_service": (
                 "One under way, one that is stale, one that was never seen",
-                _fleet(_TRADER, _AT_BERTH, _NEVER_SEEN),
+                _fleet(_TRADER, _AT_BERTH, _NEVER_SEEN, now="03:04:06.251"),
             ),
-            "retired": ("With `retired=true`", _fleet(_RETIRED)),
-            "none": ("A key that sees no vessel", _fleet()),
+            "near": (
+                "With `near=10.7,59.9`: the nearest first",
+                _fleet(_from(_TRADER, 0.0, 0.0), _from(_AT_BERTH, 3026.8, 197.8), now="03:04:06.251"),
+            ),
+            "retired": ("With `retired=true`", _fleet(_RETIRED, now="2026-01-01T12:00:00")),
+            "none": ("A key that sees no vessel", _fleet(now="1970-01-01T00:00:00")),
         }
     },
     "getVessel": {

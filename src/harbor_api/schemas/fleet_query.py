@@ -102,8 +102,8 @@ class FleetQuerySchema(TypedSchema):
         data_key="bbox",
         validate=lambda edges: _demand_box(Box(*edges)),
         metadata={
-            "description": "Only those in this box, edges included: west, south, east, north in degrees. With "
-            "its west greater than its east it lies across the 180th meridian, where -180 is 180.",
+            "description": "Only those in this box, edges included: west, south, east, north, in degrees. "
+            "With a west greater than its east it lies across the 180th meridian, where -180 is 180.",
             "examples": [[9.5, 58.5, 11.5, 60.0]],
         },
     )

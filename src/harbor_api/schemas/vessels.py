@@ -1,18 +1,22 @@
 """Vessels as GeoJSON: what partners read."""
 
-from collections.abc import Iterable
-from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
+import orjson
 from marshmallow import Schema
 from marshmallow.fields import Boolean, List, Nested, String
 from marshmallow.validate import OneOf, Range, Regexp
 
 from harbor_api.domain import vessels as rules
+from harbor_api.domain.fleet_search import Bearing
 from harbor_api.domain.identifiers import IMO_RULE, MMSI_RULE
+from harbor_api.domain.positions import Motion
+from harbor_api.domain.times import rfc3339
 from harbor_api.domain.vessels import COORDINATE_DECIMALS, VesselDetails, VesselOnMap
 from harbor_api.schemas.fields import Number, Seen, Timestamp, Whole, of_form, of_span, seen
 from harbor_api.schemas.geojson import PointSchema
+from harbor_api.schemas.paging import LinksSchema
 from harbor_api.schemas.typed import TypedSchema, edit
 
 _MAX_SPEED = {
@@ -86,9 +90,19 @@ class VesselPropertiesSchema(Schema):
     stale = Boolean(
         required=True,
         metadata={
-            "description": "Whether the newest fix is older than the operator's threshold, or there is none. "
+            "description": "Whether the newest fix is as old as the operator's threshold, or there is none. "
             "A stale vessel is where it was last seen, not where it is. To a key with a delay: whether it "
             "was stale then, by the fixes up to then."
+        },
+    )
+    stale_at = Timestamp(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "When the vessel is stale if no newer fix comes: then a map may show it so. Null "
+            "for a vessel that was never seen. To a key with `coordinate_decimals` below 6 it counts from "
+            "the end of the step that `recorded_at` begins.",
+            "examples": ["2026-01-02T03:19:05.000000Z"],
         },
     )
     sog = Number(
@@ -120,6 +134,20 @@ class VesselPropertiesSchema(Schema):
         allow_none=True,
         metadata={"description": "Radius of the receiver's own doubt, metres.", "examples": [4]},
     )
+    distance_m = Number(
+        metadata={
+            "description": "Where `near` was asked for: how far it is from the point along the great circle, "
+            "in metres.",
+            "examples": [3718.4],
+        }
+    )
+    bearing = Number(
+        metadata={
+            "description": "Where `near` was asked for: where it is from the point, in degrees from true "
+            "north; 0 where it is at the point.",
+            "examples": [181.2],
+        }
+    )
 
 
 class VesselFeatureSchema(Schema):
@@ -145,9 +173,28 @@ class VesselFeatureSchema(Schema):
 
 
 class VesselFeatureCollectionSchema(Schema):
-    """The fleet as a GeoJSON FeatureCollection, in order of id."""
+    """The fleet as a GeoJSON FeatureCollection, in order of id, or the nearest first."""
 
     type = String(required=True, validate=OneOf(["FeatureCollection"]))
+    now = Timestamp(
+        required=True,
+        metadata={
+            "description": "The moment that this body is of: the latest of the times of reception and of "
+            "retirement in it, and of each `stale_at` that had passed. So `stale` is `stale_at <= now`, and "
+            "the body stays the same while nothing in it changes; what time it is now says `Harbor-Now`. "
+            "1970 where nothing in it has such a time.",
+            "examples": ["2026-01-02T03:04:06.251000Z"],
+        },
+    )
+    cursor = String(
+        required=True,
+        metadata={
+            "description": "Up to where in the committed order this body is made from what it shows. Whoever "
+            "follows from here misses nothing; `Harbor-Cursor` may be further on, and is the better one.",
+            "examples": ["q3JkUGk2bSeKT0Yb0Yx2sD1m"],
+        },
+    )
+    links = Nested(LinksSchema, required=True)
     features = List(Nested(VesselFeatureSchema), required=True)
 
 
@@ -216,12 +263,11 @@ class VesselUpdateSchema(TypedSchema):
     max_speed_kn = Number(allow_none=True, validate=_knots, metadata=_MAX_SPEED)
 
 
-_SHOWN_MOTION = ("sog", "cog", "heading", "nav_status", "accuracy_m")
-
-
 def as_feature(shown: VesselOnMap) -> dict[str, Any]:
     """Return a vessel as a GeoJSON Feature (RFC 7946): [longitude, latitude], 6 decimals."""
-    latest = shown.latest
+    details, latest = shown.vessel.details, shown.latest
+    # Written out: this is done for the whole fleet at once.
+    lat, lon, sog, cog, heading, nav_status, accuracy_m, _ = _UNSEEN if latest is None else latest.motion
     return {
         "type": "Feature",
         "id": shown.vessel.id,
@@ -229,25 +275,56 @@ def as_feature(shown: VesselOnMap) -> dict[str, Any]:
         if latest is None
         else {
             "type": "Point",
-            "coordinates": [
-                round(latest.motion.lon, COORDINATE_DECIMALS),
-                round(latest.motion.lat, COORDINATE_DECIMALS),
-            ],
+            "coordinates": [round(lon, COORDINATE_DECIMALS) + 0.0, round(lat, COORDINATE_DECIMALS) + 0.0],
         },
         "properties": {
-            **asdict(shown.vessel.details),
+            "name": details.name,
+            "imo": details.imo,
+            "mmsi": details.mmsi,
+            "call_sign": details.call_sign,
+            "flag": details.flag,
+            "kind": details.kind,
+            "length_m": details.length_m,
+            "beam_m": details.beam_m,
+            "draught_m": details.draught_m,
+            "max_speed_kn": details.max_speed_kn,
             "recorded_at": latest and latest.recorded_at,
             "received_at": latest and latest.received_at,
             "retired_at": shown.vessel.retired_at,
             "stale": shown.stale,
-            **{name: latest and getattr(latest.motion, name) for name in _SHOWN_MOTION},
+            "stale_at": shown.stale_at,
+            "sog": sog,
+            "cog": cog,
+            "heading": heading,
+            "nav_status": nav_status,
+            "accuracy_m": accuracy_m,
         },
     }
 
 
-def as_collection(fleet: Iterable[VesselOnMap]) -> dict[str, Any]:
-    """Return vessels as a GeoJSON FeatureCollection, in the order given."""
-    return {
+def feature_text(shown: VesselOnMap) -> bytes:
+    """Return a vessel as the JSON of a Feature, to the byte as every answer has it."""
+    text: bytes = orjson.dumps(as_feature(shown), default=rfc3339, option=orjson.OPT_PASSTHROUGH_DATETIME)
+    return text
+
+
+def measured(feature: bytes, bearing: Bearing) -> bytes:
+    """Return a Feature that tells where the vessel is, seen from a point, too."""
+    # It ends with the members of its properties.
+    return b'%b,"distance_m":%b,"bearing":%b}}' % (feature[:-2], *map(orjson.dumps, bearing))
+
+
+def collection_head(*, now: datetime, cursor: str, next_page: str | None) -> bytes:
+    """Return what stands before the Features in the JSON of a collection; ``COLLECTION_END`` follows them."""
+    members = {
         "type": "FeatureCollection",
-        "features": [as_feature(each) for each in fleet],
+        "now": rfc3339(now),
+        "cursor": cursor,
+        "links": {"next": next_page},
     }
+    head: bytes = orjson.dumps(members)[:-1] + b',"features":['
+    return head
+
+
+COLLECTION_END = b"]}"
+_UNSEEN = Motion(0.0, 0.0)

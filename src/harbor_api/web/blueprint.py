@@ -7,10 +7,11 @@ from typing import Any, cast
 import flask_smorest
 from flask import Response, current_app, request
 from flask.views import MethodView
-from marshmallow import Schema
+from marshmallow import Schema, ValidationError
 
 from harbor_api.domain import errors
 from harbor_api.domain.errors import Fault, HarborError, InvalidParameter
+from harbor_api.schemas.typed import TypedSchema
 from harbor_api.web.arguments import StrictParser
 from harbor_api.web.documented import View, describe_errors, documented
 
@@ -27,6 +28,22 @@ def _quickly(view: Any, thoroughly: Any, load: Callable[[Any], Any]) -> Any:
         if loaded is None:
             return thoroughly(self, *args, **kwargs)
         return view(self, loaded, *args, **kwargs)
+
+    return wrapper
+
+
+def _unasked(view: Any, thoroughly: Any, schema: Schema) -> Any:
+    """Return a view that does not read a query where there is none: it is what it is without one."""
+    try:
+        without = schema.load({})
+    except ValidationError:
+        return thoroughly
+
+    @wraps(thoroughly)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if request.query_string:
+            return thoroughly(self, *args, **kwargs)
+        return view(self, without, *args, **kwargs)
 
     return wrapper
 
@@ -56,12 +73,15 @@ class Blueprint(flask_smorest.Blueprint):
         ``load`` is asked first: it returns what the schema would, None where the schema must be asked.
         """
         # An instance: webargs would make one anew from a class for every request.
-        parse = super().arguments(schema(), location=location, **kwargs)
+        made = schema()
+        parse = super().arguments(made, location=location, **kwargs)
 
         def decorator(view: Any) -> Any:
             wrapper = parse(view)
             if load is not None:
                 wrapper = _quickly(view, wrapper, load)
+            if location == "query" and isinstance(made, TypedSchema):
+                wrapper = _unasked(view, wrapper, made)
             notes = wrapper._apidoc["arguments"]  # noqa: SLF001 - where flask-smorest keeps its notes
             notes.pop("responses")
             if location == "query":

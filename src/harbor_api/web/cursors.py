@@ -1,6 +1,7 @@
 """Cursors as views give and take them: sealed (``domain/cursors.py``), and bound to the key that calls."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from harbor_api.domain import cursors
@@ -17,9 +18,7 @@ def seal(purpose: str, *values: int | str, parameters: Mapping[str, str] | None 
 
     ``parameters`` are those of the request that made the list; it holds with no others, but for its limit.
     """
-    return cursors.seal(
-        _key(), holder=runtime.caller().id, of=_fingerprint(purpose, parameters), values=[*values]
-    )
+    return _sealed(_key(), runtime.caller().id, _fingerprint(purpose, parameters), values)
 
 
 def unseal(cursor: str, purpose: str, *, parameters: Mapping[str, str] | None = None) -> list[Any]:
@@ -27,8 +26,21 @@ def unseal(cursor: str, purpose: str, *, parameters: Mapping[str, str] | None = 
     return cursors.unseal(_key(), cursor, holder=runtime.caller().id, of=_fingerprint(purpose, parameters))
 
 
+@lru_cache(maxsize=100)
+def _bare(purpose: str) -> str:
+    return cursors.fingerprint(purpose, {})
+
+
+@lru_cache(maxsize=1_000)
+def _sealed(key: bytes, holder: int, of: str, values: tuple[int | str, ...]) -> str:
+    """Return a cursor; at rest each answer has the one of the answer before."""
+    return cursors.seal(key, holder=holder, of=of, values=[*values])
+
+
 def _fingerprint(purpose: str, parameters: Mapping[str, str] | None) -> str:
-    bound = {name: value for name, value in (parameters or {}).items() if name not in _FREE}
+    if parameters is None:
+        return _bare(purpose)
+    bound = {name: value for name, value in parameters.items() if name not in _FREE}
     return cursors.fingerprint(purpose, bound)
 
 

@@ -17,6 +17,7 @@ from harbor_api.database import Database, UnitOfWork
 from harbor_api.domain.api_keys import Caller
 from harbor_api.domain.audit import Actor
 from harbor_api.ingest.intake import Intake, Signer
+from harbor_api.live.fleet import LiveFleet
 from harbor_api.postgres.migrations import Standing
 from harbor_api.postgres.sight import Sight
 from harbor_api.services import master_key
@@ -38,6 +39,7 @@ class Runtime:
     settings: Settings
     database: Database
     intake: Intake
+    fleet: LiveFleet
     counters: RateCounters
     document: bytes
     known_keys: KnownKeys
