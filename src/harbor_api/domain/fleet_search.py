@@ -6,9 +6,10 @@ for small boxes where she really is.
 
 import math
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
 from harbor_api.domain.judgement import distance_m
@@ -16,6 +17,8 @@ from harbor_api.domain.judgement import distance_m
 MOST_WANTED = 1_000
 """How many vessels may be asked for by their numbers at once."""
 RADIUS_M, LARGEST_RADIUS_M = 10_000.0, 1_000_000.0
+# A little less than a degree of latitude is.
+_LEAST_M_A_DEGREE = 111_000.0
 _POLE = 90.0
 _HALF_TURN, _TURN = 180.0, 360.0
 
@@ -48,6 +51,7 @@ class Candidate(Protocol):
 
 
 Vessel = TypeVar("Vessel", bound=Candidate)
+Check = Callable[[Candidate], bool]
 
 
 class Box(NamedTuple):
@@ -92,10 +96,20 @@ class Near:
     lon: float
     radius_m: float = RADIUS_M
 
+    def holds(self, lat: float, lon: float) -> bool:
+        """Return whether a place is in the circle."""
+        # A look at the latitude spares most of a large fleet the sines.
+        if abs(lat - self.lat) * _LEAST_M_A_DEGREE > self.radius_m:
+            return False
+        return self._metres(lat, lon) <= self.radius_m
+
     def to(self, lat: float, lon: float) -> Bearing:
         """Return where a place is, seen from the point."""
-        metres = distance_m(self.lat, self.lon, lat, lon)
-        return Bearing(round(metres, 1), round(self._bearing(lat, lon), 1) % _TURN if metres else 0.0)
+        metres = self._metres(lat, lon)
+        return Bearing(metres, round(self._bearing(lat, lon), 1) % _TURN if metres else 0.0)
+
+    def _metres(self, lat: float, lon: float) -> float:
+        return round(distance_m(self.lat, self.lon, lat, lon), 1)
 
     def _bearing(self, lat: float, lon: float) -> float:
         here, there = math.radians(self.lat), math.radians(lat)
@@ -126,29 +140,14 @@ class Search:
     flag: str | None = None
     updated_since: datetime | None = None
     stale: bool | None = None
-    _text: str | None = field(init=False, repr=False, compare=False)
-    _kind: str | None = field(init=False, repr=False, compare=False)
+    _checks: tuple[Check, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_text", None if self.q is None else _folded(self.q.strip()))
-        object.__setattr__(self, "_kind", None if self.kind is None else _folded(self.kind))
+        object.__setattr__(self, "_checks", tuple(self._asked()))
 
     def keeps(self, one: Candidate) -> bool:
         """Return whether a vessel is one of those that are asked for."""
-        return (
-            (self.vessel_ids is None or one.id in self.vessel_ids)
-            and (self.imos is None or one.imo in self.imos)
-            and (self.mmsis is None or one.mmsi in self.mmsis)
-            and (self.stale is None or one.stale is self.stale)
-            and (self.flag is None or one.flag == self.flag)
-            and (self._kind is None or (one.kind is not None and _folded(one.kind) == self._kind))
-            and (
-                self.updated_since is None
-                or (one.received_at is not None and one.received_at >= self.updated_since)
-            )
-            and self._is_there(one)
-            and (self._text is None or self._is_named(one, self._text))
-        )
+        return all(check(one) for check in self._checks)
 
     def among(self, vessels: Iterable[Vessel]) -> Sequence[tuple[Vessel, Bearing | None]]:
         """Return those of some vessels that are asked for, each with where it is from the point.
@@ -156,34 +155,49 @@ class Search:
         They are in the order that they came in; where a point is given the nearest comes first, and of two as
         near to the decimetre the one with the lower id.
         """
-        kept = [one for one in vessels if self.keeps(one)]
+        for check in self._checks:
+            vessels = filter(check, vessels)
         if self.near is None:
-            return [(one, None) for one in kept]
-        seen = [(one, self.near.to(one.lat or 0.0, one.lon or 0.0)) for one in kept]
+            return [(one, None) for one in vessels]
+        seen = [(one, self.near.to(one.lat or 0.0, one.lon or 0.0)) for one in vessels]
         return sorted(seen, key=lambda each: (each[1].distance_m, each[0].id))
 
-    def _is_there(self, one: Candidate) -> bool:
-        if self.box is None and self.near is None:
-            return True
-        if one.lat is None or one.lon is None:
-            return False
-        if self.box is not None and not self.box.holds(one.lat, one.lon):
-            return False
-        return self.near is None or self._is_near(self.near, one.lat, one.lon)
-
-    @staticmethod
-    def _is_near(near: Near, lat: float, lon: float) -> bool:
-        return distance_m(near.lat, near.lon, lat, lon) <= near.radius_m
-
-    @staticmethod
-    def _is_named(one: Candidate, text: str) -> bool:
-        return any(
-            known is not None and text in _folded(known)
-            for known in (one.name, one.call_sign, one.imo, one.mmsi)
-        )
+    def _asked(self) -> Iterator[Check]:
+        """Yield what is to be asked of each vessel, and nothing that is not."""
+        ids, imos, mmsis = self.vessel_ids, self.imos, self.mmsis
+        stale, flag, since = self.stale, self.flag, self.updated_since
+        if ids is not None:
+            yield lambda one: one.id in ids
+        if imos is not None:
+            yield lambda one: one.imo in imos
+        if mmsis is not None:
+            yield lambda one: one.mmsi in mmsis
+        if stale is not None:
+            yield lambda one: one.stale is stale
+        if flag is not None:
+            yield lambda one: one.flag == flag
+        if since is not None:
+            yield lambda one: one.received_at is not None and one.received_at >= since
+        for place in (self.box, self.near):
+            if place is not None:
+                yield partial(_is_there, place)
+        if self.kind is not None:
+            kind = _folded(self.kind)
+            yield lambda one: one.kind is not None and _folded(one.kind) == kind
+        if self.q is not None:
+            yield partial(_is_named, _folded(self.q.strip()))
 
 
 EVERYTHING = Search()
+
+
+def _is_there(place: Box | Near, one: Candidate) -> bool:
+    return one.lat is not None and one.lon is not None and place.holds(one.lat, one.lon)
+
+
+def _is_named(text: str, one: Candidate) -> bool:
+    known = (one.name, one.call_sign, one.imo, one.mmsi)
+    return any(each is not None and text in _folded(each) for each in known)
 
 
 def _folded(text: str) -> str:

@@ -37,4 +37,5 @@ def _leap_second(text: str) -> datetime | None:
 
 def rfc3339(moment: datetime) -> str:
     """Return an aware time as RFC 3339 in UTC: ``Z``, and six digits of fraction, all that is kept."""
-    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    # In UTC it ends in +00:00.
+    return f"{moment.astimezone(UTC).isoformat(timespec='microseconds')[:-6]}Z"
