@@ -236,7 +236,19 @@ def _keyed(
 _VALUES: Mapping[tuple[str, str], Sequence[str]] = {
     ("listQuarantine", "vessel_id"): ("1", "3", "4"),
     ("listAudit", "subject"): ("vessels/1", "vessels/999", "vessels/2", "vessels/998"),
+    ("listVessels", "bbox"): ("-180,-90,180,90",),
+    ("listVessels", "near"): ("10,55",),
+    ("listVessels", "vessel_id"): ("1,2,999",),
+    ("listVessels", "imo"): ("9074729",),
+    ("listVessels", "mmsi"): ("257000001",),
+    ("listVessels", "q"): ("vessel",),
+    ("listVessels", "kind"): ("cargo",),
+    ("listVessels", "flag"): ("NO",),
+    ("listVessels", "updated_since"): ("2020-01-01T00:00:00Z",),
 }
+# What only narrows down something else, and what is found by whatever filter in one and the same way.
+_BESIDE = {("listVessels", "radius")}
+_SEARCHED_IN_MEMORY = {"listVessels"}
 
 
 # What has parameters that are no filters of a list.
@@ -256,11 +268,21 @@ def _lists(document: Document) -> Iterator[Asked]:
             for each in operation.parameters
             if each["in"] == "path"
         }
-        for values in itertools.product(*tried.values()) if tried else ():
+        for values in _combined(operation, tried) if tried else ():
             asked = {name: value for name, value in zip(tried, values, strict=True) if value}
             # Each combination is tried from the beginning, and from a cursor with no more than one filter.
             if "cursor" not in asked or len(asked) <= 3:
                 yield _keyed(str(operation), urlencode(asked), query=f"?{urlencode(asked)}", **of)
+
+
+def _combined(operation: Operation, tried: Mapping[str, Sequence[str]]) -> Iterator[Sequence[str]]:
+    """Yield all combinations of values, of what is searched in memory each by itself."""
+    if operation.described["operationId"] not in _SEARCHED_IN_MEMORY:
+        yield from itertools.product(*tried.values())
+        return
+    for name, values in tried.items():
+        for value in values:
+            yield [value if each == name else "" for each in tried]
 
 
 def _tried(operation: Operation, parameter: Mapping[str, Any]) -> list[str]:
@@ -268,8 +290,10 @@ def _tried(operation: Operation, parameter: Mapping[str, Any]) -> list[str]:
     name, schema = parameter["name"], parameter["schema"]
     if name == "limit":
         return ["1"]
+    if (operation.described["operationId"], name) in _BESIDE:
+        return [""]
     if name == "cursor":
-        return ["", "after-500"]
+        return ["", "after-500"] if "after-" in schema.get("pattern", "") else [""]
     if schema.get("type") == "boolean":
         return ["", "false", "true"]
     found = schema.get("enum") or _VALUES.get((operation.described["operationId"], name))

@@ -225,6 +225,7 @@ def test_a_tag_stands_for_its_bytes_and_they_are_those_of_now(apps: tuple[Flask,
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3_600)
 def test_in_twenty_thousand_reads_no_tag_is_stale(apps: tuple[Flask, Flask]):
     readers = _prove(apps, reads=20_000, seed=2)
     assert readers.counted["304"] > 500

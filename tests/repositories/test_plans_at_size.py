@@ -37,6 +37,7 @@ from harbor_api.domain.vessels import VesselDetails
 from harbor_api.postgres import connections
 from harbor_api.postgres.sight import Sight
 from harbor_api.postgres.statements import Statement
+from harbor_api.repositories.fleet import MOST_NEWS
 from harbor_api.repositories.revisions import OUTVOTED_BY_OTHERS
 from harbor_api.schemas.history import WRITERS
 
@@ -171,8 +172,12 @@ def look(u: AtSize, key: Caller) -> None:
     fleet_of(u, key).get(88)
 
 
-def look_at_all(u: AtSize, key: Caller) -> None:
-    fleet_of(u, key).search()
+def look_on(u: AtSize, key: Caller, last: int) -> None:
+    fleet_of(u, key).after(last, most=CHUNK)
+
+
+def look_again(u: AtSize, key: Caller, count: int) -> None:
+    fleet_of(u, key).news(u.order.standing().number - count)
 
 
 def columns(u: AtSize, key: Caller, vessel: int = 3, *, of: int = N, since: float = 0, most: int = N) -> None:
@@ -206,6 +211,9 @@ ALL_LATE, FIVE_LATE, NAMED_LATE = (viewer(key.id, delay_s=LATE_S) for key in (AL
 COARSE = [
     viewer(key.id, delay_s=delay_s, decimals=1) for key in (ALL, FIVE, NAMED) for delay_s in (0, LATE_S)
 ]
+EACH_KIND = [ALL, ALL_LATE, *COARSE[:2]]
+# How many vessels are read at once where all are.
+CHUNK = 500
 # The reasons and states of what is held make up so many kinds, at most.
 KINDS = 10
 FEW_ROWS, FEW_BUFFERS = 8 * KINDS, 15 * KINDS
@@ -486,56 +494,29 @@ ROWS = [
         for first in (True, False)
         for subject in ("vessels/first", "vessels/none")
     ),
-    Row("Fleet.search all", lambda u: fleet_of(u, ALL).search(), 4 * VESSELS, VESSELS),
-    Row(
-        "Fleet.search all, late",
-        lambda u: fleet_of(u, ALL_LATE).search(),
-        4 * VESSELS,
-        6 * VESSELS,
-    ),
-    Row("Fleet.search five", lambda u: fleet_of(u, FIVE).search(), 150, 100),
-    Row("Fleet.search five, late", lambda u: fleet_of(u, FIVE_LATE).search(), *beside(FIVE_LATE, 150, 100)),
-    Row(
-        "Fleet.search all named",
-        lambda u: fleet_of(u, NAMED).search(),
-        5 * VESSELS,
-        8 * VESSELS,
-    ),
-    Row(
-        "Fleet.search all named, late",
-        lambda u: fleet_of(u, NAMED_LATE).search(),
-        5 * VESSELS,
-        10 * VESSELS,
-    ),
-    Row(
-        "Fleet.search retired",
-        lambda u: fleet_of(u, ALL).search(retired=True),
-        4 * VESSELS,
-        VESSELS,
-    ),
-    Row(
-        "Fleet.search retired, late",
-        lambda u: fleet_of(u, ALL_LATE).search(retired=True),
-        2 * VESSELS,
-        VESSELS,
-    ),
-    Row(
-        "Fleet.search retired of five",
-        lambda u: fleet_of(u, FIVE).search(retired=True),
-        150,
-        100,
-    ),
     *(
-        Row(f"Fleet.get as key {key.id}, {key.delay_s} s late", partial(look, key=key), *beside(key, 10, 30))
-        for key in (ALL, ALL_LATE, viewer(777 + 20), viewer(777 + 20, delay_s=LATE_S), NAMED, NAMED_LATE)
+        Row(
+            f"Fleet.after {last} as key {key.id}, {key.delay_s} s late, {key.coordinate_decimals} decimals",
+            partial(look_on, key=key, last=last),
+            *beside(key, 6 * CHUNK, 20 * CHUNK),
+        )
+        for key in EACH_KIND
+        for last in (0, VESSELS - CHUNK // 2)
     ),
     *(
         Row(
-            f"Fleet.search as coarse key {key.id}, {key.delay_s} s late",
-            partial(look_at_all, key=key),
-            *beside(key, *((200, 150) if key.id == FIVE.id else (6 * VESSELS, 15 * VESSELS))),
+            f"Fleet.news of {count} as key {key.id}, {key.delay_s} s late, {key.coordinate_decimals} dec.",
+            partial(look_again, key=key, count=count),
+            *beside(key, 40 + 10 * (count % MOST_NEWS), 80 + 30 * (count % MOST_NEWS)),
         )
-        for key in COARSE
+        for key in EACH_KIND
+        for count in (0, 1, 1_000, MOST_NEWS + 1)
+    ),
+    Row("Fleet.granted five", lambda u: fleet_of(u, FIVE).granted(), 10, 10),
+    Row("Fleet.granted all", lambda u: fleet_of(u, NAMED).granted(), 2 * VESSELS, VESSELS),
+    *(
+        Row(f"Fleet.get as key {key.id}, {key.delay_s} s late", partial(look, key=key), *beside(key, 10, 30))
+        for key in (ALL, ALL_LATE, viewer(777 + 20), viewer(777 + 20, delay_s=LATE_S), NAMED, NAMED_LATE)
     ),
     *(
         Row(
