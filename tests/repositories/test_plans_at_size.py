@@ -498,7 +498,7 @@ ROWS = [
         Row(
             f"Fleet.after {last} as key {key.id}, {key.delay_s} s late, {key.coordinate_decimals} decimals",
             partial(look_on, key=key, last=last),
-            *beside(key, 6 * CHUNK, 20 * CHUNK),
+            *beside(key, 20 * CHUNK, 20 * CHUNK),
         )
         for key in EACH_KIND
         for last in (0, VESSELS - CHUNK // 2)
@@ -507,12 +507,13 @@ ROWS = [
         Row(
             f"Fleet.news of {count} as key {key.id}, {key.delay_s} s late, {key.coordinate_decimals} dec.",
             partial(look_again, key=key, count=count),
-            *beside(key, 40 + 10 * (count % MOST_NEWS), 80 + 30 * (count % MOST_NEWS)),
+            # Other rows have rolled back what they stored: dead entries at the end of the order.
+            *beside(key, 300 + 10 * (count % MOST_NEWS), 300 + 30 * (count % MOST_NEWS)),
         )
         for key in EACH_KIND
         for count in (0, 1, 1_000, MOST_NEWS + 1)
     ),
-    Row("Fleet.granted five", lambda u: fleet_of(u, FIVE).granted(), 10, 10),
+    Row("Fleet.granted five", lambda u: fleet_of(u, FIVE).granted(), 20, 20),
     Row("Fleet.granted all", lambda u: fleet_of(u, NAMED).granted(), 2 * VESSELS, VESSELS),
     *(
         Row(f"Fleet.get as key {key.id}, {key.delay_s} s late", partial(look, key=key), *beside(key, 10, 30))

@@ -26,7 +26,7 @@ RULES: dict[str, Rule] = {
 }
 PREFIX = "hbr_"
 SCOPES = {
-    "vessels:read": "Read the vessels and their latest positions.",
+    "vessels:read": "Read the vessels, where they are and where they were.",
     "vessels:write": "Register, change, retire and restore vessels.",
     "trackers:read": "List the trackers.",
     "trackers:write": "Register, reassign, disable and rotate trackers.",
