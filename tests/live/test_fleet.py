@@ -206,6 +206,23 @@ def test_what_a_key_comes_to_see_it_sees_at_once(client: CheckedClient, world: W
         assert seen() == ids
 
 
+def test_what_is_due_and_comes_late_is_seen_at_once(live: LiveFleet, database: Database):
+    # The clock of a view with a delay stands still for the length of the test.
+    late = replace(EVERYTHING, delay_s=31_536_000)
+    assert _shown(live.read(late))[2].lat is None
+    _fix(database, 2, ago=31_536_000 * 2)
+    assert _shown(live.read(late))[2].lat is None
+    sql.run(database, "UPDATE positions SET received_at = recorded_at")
+    assert _shown(live.read(late))[2].lat == 59
+    # One that is not due keeps back what stands behind it, until it is withdrawn.
+    _fix(database, 1)
+    _fix(database, 3, ago=31_536_000 * 2)
+    sql.run(database, "UPDATE positions SET received_at = recorded_at WHERE vessel_id = 3")
+    assert _shown(live.read(late))[3].lat is None
+    sql.run(database, "DELETE FROM positions WHERE vessel_id = 1")
+    assert _shown(live.read(late))[3].lat == 59
+
+
 def test_keeps_no_more_views_than_it_may(live: LiveFleet, monkeypatch):
     monkeypatch.setattr(fleet, "_MOST_FRAGMENTS", 7)
     for delay_s in range(5):

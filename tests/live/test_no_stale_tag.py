@@ -214,7 +214,7 @@ def _prove(apps: tuple[Flask, Flask], *, reads: int, seed: int) -> Readers:
         thread.join()
     assert failures == []
     print(dict(readers.counted), len(readers.bodies), "bodies")
-    assert readers.faults == []
+    assert readers.faults == [], "\n".join(readers.faults)
     return readers
 
 

@@ -12,7 +12,8 @@ become visible in their own order: so what it stands for is in the next answer. 
 looks at the end of an index.
 
 There is a view for each precision and delay that keys have. One with a delay moves on in steps of the delay
-(``domain/order.py``), the same for all workers; edits and withdrawals it shows at once.
+(``domain/order.py``), the same for all workers; edits and withdrawals it shows at once, and what is committed
+late and is due.
 
 What is kept is of one database. A number that is less than the view's, or an order of another origin, means
 that the database was restored or is another one, and all is read anew.
@@ -178,7 +179,9 @@ class _View:
         """Return the state brought up to now, None where all has to be read anew."""
         horizon = state.horizon
         news = self._news(state, horizon)
-        if horizon is not None and floored(news.moment - self._delay, self._step) != horizon.moment:
+        if horizon is not None and (
+            news.is_behind or floored(news.moment - self._delay, self._step) != horizon.moment
+        ):
             horizon = self._horizon_now()
             news = self._news(state, horizon)
             if horizon is None or state.horizon is None or not self._follows(horizon, state.horizon):

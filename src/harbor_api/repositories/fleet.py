@@ -45,6 +45,12 @@ _FIRST_OF_STEP = f"""
         AND p.recorded_at <= newest.recorded_at
     ORDER BY p.recorded_at, p.tracker_id LIMIT 1
 """  # noqa: S608 - constants of ours are put in, none from a caller
+# Whether the fix next behind what a key with a delay sees is due: it was committed late, or one that stood
+# before it was withdrawn.
+_IS_BEHIND = """coalesce((
+    SELECT greatest(p.received_at, p.recorded_at) <= %(moment)s
+    FROM positions AS p WHERE p.seq > %(number)s ORDER BY p.seq LIMIT 1
+), false)"""
 # Numbers go back where a database is restored or made anew, and go on from there: whoever has read up to one
 # has then read something else. Another server, one that was started again, another database and tables that
 # were filled anew have another origin.
@@ -87,11 +93,14 @@ def _statement(asked: str, *, late: bool, coarse: bool) -> bytes:
             for name in _POSITION
         ),
     ]
-    number = NEWEST if asked == "changed" else "NULL::bigint"
+    is_news = asked == "changed"
+    number = NEWEST if is_news else "NULL::bigint"
     shown = f"LEFT JOIN LATERAL ({_FIRST_OF_STEP}) AS shown ON true" if coarse else ""
     return f"""
         SELECT clock.*, fleet.* FROM (
-            SELECT now() AS moment, {number} AS number, {_ORIGIN} AS origin OFFSET 0
+            SELECT now() AS moment, {number} AS number, {_ORIGIN} AS origin,
+                {_IS_BEHIND if is_news and late else "false"} AS is_behind
+            OFFSET 0
         ) AS clock LEFT JOIN LATERAL (
             SELECT {", ".join(columns)}
             FROM ({_ASKED[asked]}) AS v
@@ -115,13 +124,15 @@ class News:
     """What has changed of the fleet, read with one look at all of it.
 
     ``moment`` is PostgreSQL's time then, ``number`` where the committed order stood, and ``origin`` tells the
-    order itself from others. Of too much news no ``vessels`` are told: None.
+    order itself from others. ``vessels`` is None where there are too many. The horizon of a key with a delay
+    ``is_behind`` where there is more to be seen by its moment.
     """
 
     moment: datetime
     number: int
     origin: str
     vessels: Sequence[VesselOnMap] | None
+    is_behind: bool = False
 
 
 class Fleet:
@@ -137,7 +148,7 @@ class Fleet:
 
     def get(self, vessel_id: int) -> VesselOnMap:
         """Return one vessel, in service or retired; NotFound also where the key may not see it."""
-        [(moment, _, _, *row)] = self._rows("one", vessel_id=vessel_id)
+        [(moment, _, _, _, *row)] = self._rows("one", vessel_id=vessel_id)
         if row[0] is None:
             raise NotFound(f"There is no vessel {vessel_id}")
         return self._on_map(row, moment)
@@ -148,7 +159,7 @@ class Fleet:
         Whoever may see all of them is asked about: grants are not looked at.
         """
         found = self._rows("after", after=vessel_id, most=most)
-        return [self._on_map(row, moment) for moment, _, _, *row in found if row[0] is not None]
+        return [self._on_map(row, moment) for moment, _, _, _, *row in found if row[0] is not None]
 
     def news(self, since: int, *, beyond: int | None = None) -> News:
         """Return the vessels that have changed since a number of the committed order, whoever may see them.
@@ -157,11 +168,11 @@ class Fleet:
         """
         known = since if beyond is None else beyond
         found = self._rows("changed", since=since, beyond=known, most=MOST_NEWS)
-        moment, number, origin, *_ = found[0]
+        moment, number, origin, is_behind, *_ = found[0]
         told = None
         if number - since <= MOST_NEWS:
-            told = [self._on_map(row, moment) for _, _, _, *row in found if row[0] is not None]
-        return News(moment=moment, number=number, origin=origin, vessels=told)
+            told = [self._on_map(row, moment) for _, _, _, _, *row in found if row[0] is not None]
+        return News(moment=moment, number=number, origin=origin, vessels=told, is_behind=is_behind)
 
     def granted(self) -> list[int]:
         """Return the ids of the vessels that the key may see by their names, in order."""
