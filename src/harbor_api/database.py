@@ -29,7 +29,7 @@ A statement that PostgreSQL cannot do now (it is away, hangs, or too much waits)
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import TypeVar
 
@@ -49,6 +49,7 @@ from harbor_api.repositories.fleet import Fleet
 from harbor_api.repositories.history import History
 from harbor_api.repositories.idempotency_keys import IdempotencyKeys
 from harbor_api.repositories.master_key import MasterKey
+from harbor_api.repositories.moments import Moments
 from harbor_api.repositories.order import Order
 from harbor_api.repositories.positions import Positions
 from harbor_api.repositories.quarantine import Quarantine
@@ -143,6 +144,10 @@ class UnitOfWork:
     def tracks(self, sight: Sight) -> Tracks:
         """Return the history of vessels as a key may see it."""
         return Tracks(self._connection, sight)
+
+    def moments(self, sight: Sight, at: datetime, *, number: int | None = None) -> Moments:
+        """Return the fleet at a moment as a key may see it, of what has come up to a number of the order."""
+        return Moments(self._connection, sight, at, number=number)
 
 
 class Database:

@@ -29,6 +29,7 @@ from harbor_api.database import Database
 from harbor_api.domain.api_keys import Caller, KeyTerms
 from harbor_api.domain.errors import Conflict, NotFound
 from harbor_api.domain.history import Window
+from harbor_api.domain.moments import GAP
 from harbor_api.domain.order import Horizon
 from harbor_api.domain.positions import Fix, Motion, NamedFix, ReceivedFix
 from harbor_api.domain.quarantine import Selection
@@ -194,6 +195,16 @@ def past(u: AtSize, key: Caller, vessel: int = 88, **wanted: Any) -> None:
     window = Window(vessel_id=vessel, **wanted)
     with suppress(NotFound):
         u.history(sight).page(window, form, limit=limit, **further)
+
+
+def then(u: AtSize, key: Caller, vessels: Iterable[int], n: float) -> None:
+    """Look for what is known of vessels when they have sent their n-th fix, late up to half of all."""
+    horizon = Horizon(moment=at(FIXES / 2), number=2**62) if key.delay_s else None
+    u.moments(Sight.of(key, horizon), at(n)).fixes(list(vessels), gap=GAP)
+
+
+def vessels_then(u: AtSize, key: Caller, **wanted: Any) -> None:
+    u.moments(Sight.of(key, None), at(MIDST)).vessels(**{"most": PAGE, **wanted})
 
 
 def add_first_key(u: AtSize) -> None:
@@ -559,6 +570,34 @@ ROWS = [
         Row(f"Tracks.columns coarse, {key.delay_s} s late", partial(columns, key=key, of=FIXES), 400, 400)
         for key in COARSE
         if key.id == ALL.id
+    ),
+    *(
+        Row(f"Moments.vessels {wanted} as key {key.id}", partial(vessels_then, key=key, **wanted), most, most)
+        # Whoever is asked for by her id is looked for among all, and one of fifty is retired.
+        for key, most in ((ALL, 4 * VESSELS), (NAMED, 8 * VESSELS), (FIVE, 150))
+        for wanted in ({"retired": True}, {"vessel_ids": [7, VESSELS]}, {"most": VESSELS})
+    ),
+    *(
+        Row(f"Moments.vessels a page of key {key.id}", partial(vessels_then, key=key, **page), most, most)
+        for key, most in ((ALL, 4 * PAGE), (NAMED, 10 * PAGE))
+        for page in (
+            {"retired": False, "most": PAGE},
+            {"behind": VESSELS // 2, "most": PAGE},
+            {"behind": VESSELS - 9, "most": PAGE},
+        )
+    ),
+    *(
+        Row(
+            f"Moments.fixes of {len(some)}, {key.delay_s} s late, {key.coordinate_decimals} decimals, at {n}",
+            partial(then, key=key, vessels=some, n=n),
+            # Three rows from their indexes, and what a function and joins of them make.
+            10 * len(some) + 10,
+            15 * len(some) + 10,
+        )
+        for key in (ALL, ALL_LATE, *COARSE[:2])
+        # None of whose newest fixes the rows above have added and taken back.
+        for some in ([9], range(11, 111), range(2_001, 2_101), range(VESSELS - 5, VESSELS))
+        for n in (-1, 0, 1, MIDST - 1, *(() if key.delay_s else (FIXES - 1, 2 * FIXES)))
     ),
     Row("Vessels.find by IMO number", lambda u: u.vessels.find(imo="0000077", mmsi=None), 10, 20),
     Row("Vessels.find by MMSI", lambda u: u.vessels.find(imo=None, mmsi="000000077"), 10, 20),

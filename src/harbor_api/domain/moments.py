@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from harbor_api.domain.judgement import Thresholds, contradict
 from harbor_api.domain.positions import Neighbour
+from harbor_api.domain.vessels import is_stale
 
 Basis = Literal["measured", "interpolated", "last_known"]
 
@@ -32,6 +33,86 @@ class Place(NamedTuple):
     lon: float
     basis: Basis
     between: tuple[datetime, datetime] | None = None
+
+
+class FixThen(NamedTuple):
+    """The last fix of a vessel up to a moment, as a key is shown it, and its number in the order."""
+
+    recorded_at: datetime
+    received_at: datetime | None
+    lat: float
+    lon: float
+    sog: float | None
+    cog: float | None
+    heading: float | None
+    nav_status: int | None
+    accuracy_m: float | None
+    number: int
+
+
+class Known(NamedTuple):
+    """What a key knows of a vessel around a moment: the fix before, and the one after with its number."""
+
+    before: FixThen
+    after: Neighbour | None
+    after_number: int | None
+
+
+class VesselThen(NamedTuple):
+    """A vessel as it was at a moment, as a key is shown it; what it is called and such as it is now.
+
+    ``number`` is the greatest in the order of what is told of it. Without a place it had not been seen by
+    then.
+    """
+
+    id: int
+    number: int
+    retired_at: datetime | None
+    name: str
+    imo: str | None
+    mmsi: str | None
+    call_sign: str | None
+    flag: str | None
+    kind: str | None
+    length_m: float | None
+    beam_m: float | None
+    draught_m: float | None
+    max_speed_kn: float | None
+    lat: float | None = None
+    lon: float | None = None
+    basis: Basis | None = None
+    between: tuple[datetime, datetime] | None = None
+    stale_at: datetime | None = None
+    stale: bool = True
+    recorded_at: datetime | None = None
+    received_at: datetime | None = None
+    sog: float | None = None
+    cog: float | None = None
+    heading: float | None = None
+    nav_status: int | None = None
+    accuracy_m: float | None = None
+
+    def at(self, moment: datetime, known: Known, place: Place, *, stale_at: datetime) -> "VesselThen":
+        """Return the vessel at its place at a moment."""
+        before = known.before
+        number = max(self.number, before.number)
+        if place.between is not None and known.after_number is not None:
+            number = max(number, known.after_number)
+        return VesselThen(
+            self.id,
+            number,
+            *self[2:13],
+            *place,
+            stale_at,
+            is_stale(stale_at, moment),
+            before.recorded_at,
+            before.received_at,
+            before.sog,
+            before.cog,
+            before.heading,
+            before.nav_status,
+            before.accuracy_m,
+        )
 
 
 def place_at(

@@ -51,6 +51,13 @@ class Sight:
         """How long the steps are in which it sees time, where it ``is_coarse``."""
         return step_of(self.decimals)
 
+    def whole(self, moment: datetime) -> datetime:
+        """Return the latest moment up to another of which it sees all: a step's beginning to a coarse key."""
+        try:
+            return floored(moment, self.step) if self.is_coarse else moment
+        except OverflowError:
+            return _FIRST
+
     def bounded(self, number: int | None = None) -> dict[str, Any]:
         """Return what the texts below take, but for which stretch of which vessel.
 
@@ -121,25 +128,31 @@ _COARSE_ASC = f"""(
         )
     ) SELECT * FROM stepped
 )"""  # noqa: S608 - constants of ours are put in, none from a caller
-_FIRST_OF_STEP = f"""
-    SELECT p.* FROM positions AS p
-    WHERE {_OF_VESSEL} AND p.recorded_at >= {_BEGAN.format("newest")}
-        AND p.recorded_at <= newest.recorded_at
-    ORDER BY p.recorded_at, p.tracker_id LIMIT 1
-"""  # noqa: S608 - constants of ours are put in, none from a caller
+
+
+def first_of_step(newest: str, vessel: str = "%(vessel_id)s") -> str:
+    """Return the fix that is shown for the step of time of the ``newest`` one that is seen, all columns."""
+    return f"""
+        SELECT p.* FROM positions AS p
+        WHERE p.vessel_id = {vessel} AND p.seq + 0 <= %(number)s
+            AND p.recorded_at >= {_BEGAN.format(newest)} AND p.recorded_at <= {newest}.recorded_at
+        ORDER BY p.recorded_at, p.tracker_id LIMIT 1
+    """  # noqa: S608 - constants of ours are put in, none from a caller
+
+
 _COARSE_DESC = f"""(
     WITH RECURSIVE stepped AS (
         (
             SELECT first.* FROM (
                 SELECT p.recorded_at FROM positions AS p WHERE {_OF_VESSEL} AND {_AFTER} AND {_BEFORE}
                 ORDER BY p.recorded_at DESC, p.tracker_id DESC LIMIT 1
-            ) AS newest CROSS JOIN LATERAL ({_FIRST_OF_STEP}) AS first
+            ) AS newest CROSS JOIN LATERAL ({first_of_step("newest")}) AS first
         ) UNION ALL (
             SELECT first.* FROM stepped CROSS JOIN LATERAL (
                 SELECT p.recorded_at FROM positions AS p
                 WHERE {_OF_VESSEL} AND {_AFTER} AND p.recorded_at < {_BEGAN.format("stepped")}
                 ORDER BY p.recorded_at DESC, p.tracker_id DESC LIMIT 1
-            ) AS newest CROSS JOIN LATERAL ({_FIRST_OF_STEP}) AS first
+            ) AS newest CROSS JOIN LATERAL ({first_of_step("newest")}) AS first
         )
     ) SELECT * FROM stepped
 )"""  # noqa: S608 - constants of ours are put in, none from a caller
