@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
@@ -245,9 +246,10 @@ _VALUES: Mapping[tuple[str, str], Sequence[str]] = {
     ("listVessels", "kind"): ("cargo",),
     ("listVessels", "flag"): ("NO",),
     ("listVessels", "updated_since"): ("2020-01-01T00:00:00Z",),
+    ("listVessels", "as_of"): ("2020-03-09T23:58:30Z",),
 }
 # What only narrows down something else, and what is found by whatever filter in one and the same way.
-_BESIDE = {("listVessels", "radius")}
+_BESIDE = {("listVessels", "radius"), ("listVessels", "gap")}
 _SEARCHED_IN_MEMORY = {"listVessels"}
 
 
@@ -315,6 +317,9 @@ def _vessels() -> Iterator[Asked]:
     for what, key in (("with grants", budget.PARTNER), ("late and coarsely", budget.LATE)):
         yield _keyed(f"GET {vessels}", what, key=key)
         yield _keyed(f"GET {one}", what, key=key, vessel_id=1)
+    moment = urlencode({"as_of": (budget.NEWEST - timedelta(seconds=90)).isoformat()})
+    for key in (budget.PARTNER, budget.LATE):
+        yield _keyed(f"GET {vessels}", f"as of a moment, key {key}", query=f"?{moment}", key=key)
     unused = _run(f"UPDATE api_keys SET last_used_at = NULL WHERE id = {budget.SELDOM}")
     yield _keyed(f"GET {vessels}", "with a key not used for a minute", key=budget.SELDOM, first=unused)
     yield _keyed(f"GET {one}", vessel_id=1)

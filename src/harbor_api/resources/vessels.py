@@ -17,7 +17,7 @@ from harbor_api.schemas.vessels import (
     as_feature,
 )
 from harbor_api.services import vessels
-from harbor_api.web import auth, fleet, idempotency, preconditions
+from harbor_api.web import auth, fleet, idempotency, moments, preconditions
 from harbor_api.web.blueprint import Answer, Blueprint
 from harbor_api.web.idempotency import Rendered
 from harbor_api.web.runtime import actor, caller, current, sight, versions
@@ -58,7 +58,18 @@ class Vessels(MethodView):
         Ask again with `If-None-Match`: as long as nothing of it has changed, the answer is 304. Its bytes do
         not change with the time of day: `stale` turns at `stale_at`, and what time it is now says
         `Harbor-Now`. What has happened since is behind `Harbor-Cursor` in the committed order.
+
+        With `as_of` it is the fleet as it was at that moment, from history: where each vessel was by the fix
+        before it and the one after, and by what that is known (`basis`, `between`). It is told of all that
+        has been stored by now: a fix that comes late changes the past, one that is withdrawn is gone from it,
+        and then `ETag` is another one, and mostly `cursor`. Vessels are those that are in service, and those
+        that were retired after the moment, with what is known of them today; one that was restored counts as
+        if it had never been retired. One that was registered later is there as well: where its history says,
+        or with `geometry: null` if it had not been seen by then. A moment that is later than the key sees
+        is a 400, which says up to when it sees.
         """
+        if query.as_of is not None:
+            return moments.answer(query, query.as_of)
         return fleet.answer(current().fleet.read(caller()), query)
 
     @auth.requires_key("vessels:write")

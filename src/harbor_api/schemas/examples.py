@@ -237,6 +237,24 @@ def _from(feature: Json, distance_m: float, bearing: float) -> Json:
     return {**feature, "properties": {**feature["properties"], **seen}}
 
 
+def _then(feature: Json, basis: str | None, coordinates: list[float] | None, **rest: Any) -> Json:
+    """Return a vessel as it was at a moment."""
+    place = coordinates and {"type": "Point", "coordinates": coordinates}
+    known = {**feature["properties"], "stale": basis is None, "basis": basis, "between": None, **rest}
+    return {**feature, "geometry": place, "properties": known}
+
+
+_FLEET_THEN = {
+    **_fleet(
+        _then(_TRADER, "interpolated", [10.699912, 59.897869], between=[_at("03:04:05"), _at("03:06:05")]),
+        _then(_AT_BERTH, "last_known", [10.683495, 59.874076], stale=True),
+        _then(_NEVER_SEEN, None, None),
+        now="03:05:00",
+    ),
+    "as_of": _at("03:05:00"),
+}
+
+
 def _part(kind: str, *places: tuple[str, list[float]]) -> Json:
     times, at = [_at(time) for time, _ in places], [place for _, place in places]
     geometry: Json = {"type": "LineString", "coordinates": at}
@@ -583,6 +601,7 @@ ANSWERS: Mapping[str, Mapping[int, Examples]] = {
                 "With `near=10.7,59.9`: the nearest first",
                 _fleet(_from(_TRADER, 0.0, 0.0), _from(_AT_BERTH, 3026.8, 197.8), now="03:04:06.251"),
             ),
+            "as_of": ("With `as_of=2026-01-02T03:05:00Z`: where each of them was then", _FLEET_THEN),
             "retired": ("With `retired=true`", _fleet(_RETIRED, now="2026-01-01T12:00:00")),
             "none": ("A key that sees no vessel", _fleet(now="1970-01-01T00:00:00")),
         }

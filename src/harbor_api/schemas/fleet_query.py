@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from marshmallow import ValidationError, validates_schema
@@ -17,6 +18,7 @@ from harbor_api.domain.fleet_search import (
     Near,
     Search,
 )
+from harbor_api.domain.moments import GAP, LONGEST_GAP
 from harbor_api.domain.values import Text
 from harbor_api.domain.vessels import FLAG, KIND
 from harbor_api.schemas.fields import (
@@ -35,19 +37,23 @@ from harbor_api.schemas.typed import TypedSchema
 
 MOST_AT_ONCE = 10_000
 """How many vessels a page of the fleet holds at most, and without another ``limit``."""
+_MOST_GAP_S = int(LONGEST_GAP.total_seconds())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetQuery:
     """Which vessels: those that a search keeps, of the ones that are retired or else in service.
 
-    At most ``limit`` at once, from where ``cursor`` says.
+    At most ``limit`` at once, from where ``cursor`` says. ``as_of`` is the moment that is asked about, None
+    for now, and ``gap`` the longest silence over which it is told where they were.
     """
 
     search: Search = EVERYTHING
     retired: bool = False
     limit: int = MOST_AT_ONCE
     cursor: str | None = None
+    as_of: datetime | None = None
+    gap: timedelta = GAP
 
 
 def _fleet_query(
@@ -61,6 +67,8 @@ def _fleet_query(
     retired: bool,
     limit: int,
     cursor: str | None = None,
+    as_of: datetime | None = None,
+    gap_s: int | None = None,
     **search: Any,
 ) -> FleetQuery:
     wanted = Search(
@@ -71,7 +79,8 @@ def _fleet_query(
         mmsis=None if mmsis is None else frozenset(mmsis),
         **search,
     )
-    return FleetQuery(search=wanted, retired=retired, limit=limit, cursor=cursor)
+    gap = GAP if gap_s is None else timedelta(seconds=gap_s)
+    return FleetQuery(search=wanted, retired=retired, limit=limit, cursor=cursor, as_of=as_of, gap=gap)
 
 
 def _demand_place(lon: float, lat: float) -> None:
@@ -179,6 +188,24 @@ class FleetQuerySchema(TypedSchema):
         load_default=False,
         metadata={"description": "true: those that are retired, instead of those in service."},
     )
+    as_of = Timestamp(
+        metadata={
+            "description": "The fleet as it was at this moment, no later than the key sees. All other "
+            "parameters look at what is told of that moment: `bbox` and `near` at the place, `stale` at "
+            "whether a vessel was stale then, `updated_since` at when the fix that is shown was received, "
+            "`retired` at whether a vessel was retired by then.",
+            "examples": ["2026-01-02T03:10:00Z"],
+        },
+    )
+    gap_s = QueryWhole(
+        data_key="gap",
+        validate=Range(1, _MOST_GAP_S),
+        metadata={
+            "description": "With `as_of`: between two fixes that are further apart than so many seconds "
+            f"nobody says where a vessel was; {GAP.total_seconds():.0f} where it is left out.",
+            "examples": [600],
+        },
+    )
     limit = QueryWhole(
         load_default=MOST_AT_ONCE,
         validate=Range(1, MOST_AT_ONCE),
@@ -190,3 +217,5 @@ class FleetQuerySchema(TypedSchema):
     def _demand_point(self, data: Mapping[str, Any], **_: Any) -> None:
         if "radius_m" in data and "near" not in data:
             raise ValidationError("Is of no use without near.", "radius")
+        if "gap_s" in data and "as_of" not in data:
+            raise ValidationError("Is of no use without as_of.", "gap")

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from marshmallow import Schema
 from marshmallow.fields import Boolean, List, Nested, String
-from marshmallow.validate import OneOf, Range, Regexp
+from marshmallow.validate import Length, OneOf, Range, Regexp
 
 from harbor_api.domain import vessels as rules
 from harbor_api.domain.fleet_search import Bearing
@@ -148,6 +148,28 @@ class VesselPropertiesSchema(Schema):
             "examples": [181.2],
         }
     )
+    basis = String(
+        allow_none=True,
+        validate=OneOf(["measured", "interpolated", "last_known"]),
+        metadata={
+            "description": "In a fleet `as_of` a moment: from what it is known where the vessel was. "
+            "`measured`: a fix of that very moment. `interpolated`: on the straight line in degrees between "
+            "the fix before and the one after, at the share of the time. `last_known`: where the fix before "
+            "was, as none came after it, or one later than `gap`, or one where no such vessel can have been "
+            "by then. Null: it had not been seen by then. Everything but the place is of the fix before, "
+            "`accuracy_m` too. To a key with `coordinate_decimals` below 6 it is always `last_known`.",
+        },
+    )
+    between = List(
+        Timestamp(),
+        allow_none=True,
+        validate=Length(equal=2),
+        metadata={
+            "description": "In a fleet `as_of` a moment: the times of the two fixes between which the place "
+            "is interpolated; null where it is not.",
+            "examples": [["2026-01-02T03:04:05.000000Z", "2026-01-02T03:14:05.000000Z"]],
+        },
+    )
 
 
 class VesselFeatureSchema(Schema):
@@ -176,13 +198,20 @@ class VesselFeatureCollectionSchema(Schema):
     """The fleet as a GeoJSON FeatureCollection, in order of id, or the nearest first."""
 
     type = String(required=True, validate=OneOf(["FeatureCollection"]))
+    as_of = Timestamp(
+        metadata={
+            "description": "The moment of which the fleet is told, where one was asked for. To a key with "
+            "`coordinate_decimals` below 6 it is rounded down: only whole steps of time before it count.",
+            "examples": ["2026-01-02T03:10:00.000000Z"],
+        }
+    )
     now = Timestamp(
         required=True,
         metadata={
             "description": "The moment that this body is of: the latest of the times of reception and of "
             "retirement in it, and of each `stale_at` that had passed. So `stale` is `stale_at <= now`, and "
             "the body stays the same while nothing in it changes; what time it is now says `Harbor-Now`. "
-            "1970 where nothing in it has such a time.",
+            "1970 where nothing in it has such a time. Of a fleet `as_of` a moment it is that moment.",
             "examples": ["2026-01-02T03:04:06.251000Z"],
         },
     )
@@ -315,10 +344,13 @@ def measured(feature: bytes, bearing: Bearing) -> bytes:
     return b'%b,"distance_m":%b,"bearing":%b}}' % (feature[:-2], *map(orjson.dumps, bearing))
 
 
-def collection_head(*, now: datetime, cursor: str, next_page: str | None) -> bytes:
+def collection_head(
+    *, now: datetime, cursor: str, next_page: str | None, as_of: datetime | None = None
+) -> bytes:
     """Return what stands before the Features in the JSON of a collection; ``COLLECTION_END`` follows them."""
     members = {
         "type": "FeatureCollection",
+        **({} if as_of is None else {"as_of": rfc3339(as_of)}),
         "now": rfc3339(now),
         "cursor": cursor,
         "links": {"next": next_page},
