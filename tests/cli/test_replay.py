@@ -4,6 +4,7 @@ import base64
 import csv
 import gzip
 import os
+import random
 import re
 import signal
 import subprocess
@@ -11,15 +12,20 @@ import sys
 import tempfile
 import time
 import zipfile
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import httpx
+import orjson
 import pytest
 from click.testing import CliRunner, Result
 from tests.simulation.test_ais import AMERICAN as AMERICAN_HEADER
 from tests.simulation.test_ais import DANISH as DANISH_HEADER
 from tests.simulation.test_ais import TODAY, american, danish
-from tests.support import sql
+from tests.support import ais_fold, sql
 from tests.support.live_service import LiveService, free_port
 from tests.support.urls import VESSELS
 
@@ -93,6 +99,57 @@ def _fleet(service: LiveService) -> dict[str, tuple[datetime, float, float]]:
     }
 
 
+def _hold_against_fold(service: LiveService, file: Path, ships: Collection[str], *, moments: int) -> None:
+    """Demand that at random moments the fleet is what other code makes of what was stored of the file."""
+    found = sql.run(
+        service.world.database,
+        "SELECT v.mmsi, p.recorded_at, v.id FROM positions AS p JOIN vessels AS v ON v.id = p.vessel_id",
+    )
+    tracks = ais_fold.read(file, {(mmsi, moment) for mmsi, moment, _ in found})
+    assert sum(map(len, tracks.values())) == len(found)
+    ids = {mmsi: vessel_id for mmsi, _, vessel_id in found}
+    times = sorted({moment for _, moment, _ in found})
+    chance = random.Random(file.name)
+    wanted = {"vessel_id": ",".join(str(ids[mmsi]) for mmsi in ships)} if len(ships) <= 1_000 else {}
+    met = Counter[str | None]()
+    # Not by the client that holds each answer against the document, which takes a hundred times as long.
+    with httpx.Client(base_url=service.base_url, headers=service.world.bearer()) as http:
+        for number in range(moments):
+            asked = times[0] + chance.random() * (times[-1] - times[0] + timedelta(minutes=1))
+            # Half of them at whole seconds, and some where there is a fix.
+            asked = asked.replace(microsecond=0) if number % 2 else asked
+            asked = chance.choice(times) if number % 10 == 1 else asked
+            answer = http.get(VESSELS, params={"as_of": asked.isoformat(), **wanted}, timeout=60)
+            features = orjson.loads(answer.content)["features"]
+            shown = {each["properties"]["mmsi"]: _seen(each) for each in features}
+            for mmsi in ships:
+                seen, expected = shown[mmsi], ais_fold.at(tracks[mmsi], asked)
+                assert (seen and seen[2:]) == (expected and expected[2:]), (mmsi, asked)
+                # Six decimals are told.
+                assert (seen and seen[:2]) == (expected and pytest.approx(expected[:2], abs=6e-7))
+                met[seen and seen.basis] += 1
+    assert {"measured", "interpolated", "last_known", None} <= set(met), met
+
+
+def _seen(feature: dict[str, Any]) -> ais_fold.Seen | None:
+    told = feature["properties"]
+    if feature["geometry"] is None:
+        assert told["basis"] is None
+        return None
+    lon, lat = feature["geometry"]["coordinates"]
+    between = told["between"] and tuple(map(datetime.fromisoformat, told["between"]))
+    recorded_at = datetime.fromisoformat(told["recorded_at"])
+    return ais_fold.Seen(lat, lon, told["basis"], recorded_at, between, told["stale"])
+
+
+@needs_data
+@pytest.mark.slow
+@pytest.mark.parametrize("file", [DANISH, AMERICAN], ids=lambda file: file.stem)
+def test_the_past_of_every_ship_is_a_fold_of_the_file(live_service: LiveService, file: Path):
+    _replay(live_service, file)
+    _hold_against_fold(live_service, file, list(_fleet(live_service)), moments=100)
+
+
 @needs_data
 @pytest.mark.parametrize("file", [DANISH, AMERICAN], ids=lambda file: file.stem)
 def test_the_fleet_is_the_newest_valid_row_of_each_ship(live_service: LiveService, file: Path):
@@ -106,6 +163,8 @@ def test_the_fleet_is_the_newest_valid_row_of_each_ship(live_service: LiveServic
     assert len(expected) > 3
     assert {mmsi: fleet.get(mmsi) for mmsi in expected} == expected
     assert set(fleet) == set(expected)
+    ships = random.Random(2026).sample(sorted(fleet), min(60, len(fleet)))
+    _hold_against_fold(live_service, file, ships, moments=100)
     rows = sql.count(live_service.world.database, "positions WHERE abs(lat) > 90")
     stored = _count(live_service)
     assert (rows, stored) == (0, first["stored"])
