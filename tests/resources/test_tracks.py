@@ -304,6 +304,11 @@ def test_more_parts_than_a_track_holds_are_refused_with_a_way_out(client: Checke
         ({"max_points": "10", "simplify": "10"}, "max_points"),
         ({"format": "csv"}, "format"),
         ({"points": "10"}, "points"),
+        ({"at": DAY["to"], "from": DAY["from"]}, "at"),
+        ({"at": DAY["to"], "simplify": "1"}, "at"),
+        ({"at": DAY["to"], "format": "gpx"}, "at"),
+        ({"at": "2026-01-02T03:04:05"}, "at"),
+        ({"at": "9999-01-01T00:00:00Z"}, "at"),
     ],
 )
 def test_a_wrong_parameter_is_named(client: CheckedClient, world: World, query, wrong):
@@ -329,6 +334,32 @@ def test_gpx_has_a_segment_for_each_part(client: CheckedClient, world: World):
     assert named.data == answer.data
     empty = client.get(url(world.vessel()), **asked)
     assert segments_of(empty.data) == []
+
+
+def test_one_moment_is_one_place_and_from_what_it_is_known(client: CheckedClient, world: World):
+    vessel, silent = world.vessel(), world.vessel()
+    sail(world, vessel, [a_fix(0, lat=59.9), a_fix(100, lat=59.91), a_fix(7300, lat=60.1)])
+
+    def at(seconds: float, of: Vessel = vessel, **more: Any) -> tuple[Any, ...]:
+        query = {"at": rfc3339(EPOCH + timedelta(seconds=seconds)), **more}
+        told = client.get(url(of), headers=world.bearer(), query_string=query).json
+        assert told["id"] == of.id
+        place = told["geometry"] and told["geometry"]["coordinates"]
+        return told["properties"]["basis"], place, told["properties"]["between"]
+
+    ends = [rfc3339(EPOCH), rfc3339(EPOCH + timedelta(seconds=100))]
+    assert at(100) == ("measured", [10.7, 59.91], None)
+    assert at(50) == ("interpolated", [10.7, 59.905], ends)
+    # Not across a gap, unless that is said to be none; nothing before the first fix.
+    assert at(3700) == ("last_known", [10.7, 59.91], None)
+    assert at(3700, gap=7200)[:2] == ("interpolated", [10.7, 60.005])
+    assert at(-1) == at(50, of=silent) == (None, None, None)
+    hidden = client.get(
+        url(silent),
+        headers=world.bearer(vessel_ids=frozenset({vessel.id})),
+        query_string={"at": rfc3339(EPOCH)},
+    )
+    assert hidden.status_code == 404
 
 
 @pytest.mark.skipif(shutil.which("ogrinfo") is None, reason="GDAL is not here")

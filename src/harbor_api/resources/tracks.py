@@ -1,13 +1,17 @@
 """Tracks: partners draw where a vessel was."""
 
+from datetime import datetime, timedelta
+
 from flask import Response
 from flask.views import MethodView
 
 from harbor_api.domain import errors
 from harbor_api.schemas import geojson, gpx
 from harbor_api.schemas.formats import MEDIA_TYPES
+from harbor_api.schemas.moments import feature_text
 from harbor_api.schemas.tracks import TrackQuery, TrackQuerySchema, TrackSchema, as_geojson, as_gpx
-from harbor_api.services import tracks
+from harbor_api.schemas.vessels import VesselFeatureSchema
+from harbor_api.services import moments, tracks
 from harbor_api.web import auth, negotiation, preconditions
 from harbor_api.web.blueprint import Blueprint
 from harbor_api.web.runtime import current, sight
@@ -28,7 +32,7 @@ class VesselTrack(MethodView):
     @blueprint.arguments(TrackQuerySchema, location="query")
     @blueprint.response(
         200,
-        TrackSchema,
+        {"oneOf": [TrackSchema, VesselFeatureSchema]},
         content_type=geojson.MEDIA_TYPE,
         also={gpx.MEDIA_TYPE: {"type": "string"}},
         headers=("ETag",),
@@ -48,7 +52,11 @@ class VesselTrack(MethodView):
         too, across which GPX has no lines.
 
         At most 100,000 fixes, and 10,000 lines: 400 where there are more.
+
+        With `at` it is where she was at that moment, and from what that is known.
         """
+        if query.at is not None:
+            return _placed(vessel_id, query.at, query.gap_s)
         with current().database.autocommit() as unit_of_work:
             drawn = tracks.draw(
                 unit_of_work,
@@ -63,3 +71,15 @@ class VesselTrack(MethodView):
         else:
             content = as_geojson(drawn.track, vessel_id=vessel_id, gap_s=drawn.gap_s)
         return Response(content, content_type=MEDIA_TYPES[form])
+
+
+def _placed(vessel_id: int, at: datetime, gap_s: int) -> Response:
+    runtime = current()
+    rules = moments.Rules(
+        gap=timedelta(seconds=gap_s), limits=runtime.intake.thresholds, stale_after=runtime.stale_after
+    )
+    with runtime.database.autocommit() as unit_of_work:
+        seen = sight(unit_of_work)
+        moments.stand(unit_of_work, seen, at, parameter="at")
+        found = moments.vessel_at(unit_of_work, seen, vessel_id, at, rules=rules)
+    return Response(feature_text(found), content_type=geojson.MEDIA_TYPE)

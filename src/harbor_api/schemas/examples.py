@@ -622,6 +622,7 @@ ANSWERS: Mapping[str, Mapping[int, Examples]] = {
                 _track(*_SAILED, fixes=362, left=4, tolerance_m=41.207),
             ),
             "across": ("Across 180 degrees", _track(_ACROSS, fixes=2, left=2)),
+            "at": ("With `at=2026-01-02T03:05:00Z`: where she was then", _FLEET_THEN["features"][0]),
             "one_fix": ("One fix alone", _track(_part("track", _AFTER), fixes=1, left=1)),
             "none": ("Nothing came in that time", _track(fixes=0, left=0)),
         }

@@ -45,7 +45,10 @@ _ALWAYS_KEPT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackQuery:
-    """Which time, what counts as a gap, and how many positions are wanted; None where that was not said."""
+    """Which time, what counts as a gap, and how many positions are wanted; None where that was not said.
+
+    ``at`` is a moment alone, in place of a stretch of time.
+    """
 
     start: datetime | None = None
     end: datetime | None = None
@@ -53,6 +56,7 @@ class TrackQuery:
     tolerance_m: float | None = None
     most: int | None = None
     format: str | None = None
+    at: datetime | None = None
 
 
 class TrackQuerySchema(TypedSchema):
@@ -89,6 +93,18 @@ class TrackQuerySchema(TypedSchema):
         },
     )
     format = format_of("geojson", "gpx")
+    at = Timestamp(
+        metadata={
+            "description": "Where the vessel was at one moment, no later than the key sees: a Feature as in "
+            "`GET /api/v1/vessels?as_of=`, with `basis` and `between`. Beside it only `gap` is taken."
+        }
+    )
+
+    @validates_schema
+    def _refuse_beside_at(self, data: dict[str, Any], **_: Any) -> None:
+        beside = {"start", "end", "tolerance_m", "most"} & set(data)
+        if "at" in data and (beside or data.get("format") == "gpx"):
+            raise ValidationError("Goes with `gap` alone.", "at")
 
     @validates_schema
     def _refuse_both(self, data: dict[str, Any], **_: Any) -> None:
