@@ -61,7 +61,7 @@ def rows(database: Database) -> Iterator[list[int]]:
     fetch = repository.statements.rows
 
     def counting(*args: Any) -> list[tuple[Any, ...]]:
-        read = fetch(*args)
+        read: list[tuple[Any, ...]] = fetch(*args)
         found.append(len(read))
         return read
 

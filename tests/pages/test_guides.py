@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from tests.support.checked_client import CheckedClient
+from tests.support.factories import a_fix
 from tests.support.live_service import LiveService
 
 from harbor_api.app import create_app
@@ -225,3 +226,97 @@ class TestGettingStarted:
             ["node", "first.mjs"], env=environ, cwd=tmp_path, check=False, capture_output=True, text=True
         )
         assert ran.stdout == "Skagerrak Trader was never seen\n", ran.stderr
+
+
+@pytest.fixture(scope="module")
+def reported(module_service: LiveService) -> int:
+    """Return a vessel that was under way for a minute, and again after two hours."""
+    world = module_service.world
+    vessel = world.vessel("Skagerrak Trader")
+    tracker = world.tracker(vessel)
+    fixes = [a_fix(seconds) for seconds in (0, 30, 60, 7_260, 7_290)]
+    signed = tracker.signed({"fixes": fixes})
+    answer = module_service.http.post(
+        "/api/v1/positions/batch", content=signed["data"], headers=signed["headers"]
+    )
+    assert {each["verdict"] for each in answer.json()["verdicts"]} == {"stored"}
+    return vessel.id
+
+
+@pytest.fixture(scope="module")
+def reader(module_service: LiveService, reported: int) -> dict[str, str]:
+    _, key = module_service.world.key(vessel_ids=frozenset({reported}))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HARBOR_")}
+    return {**kept, "API": module_service.base_url, "KEY": key, "PAUSE": "0"}
+
+
+@pytest.mark.process
+class TestReading:
+    """Every snippet of the guides about reading, run as printed but for the vessel's number."""
+
+    def _run(self, module_service: LiveService, vessel: int, guide: str, language: str) -> list[str]:
+        text = module_service.http.get(f"/docs/{guide}.md").text
+        return [
+            block.replace("/vessels/1/", f"/vessels/{vessel}/").replace(
+                "vessel_id=1,2", f"vessel_id={vessel},2"
+            )
+            for block in _blocks(text, language)
+        ]
+
+    @pytest.mark.parametrize(
+        ("guide", "told"),
+        [
+            ("reading-the-fleet", ["200\n304\n304\n", "Skagerrak Trader", "as_of"]),
+            ("history", ["positions", ""]),
+            ("tracks", ["coordTimes", "interpolated", "", "distance_m"]),
+        ],
+    )
+    def test_curl(self, module_service, reported, reader, tmp_path: Path, guide, told):
+        commands = self._run(module_service, reported, guide, "sh")
+        assert len(commands) == len(told)
+        for command, expected in zip(commands, told, strict=True):
+            ran = subprocess.run(
+                ["sh", "-euc", command.replace("curl -sS", "curl -sSf")],
+                env=reader,
+                cwd=tmp_path,
+                check=False,
+                capture_output=True,
+                text=True,
+            )
+            assert (ran.returncode, expected in ran.stdout) == (0, True), (command, ran)
+        for file in tmp_path.glob("*.csv"):
+            assert len(file.read_text().splitlines()) == 1 + 5
+        for file in tmp_path.glob("*.gpx"):
+            assert file.read_text().count("<trkpt") == 5
+
+    @pytest.mark.parametrize(
+        ("guide", "told"),
+        [
+            ("reading-the-fleet", "changed: 1 vessels\nunchanged\nunchanged\n"),
+            ("history", "5 fixes\n"),
+            ("tracks", "gap 2026-01-02T"),
+        ],
+    )
+    def test_python(self, module_service, reported, reader, guide, told):
+        [program] = self._run(module_service, reported, guide, "python")
+        ran = subprocess.run(
+            [sys.executable, "-c", program], env=reader, check=False, capture_output=True, text=True
+        )
+        assert told in ran.stdout, ran
+
+    @pytest.mark.skipif(shutil.which("node") is None, reason="no node on this machine")
+    @pytest.mark.parametrize(
+        ("guide", "told"),
+        [
+            ("reading-the-fleet", "changed: 1 vessels\nunchanged\nunchanged\n"),
+            ("history", "5 fixes\n"),
+            ("tracks", "2 to draw, 1 to dash\n"),
+        ],
+    )
+    def test_javascript(self, module_service, reported, reader, tmp_path: Path, guide, told):
+        [program] = self._run(module_service, reported, guide, "javascript")
+        (tmp_path / "first.mjs").write_text(program)
+        ran = subprocess.run(
+            ["node", "first.mjs"], env=reader, cwd=tmp_path, check=False, capture_output=True, text=True
+        )
+        assert told in ran.stdout, ran

@@ -36,6 +36,9 @@ class Guide:
 
 GUIDES = (
     Guide("getting-started", "Getting started", "guides/getting-started.md"),
+    Guide("reading-the-fleet", "Reading the fleet", "guides/reading-the-fleet.md"),
+    Guide("history", "Reading history", "guides/history.md"),
+    Guide("tracks", "Tracks, gaps and distances", "guides/tracks.md"),
     Guide("questions", "Questions", "guides/questions.md"),
     Guide("times-and-units", "Times, units and values", "guides/times-and-units.md"),
     Guide("limits", "Limits and polling", "guides/limits.md"),
