@@ -266,8 +266,14 @@ ROWS = [
         )
     ),
     *(
-        Row(f"History.page as {name}", partial(past, key=ALL, format=name), 4 * N + 60, 4 * N + 120)
+        Row(
+            f"History.page as {name}, newest first: {descending}",
+            partial(past, key=ALL, format=name, descending=descending),
+            4 * N + 60,
+            4 * N + 120,
+        )
         for name in WRITERS
+        for descending in (False, True)
     ),
     Row("History.page of a silent vessel", partial(past, key=ALL, vessel=SILENT), 20, 100),
     Row("History.page of no vessel", partial(past, key=ALL, vessel=2 * VESSELS), 10, 100),

@@ -1,7 +1,7 @@
 """The history of a vessel as one key may see it, in pages."""
 
 from datetime import datetime
-from functools import cache, lru_cache
+from functools import lru_cache
 from string import Formatter
 from typing import Any
 
@@ -16,6 +16,7 @@ from harbor_api.domain.vessels import LatestPosition, coarsened, floored
 from harbor_api.postgres import statements
 from harbor_api.postgres.sight import IS_GRANTED, NEWEST, OLDEST, SEEN, Sight, stretch
 from harbor_api.postgres.statements import Statement
+from harbor_api.schemas.history import WRITERS
 
 _TIME = """to_char(p.{0} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 # A double is written with an exponent where it is small, a real where it is large, and a numeric never: that
@@ -87,7 +88,7 @@ class History:
             "decimals": sight.decimals,
         }
         asked = _PLAIN_FORM if sight.is_coarse else form
-        statement = Statement(_page(asked, sight.is_coarse, window.descending), values)
+        statement = Statement(_PAGES[asked, sight.is_coarse, window.descending], values)
         found = statements.rows(self._connection, statement)
         if not found:
             raise NotFound(f"There is no vessel {window.vessel_id}")
@@ -134,9 +135,7 @@ def _text(value: Any) -> str:
     return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
-@cache
-def _page(form: RowForm, is_coarse: bool, descending: bool) -> bytes:
-    """Return the statement of a page, built once for each form."""
+def _page(form: RowForm, *, is_coarse: bool, descending: bool) -> bytes:
     expressions = {
         name: expression.format(name)
         if name in {*_KNOWN, "lat", "lon"}
@@ -160,3 +159,10 @@ def _page(form: RowForm, is_coarse: bool, descending: bool) -> bytes:
 def _literal(text: str) -> str:
     # Forms are constants of ours; psycopg looks for placeholders in the text.
     return "'" + text.replace("'", "''").replace("%", "%%") + "'"
+
+
+_PAGES = {
+    (form, is_coarse, descending): _page(form, is_coarse=is_coarse, descending=descending)
+    for form, is_coarse in (*((each.form, False) for each in WRITERS.values()), (_PLAIN_FORM, True))
+    for descending in (False, True)
+}
