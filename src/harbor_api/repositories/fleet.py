@@ -20,7 +20,7 @@ from harbor_api.domain.vessels import (
 )
 from harbor_api.postgres import statements
 from harbor_api.postgres.rows import DETAILS
-from harbor_api.postgres.sight import IS_GRANTED, NEWEST, Sight
+from harbor_api.postgres.sight import IS_GRANTED, NEWEST, WITHIN_HORIZON, Sight
 from harbor_api.postgres.statements import Statement
 
 # More numbers of the order than this are not gone through: to read the whole fleet is quicker.
@@ -30,19 +30,17 @@ _POSITION = ("recorded_at", "received_at", "lat", "lon", "sog", "cog", "heading"
 _ROUNDED = {"lat", "lon"}
 _KNOWN = len(DETAILS)
 
-# What a key sees by its place in the order; the sum keeps the index on the numbers out of it, as in `sight`.
-_SEEN = "p.vessel_id = v.id AND p.seq + 0 <= %(number)s"
 # The newest position of a vessel v: kept in a table of its own, or for a key that sees late the newest one
 # that it sees, through the one index. LIMIT 1 makes each look-up one probe of a key.
 _LATEST = "SELECT p.* FROM latest_positions AS p WHERE p.vessel_id = v.id LIMIT 1"
 _DELAYED = f"""
-    SELECT p.* FROM positions AS p WHERE {_SEEN} AND p.recorded_at <= %(moment)s
+    SELECT p.* FROM positions AS p WHERE p.vessel_id = v.id AND {WITHIN_HORIZON}
     ORDER BY p.recorded_at DESC, p.tracker_id DESC LIMIT 1
 """  # noqa: S608 - constants of ours are put in, none from a caller
 # The first position of the step that the newest one is in: the one that coarse keys see.
 _FIRST_OF_STEP = f"""
     SELECT p.* FROM positions AS p
-    WHERE {_SEEN}
+    WHERE p.vessel_id = v.id AND {WITHIN_HORIZON}
         AND p.recorded_at >= date_bin(%(step)s, newest.recorded_at, timestamptz '1970-01-01 00:00:00Z')
         AND p.recorded_at <= newest.recorded_at
     ORDER BY p.recorded_at, p.tracker_id LIMIT 1

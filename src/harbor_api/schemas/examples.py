@@ -305,7 +305,7 @@ _PAST: Sequence[Json] = (
         "nav_status": None,
         "accuracy_m": None,
     },
-    {"lat": 59.9, "lon": 10.7, **{name: _UNDER_WAY[name] for name in _UNDER_WAY if name != "stale"}},
+    {"lat": 59.9, "lon": 10.7, **{name: _UNDER_WAY[name] for name in _UNDER_WAY if "stale" not in name}},
 )
 _MORE_PAST = (
     "/api/v1/vessels/1/positions?from=2026-01-02T00%3A00%3A00Z&limit=1&format=json"
