@@ -5,7 +5,7 @@ roll back; vessels turn stale by the second, are edited, retired and restored; f
 withdrawn; and keys see some vessels, late and coarsely, and come to see others.
 
 What must be answered is rendered anew before and after each request, by ``uncached``. Where both are the same
-bytes, nothing has changed meanwhile that the key is shown, and the answer has to be these.
+bytes and nothing was committed meanwhile, the answer has to be these.
 """
 
 import itertools
@@ -32,6 +32,7 @@ from harbor_api.domain.changes import Edit
 from harbor_api.domain.errors import Conflict, NotFound
 from harbor_api.domain.fleet_search import Box, Search
 from harbor_api.domain.judgement import Thresholds
+from harbor_api.domain.order import Horizon
 from harbor_api.domain.positions import Fix, Motion, NamedFix, ReceivedFix
 from harbor_api.domain.quarantine import Withdrawal
 from harbor_api.domain.vessels import VesselDetails
@@ -131,6 +132,7 @@ class Readers:
         app, (key_id, secret) = chance.choice(self.apps), chance.choice(self.keys)
         question, (search, retired) = chance.choice(list(QUESTIONS.items()))
         viewer = self._viewer(app, secret)
+        stood = self._stands(app, viewer)
         before = uncached(app, viewer, search, retired=retired)
         headers = {"Authorization": f"Bearer {secret}"}
         had = last.get((key_id, question))
@@ -138,6 +140,8 @@ class Readers:
             headers["If-None-Match"] = had
         answer = app.test_client().get(URL + question, headers=headers)
         after = uncached(app, viewer, search, retired=retired)
+        # The same bytes may come again, with others between: not where nothing at all was committed.
+        is_still = self._stands(app, self._viewer(app, secret)) == stood
         tag = last[key_id, question] = answer.headers["ETag"]
         with self.lock:
             known = self.bodies.get((key_id, question, tag))
@@ -147,10 +151,17 @@ class Readers:
                 self.faults.append(f"{question} of {key_id}: another body under {tag}")
                 return
             self.bodies[key_id, question, tag] = body
-            if before == after:
+            if is_still and before == after:
                 self.counted["compared"] += 1
                 if body != before:
                     self.faults.append(f"{question} of {key_id}: {answer.status_code}\n{body!r}\n{before!r}")
+
+    @staticmethod
+    def _stands(app: Flask, viewer: Caller) -> tuple[int, Horizon | None, int]:
+        """Return where the order stands, how far into it the key sees, and which version of it that is."""
+        with runtime.of(app).database.autocommit() as unit_of_work:
+            sight = unit_of_work.sight(viewer, future_tolerance=runtime.of(app).future_tolerance)
+            return unit_of_work.order.standing().number, sight.horizon, viewer.version
 
     @staticmethod
     def _viewer(app: Flask, secret: str) -> Caller:
@@ -195,7 +206,7 @@ def _prove(apps: tuple[Flask, Flask], *, reads: int, seed: int) -> Readers:
         while not done.is_set():
             writer.write()
             # Now and then long enough for a second to pass with nothing but vessels that turn stale.
-            time.sleep(chance.choice([0.01] * 20 + [0.3]))
+            time.sleep(chance.choice([0.02] * 12 + [0.3]))
 
     def read(number: int) -> None:
         chance = random.Random(seed * 100 + 50 + number)
@@ -221,7 +232,7 @@ def _prove(apps: tuple[Flask, Flask], *, reads: int, seed: int) -> Readers:
 def test_a_tag_stands_for_its_bytes_and_they_are_those_of_now(apps: tuple[Flask, Flask]):
     readers = _prove(apps, reads=150, seed=1)
     assert readers.counted["200"] > 50
-    assert readers.counted["compared"] > 50
+    assert readers.counted["compared"] > 20
 
 
 @pytest.mark.slow
@@ -229,4 +240,4 @@ def test_a_tag_stands_for_its_bytes_and_they_are_those_of_now(apps: tuple[Flask,
 def test_in_twenty_thousand_reads_no_tag_is_stale(apps: tuple[Flask, Flask]):
     readers = _prove(apps, reads=20_000, seed=2)
     assert readers.counted["304"] > 500
-    assert readers.counted["compared"] > 10_000
+    assert readers.counted["compared"] > 5_000
