@@ -36,9 +36,10 @@ def uncached(app: Flask, viewer: Caller, search: Search, *, retired: bool) -> by
     turned = [each["stale_at"] for each in known if each["stale"] and each["stale_at"]]
     # Before the next one turns: a vessel may be retired later than a key with a delay is shown.
     turning = [each["stale_at"] - timedelta(microseconds=1) for each in known if not each["stale"]]
+    happened = max([EPOCH, *times, *turned])
     body = {
         "type": "FeatureCollection",
-        "now": min([max([EPOCH, *times, *turned]), *turning]),
+        "now": None if happened == EPOCH else min([happened, *turning]),
         "cursor": cursors.seal(
             key,
             holder=viewer.id,

@@ -207,11 +207,12 @@ class VesselFeatureCollectionSchema(Schema):
     )
     now = Timestamp(
         required=True,
+        allow_none=True,
         metadata={
             "description": "The moment that this body is of: the latest of the times of reception and of "
             "retirement in it, and of each `stale_at` that had passed. So `stale` is `stale_at <= now`, and "
             "the body stays the same while nothing in it changes; what time it is now says `Harbor-Now`. "
-            "1970 where nothing in it has such a time. Of a fleet `as_of` a moment it is that moment.",
+            "Null where nothing in it has such a time. Of a fleet `as_of` a moment it is that moment.",
             "examples": ["2026-01-02T03:04:06.251000Z"],
         },
     )
@@ -345,13 +346,13 @@ def measured(feature: bytes, bearing: Bearing) -> bytes:
 
 
 def collection_head(
-    *, now: datetime, cursor: str, next_page: str | None, as_of: datetime | None = None
+    *, now: datetime | None, cursor: str, next_page: str | None, as_of: datetime | None = None
 ) -> bytes:
     """Return what stands before the Features in the JSON of a collection; ``COLLECTION_END`` follows them."""
     members = {
         "type": "FeatureCollection",
         **({} if as_of is None else {"as_of": rfc3339(as_of)}),
-        "now": rfc3339(now),
+        "now": now and rfc3339(now),
         "cursor": cursor,
         "links": {"next": next_page},
     }
