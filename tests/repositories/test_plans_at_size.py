@@ -165,8 +165,11 @@ def viewer(key: int, *, delay_s: int = 0, decimals: int | None = None) -> Caller
 
 
 def beside(key: Caller, rows: float, buffers: float) -> tuple[float, float]:
-    """Return what a read may touch beside what it takes to find how far a key with a delay sees."""
-    return (rows + 100, buffers + 300) if key.delay_s else (rows, buffers)
+    """Return what a read may touch beside what it takes to find how far a key with a delay sees.
+
+    Up to all fixes of a quarter of an hour are read for that, one by one: how many hangs on the time of day.
+    """
+    return (rows + 5_000, buffers + 5_000) if key.delay_s else (rows, buffers)
 
 
 def look(u: AtSize, key: Caller) -> None:
