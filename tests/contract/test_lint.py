@@ -80,7 +80,7 @@ def _no_description(document: Document) -> None:
 
 def _a_parameter_without_a_description(document: Document) -> None:
     _fleet(document).setdefault("parameters", []).append(
-        {"in": "query", "name": "flag", "schema": {"type": "string"}}
+        {"in": "query", "name": "colour", "schema": {"type": "string"}}
     )
 
 

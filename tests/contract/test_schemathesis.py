@@ -153,6 +153,17 @@ def explore(document: dict[str, Any], service: LiveService) -> Report:
                         "checks": {"negative_data_rejection": {"enabled": False}},
                     }
                 ),
+                # Some parameters hold together only, or not together; ends have an order; and a cursor is
+                # one that was given.
+                *(
+                    OperationConfig.from_dict(
+                        {
+                            "include-operation-id": name,
+                            "checks": {"positive_data_acceptance": {"enabled": False}},
+                        }
+                    )
+                    for name in ("listVessels", "listPositions", "getVesselTrack", "getVesselSummary")
+                ),
                 # Needs one of its members, whichever: one that selects nothing would select all.
                 *(
                     OperationConfig.from_dict(

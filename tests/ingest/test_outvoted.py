@@ -58,7 +58,7 @@ def _assert_right(database: Database, right: Sequence[ReceivedFix], wrong: Seque
     with database.autocommit() as unit_of_work:
         [shown] = [
             each
-            for each in fleet_of(unit_of_work, EVERYTHING).search()
+            for each in fleet_of(unit_of_work, EVERYTHING).after(0, most=1_000)
             if each.vessel.id == right[0].vessel_id
         ]
     assert shown.latest is not None

@@ -79,7 +79,7 @@ def test_any_order_and_any_repeats_end_alike(database: Database, arrive, groups)
             newest[vessel] == (second, tracker) for vessel, tracker, second, _ in group
         ]
     with database.autocommit() as unit_of_work:
-        fleet = fleet_of(unit_of_work, EVERYTHING).search()
+        fleet = fleet_of(unit_of_work, EVERYTHING).after(0, most=1_000)
         [count] = sql.run(unit_of_work, "SELECT count(*), count(DISTINCT seq) FROM positions")
     assert tuple(count) == (len(stored), len(stored))
     for index, shown in enumerate(fleet):
@@ -112,7 +112,9 @@ def test_concurrent_writers_store_once_and_agree(database: Database, arrive):
     assert sum(verdict.verdict == "stored" for verdict in everything) == 120
     assert not any(verdict.differs for verdict in everything)
     with database.autocommit() as unit_of_work:
-        assert [shown.latest.recorded_at for shown in fleet_of(unit_of_work, EVERYTHING).search()] == [
+        assert [
+            shown.latest.recorded_at for shown in fleet_of(unit_of_work, EVERYTHING).after(0, most=1_000)
+        ] == [
             EPOCH + timedelta(seconds=59),
             EPOCH + timedelta(seconds=60),
         ]

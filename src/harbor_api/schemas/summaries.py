@@ -165,4 +165,4 @@ def _totals(totals: Totals) -> dict[str, Any]:
 def _rounded(name: str, value: Any) -> Any:
     if not isinstance(value, float):
         return value
-    return round(value, _METRES_DECIMALS if name.endswith("_m") else MEASURE_DECIMALS)
+    return round(value, _METRES_DECIMALS if name.rpartition("_")[2] == "m" else MEASURE_DECIMALS)

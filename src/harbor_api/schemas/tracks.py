@@ -121,6 +121,14 @@ _POSITION = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxIt
 _TIME = {"type": "string", "format": "date-time"}
 
 
+def _list_of(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
+
+
+_POSITION = {**_list_of({"type": "number"}), "minItems": 2, "maxItems": 2}
+_TIME = {"type": "string", "format": "date-time"}
+
+
 class TrackGeometrySchema(Schema):
     """A line of [longitude, latitude] in WGS 84 degrees; of several pieces where it crosses 180 degrees."""
 
@@ -128,8 +136,7 @@ class TrackGeometrySchema(Schema):
     coordinates = Raw(
         required=True,
         metadata={
-            "type": "array",
-            "items": {},
+            "anyOf": [_POSITION, _list_of(_POSITION), _list_of(_list_of(_POSITION))],
             "description": "One position; a list of them; or a list of lines. Pieces that meet at 180 "
             "degrees both touch it, at the latitude on the way from one fix to the next.",
             "examples": [[[10.7, 59.9], [10.71, 59.92]]],
@@ -158,8 +165,7 @@ class TrackPropertiesSchema(Schema):
         required=True,
         data_key="coordTimes",
         metadata={
-            "type": "array",
-            "items": {},
+            "anyOf": [_list_of(_TIME), _list_of(_list_of(_TIME))],
             "description": "The time of each position, nested as the coordinates of a line are. Between two "
             "of them the line goes evenly.",
             "examples": [["2026-01-02T03:04:05.000000Z", "2026-01-02T03:04:15.000000Z"]],

@@ -99,7 +99,11 @@ class TestWithdrawal:
             "UPDATE quarantine SET state = 'released', decided_at = now(), decided_by = 'key 1 (ops)'",
         )
         for table in ("positions", "latest_positions"):
-            sql.run(world.database, f"UPDATE {table} SET recorded_at = :at", at=future)
+            sql.run(
+                world.database,
+                f"UPDATE {table} SET recorded_at = :at, seq = nextval('fleet_order')",
+                at=future,
+            )
         sql.run(
             world.database,
             "INSERT INTO positions SELECT vessel_id, :first, tracker_id, received_at, lat, lon, sog, cog, "
