@@ -3,12 +3,13 @@
 import http.client
 import json
 import socket
+from urllib.parse import urlencode
 
 import pytest
 from tests.support.live_service import LiveService
 from tests.support.operations import Operation, operations_of
 from tests.support.signed_posts import head_of
-from tests.support.urls import POSITIONS
+from tests.support.urls import POSITIONS, VESSELS
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ NO_HOST = b"GET /health HTTP/1.1\r\n"
         (POST + b"Transfer-Encoding:\x0bchunked\r\n\r\n", 400, "bad_request"),
         (POST.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n", 400, "bad_request"),
         (POST + b"Expect: a miracle\r\nContent-Length: 2\r\n\r\n{}", 400, "bad_request"),
-        (b"GET /" + b"x" * 5_000 + b" HTTP/1.1\r\nHost: harbor\r\n\r\n", 414, "uri_too_long"),
+        (b"GET /" + b"x" * 50_000 + b" HTTP/1.1\r\nHost: harbor\r\n\r\n", 414, "uri_too_long"),
         (GET + b"Large: " + b"x" * 9_000 + b"\r\n\r\n", 431, "headers_too_large"),
         (GET + b"".join(b"H%d: 1\r\n" % n for n in range(120)) + b"\r\n", 431, "headers_too_large"),
         (GET + b"Huge: " + b"x" * 400_000 + b"\r\n\r\n", 431, "headers_too_large"),
@@ -134,6 +135,20 @@ def test_nothing_that_a_caller_says_of_where_it_is_is_believed(service: LiveServ
     assert b"//evil.example" not in body
 
 
+def test_the_longest_lists_of_vessels_reach_the_application(service: LiveService):
+    vessel = service.world.vessel(imo="9074729", mmsi="257123450")
+    lists = {
+        "vessel_id": [str(vessel.id), *(f"{2**31 - 1000 + number}" for number in range(999))],
+        "imo": ["9074729", *(f"{number:07}" for number in range(999))],
+        "mmsi": ["257123450", *(f"{number:09}" for number in range(999))],
+    }
+    # As most clients write it: each comma takes three bytes.
+    query = urlencode({name: ",".join(values) for name, values in lists.items()})
+    answer = service.http.get(f"{VESSELS}?{query}", headers=service.world.bearer())
+    assert answer.status_code == 200, answer.text
+    assert [each["id"] for each in answer.json()["features"]] == [vessel.id]
+
+
 def test_every_operation_refuses_what_is_too_long_as_its_document_says(service: LiveService):
     document = service.http.get("/openapi.json").json()
     for operation in operations_of(document):
@@ -144,7 +159,7 @@ def _statuses(service: LiveService, operation: Operation) -> list[int]:
     start = f"{operation.method} {operation.url}".encode()
     found = []
     for request in (
-        start + b"?" + b"x" * 5_000 + b" HTTP/1.1\r\nHost: harbor\r\n\r\n",
+        start + b"?" + b"x" * 50_000 + b" HTTP/1.1\r\nHost: harbor\r\n\r\n",
         start + b" HTTP/1.1\r\nHost: harbor\r\nLarge: " + b"x" * 9_000 + b"\r\n\r\n",
     ):
         answer, body = _say(service, request)

@@ -217,7 +217,7 @@ class BodyTooLarge(HarborError):
 
 
 class URITooLong(HarborError):
-    """The request line, with the path and its query, is longer than 4,094 bytes."""
+    """The request line, with the path and its query, is longer than 40,960 bytes."""
 
     status, code, title = 414, "uri_too_long", "URI too long"
 

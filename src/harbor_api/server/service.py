@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.http import message
 
 from harbor_api.server.connections import Bounds
 from harbor_api.server.listening import listen
@@ -20,6 +21,10 @@ from harbor_api.settings import Settings
 # Beside connections a worker opens its log, those to PostgreSQL and Redis, and files of the docs page.
 _OTHER_FILES = 256
 _MOST_FILES = 1 << 16
+# Partners ask for a thousand vessels at once, by id, IMO number and MMSI, and most clients write the commas
+# between them as %2C: that makes 35,000 bytes. gunicorn takes no more than this number of its own says.
+_LONGEST_LINE = 40_960
+message.MAX_REQUEST_LINE = _LONGEST_LINE
 
 
 class Service(BaseApplication):
@@ -54,6 +59,7 @@ class Service(BaseApplication):
             "graceful_timeout": 20,
             # Not how long a connection is kept, which `bounds` says: only that it is.
             "keepalive": 75,
+            "limit_request_line": _LONGEST_LINE,
             # Room for those that are being closed to make room.
             "worker_connections": self.bounds.connections + _OTHER_FILES // 2,
             # An answer is sent piece by piece, so that it shows how fast a client reads.
