@@ -292,8 +292,8 @@ def test_more_parts_than_a_track_holds_are_refused_with_a_way_out(client: Checke
     [
         ({"from": "2026-01-02T03:04:05"}, "from"),
         ({"to": "2026-01-02"}, "to"),
-        ({"from": DAY["to"], "to": DAY["from"]}, "to"),
-        ({"from": DAY["to"], "to": DAY["to"]}, "to"),
+        ({"from": DAY["to"], "to": DAY["from"]}, "from"),
+        ({"from": DAY["to"], "to": DAY["to"]}, "from"),
         ({"gap": "0"}, "gap"),
         ({"gap": "1.5"}, "gap"),
         ({"simplify": "-1"}, "simplify"),
@@ -307,6 +307,7 @@ def test_more_parts_than_a_track_holds_are_refused_with_a_way_out(client: Checke
         ({"at": DAY["to"], "from": DAY["from"]}, "at"),
         ({"at": DAY["to"], "simplify": "1"}, "at"),
         ({"at": DAY["to"], "format": "gpx"}, "at"),
+        ({"at": DAY["to"], "gap": "86401"}, "gap"),
         ({"at": "2026-01-02T03:04:05"}, "at"),
         ({"at": "9999-01-01T00:00:00Z"}, "at"),
     ],

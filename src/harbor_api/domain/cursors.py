@@ -58,7 +58,9 @@ def unseal(key: bytes, cursor: str, *, holder: int, of: str) -> list[Any]:
     values: list[Any]
     given_to, given_of, *values = json.loads(content)
     if (given_to, given_of) != (holder, of):
-        raise CursorMismatch("It was given to another key, or with other parameters")
+        raise CursorMismatch(
+            "It was given to another key, or with other parameters: go on with `links.next` as it is"
+        )
     return values
 
 

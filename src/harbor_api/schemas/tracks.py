@@ -15,6 +15,7 @@ from marshmallow.fields import Integer, List, Nested, Raw, String
 from marshmallow.validate import OneOf, Range
 
 from harbor_api.domain.columns import Floats, Times
+from harbor_api.domain.moments import LONGEST_GAP
 from harbor_api.domain.track_events import (
     LEAST_STOP_S,
     STOPPED_KN,
@@ -34,6 +35,7 @@ from harbor_api.schemas.typed import TypedSchema
 _LEAST_POINTS = 2
 _MOST_TOLERANCE_M = 100_000
 _MOST_GAP_S = 366 * 86_400
+_LONGEST_GAP_S = int(LONGEST_GAP.total_seconds())
 _GAP_S = 1_800
 _ALWAYS_KEPT = (
     "Always kept are the ends of each part, where stops begin and end (slower than "
@@ -96,7 +98,8 @@ class TrackQuerySchema(TypedSchema):
     at = Timestamp(
         metadata={
             "description": "Where the vessel was at one moment, no later than the key sees: a Feature as in "
-            "`GET /api/v1/vessels?as_of=`, with `basis` and `between`. Beside it only `gap` is taken."
+            "`GET /api/v1/vessels?as_of=`, with `basis` and `between`. Beside it only `gap` is taken, which "
+            f"then is at most {_LONGEST_GAP_S:,}."
         }
     )
 
@@ -105,6 +108,8 @@ class TrackQuerySchema(TypedSchema):
         beside = {"start", "end", "tolerance_m", "most"} & set(data)
         if "at" in data and (beside or data.get("format") == "gpx"):
             raise ValidationError("Goes with `gap` alone.", "at")
+        if "at" in data and data["gap_s"] > _LONGEST_GAP_S:
+            raise ValidationError(f"With `at` it is at most {_LONGEST_GAP_S}.", "gap")
 
     @validates_schema
     def _refuse_both(self, data: dict[str, Any], **_: Any) -> None:
@@ -114,7 +119,7 @@ class TrackQuerySchema(TypedSchema):
     @validates_schema
     def _refuse_nothing(self, data: dict[str, Any], **_: Any) -> None:
         if "start" in data and "end" in data and data["start"] >= data["end"]:
-            raise ValidationError("Must be later than `from`.", "to")
+            raise ValidationError("Must be before `to`.", "from")
 
 
 _POSITION = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}

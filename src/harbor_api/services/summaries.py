@@ -56,9 +56,9 @@ def _since(query: SummaryQuery, sight: Sight, standing: Standing) -> datetime:
     end = query.end or now
     since = query.start or windows.usual_start(end)
     if query.end is not None and since >= query.end:
-        raise _refused("Not before `to`.")
+        raise _refused("Must be before `to`.")
     if end - since > LONGEST:
-        raise _refused(f"More than {LONGEST.days} days before `to`.")
+        raise _refused(f"Must be at most {LONGEST.days} days before `to`, or before now without one.")
     return since
 
 
