@@ -33,7 +33,10 @@ blueprint = Blueprint(
 )
 _VESSEL_ID = {"in": "path", "name": "vessel_id", "description": "The vessel's `id`."}
 _PURPOSE = "positions"
-_CSV = "A header, and a line for each fix, as RFC 4180 has it: UTC, and an empty cell for what is not known."
+_CSV = (
+    "A header, and a line for each fix, as RFC 4180 has it: UTC, and an empty cell for what is not known. "
+    "A name that a spreadsheet might take for a formula has an apostrophe before it."
+)
 _GPX = "GPX 1.1: one track, with the time of each point."
 
 
