@@ -64,6 +64,8 @@ class QueryNumber(fields.Float):
 class QueryBoolean(fields.Boolean):
     """``true`` or ``false``, as a query string spells it."""
 
+    default_error_messages = {"invalid": "Must be true or false."}
+
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
         if value not in {"true", "false"}:
             raise self.make_error("invalid", input=value)
