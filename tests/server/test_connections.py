@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+import gevent
+import gevent.socket
 import pytest
 from tests.conftest import NewDatabase
 from tests.support import sql
@@ -18,7 +20,7 @@ from tests.support.quick_service import BOUNDS
 from tests.support.signed_posts import head_of, send
 from tests.support.urls import BATCH, POSITIONS
 
-from harbor_api.server.connections import Bounds, Connections
+from harbor_api.server.connections import Bounds, Connection, Connections
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: harbor\r\n\r\n"
 UNSIGNED = (
@@ -274,3 +276,74 @@ def test_an_answer_that_moves_may_take_long_and_is_cut_where_it_stands_still():
         connection.moved_at -= 3_600
         connections.look()
         assert theirs.recv(100) == b""
+
+
+class TestUnread:
+    """Answers of 4 MB, where 8 MB may be unread."""
+
+    MANY = 6
+
+    @pytest.fixture
+    def connections(self) -> Connections:
+        return Connections(Bounds(unread_bytes=8 << 20))
+
+    @pytest.fixture
+    def pairs(self, connections: Connections) -> Iterator[list[tuple[Connection, gevent.socket.socket]]]:
+        with ExitStack() as stack:
+            pairs = [gevent.socket.socketpair() for _ in range(self.MANY)]
+            for sock in (each for pair in pairs for each in pair):
+                stack.enter_context(sock)
+            yield [(connections.add(ours, ""), theirs) for ours, theirs in pairs]
+
+    @pytest.mark.parametrize("is_shared", [True, False])
+    def test_who_reads_is_not_cut_because_others_read(self, connections: Connections, pairs, is_shared: bool):
+        answers = self._answers(is_shared=is_shared)
+        sending = self._send(pairs, answers)
+        connections.look()
+        reading = [gevent.spawn(_read, theirs) for _, theirs in pairs]
+        gevent.joinall(sending + reading, timeout=60, raise_error=True)
+        assert [each.value for each in reading] == [len(each) for each in answers]
+        assert not connections._unread._held
+
+    def test_who_sleeps_is_cut_where_that_frees_bytes(self, connections: Connections, pairs):
+        """What many are sent is held once, and until the last of them has it."""
+        answers = self._answers(is_shared=False)
+        answers[:3] = [answers[0]] * 3
+        sending = self._send(pairs, answers)
+        for connection, _ in pairs[1:]:
+            connection.moved_at -= 10
+        # The first of the three that share their bytes reads.
+        connections.look()
+        gevent.joinall(sending[3:], timeout=10)
+        is_cut = [isinstance(each.exception, BrokenPipeError) for each in sending]
+        assert is_cut == [False, False, False, True, True, True]
+        gevent.killall(sending)
+        assert not connections._unread._held
+
+    def test_who_only_waits_for_this_process_does_not_sleep(self, connections: Connections, pairs):
+        sending = self._send(pairs, self._answers(is_shared=False))
+        for connection, theirs in pairs:
+            connection.moved_at -= 10
+            theirs.recv(4 << 20)
+        connections.look()
+        assert not any(each.ready() for each in sending)
+        gevent.killall(sending)
+
+    def _answers(self, *, is_shared: bool) -> list[bytes]:
+        one = bytes(4 << 20)
+        return [one if is_shared else bytes(4 << 20) for _ in range(self.MANY)]
+
+    def _send(self, pairs, answers) -> list[gevent.Greenlet]:
+        sending = []
+        for (connection, _), answer in zip(pairs, answers, strict=True):
+            connection.sendall(b"")
+            sending.append(gevent.spawn(connection.sendall, answer))
+        gevent.sleep(0)
+        return sending
+
+
+def _read(sock: gevent.socket.socket) -> int:
+    many = 0
+    while many < 4 << 20:
+        many += len(sock.recv(1 << 20))
+    return many

@@ -9,11 +9,13 @@ cutting what loses least: first those that are idle between two requests, then t
 for longest. What the application is busy with is never cut.
 
 The bytes that are held for a caller who is not known yet (unfinished heads and bodies), and those
-of answers that nobody reads, are bounded for the whole worker in the same way.
+of answers that nobody reads, are bounded for the whole worker in the same way. Many answers may be the same
+bytes, as the fleet's are: they are held once. Who reads is never cut because others do, or do not.
 """
 
 import errno
 import math
+import select
 import socket
 import struct
 import time
@@ -26,6 +28,7 @@ from typing import Any
 
 import gevent
 import structlog
+from gevent import monkey
 
 from harbor_api.domain import addresses, errors
 
@@ -49,6 +52,10 @@ class Phase(IntEnum):
     HEAD = 1
     BODY = 2
     ANSWER = 3
+
+
+# The kernel is asked, without a turn for anybody else.
+_poll = monkey.get_original("select", "poll")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +92,10 @@ class Bounds:
 
 
 class _Budget:
-    """The bytes that connections of some phases hold together, and when to look whether that is too much."""
+    """The bytes that connections hold together, and when to look whether that is too much."""
 
-    def __init__(self, most: int, phases: frozenset[Phase]) -> None:
+    def __init__(self, most: int) -> None:
         self.most = most
-        self.phases = phases
         self._held = 0
         # All connections have to be looked at for it: not again before there is a good deal more.
         self._look_above = most
@@ -104,6 +110,11 @@ class _Budget:
         self._look_above = self._held + self.most // 16
         return True
 
+    @property
+    def is_exceeded(self) -> bool:
+        """Whether more is held than may be."""
+        return self._held > self.most
+
 
 class Connections:
     """All connections of a worker, and what they hold together."""
@@ -115,8 +126,10 @@ class Connections:
         self._told_at = -math.inf
         self._all: set[Connection] = set()
         self._of_address: defaultdict[str, set[Connection]] = defaultdict(set)
-        self._unfinished = _Budget(bounds.unfinished_bytes, frozenset({Phase.HEAD, Phase.BODY}))
-        self._unread = _Budget(bounds.unread_bytes, frozenset({Phase.ANSWER}))
+        self._unfinished = _Budget(bounds.unfinished_bytes)
+        self._unread = _Budget(bounds.unread_bytes)
+        # Who is being sent some bytes, by the identity of these.
+        self._readers: defaultdict[int, set[Connection]] = defaultdict(set)
         self._allowances = {
             Phase.IDLE: bounds.idle,
             Phase.HEAD: bounds.head,
@@ -165,16 +178,33 @@ class Connections:
         for connection in list(self._all):
             if connection.is_waited_for and self._is_over(connection, now):
                 self._cut(connection)
+        if self._unread.is_exceeded:
+            # Who was reading when the last of it was added may have fallen asleep.
+            self._cut_sleepers()
         if self._many_cut and now - self._told_at > _TELL_EVERY_S:
             # One line for all: an attack must not fill the log.
             log.warning("connections_cut", many=self._many_cut, open=len(self._all))
             self._many_cut, self._told_at = 0, now
 
-    def note_held(self, phase: Phase, many: int) -> None:
-        """Note bytes that are held in a phase, and cut the slowest of those where that is too much."""
-        budget = self._unread if phase is Phase.ANSWER else self._unfinished
-        if budget.note(many):
-            self._cut_slowest(budget)
+    def note_held(self, many: int) -> None:
+        """Note bytes that are held of what is sent to us, and cut the slowest where that is too much."""
+        if self._unfinished.note(many):
+            self._cut_slowest()
+
+    def note_reader(self, connection: "Connection", data: bytes) -> None:
+        """Note that a client is being sent bytes, and cut who does not read where too many are held."""
+        readers = self._readers[id(data)]
+        readers.add(connection)
+        if len(readers) == 1 and self._unread.note(len(data)):
+            self._cut_sleepers()
+
+    def forget_reader(self, connection: "Connection", data: bytes) -> None:
+        """Note that it is not any more: it has all of them, or is gone."""
+        readers = self._readers[id(data)]
+        readers.discard(connection)
+        if not readers:
+            del self._readers[id(data)]
+            self._unread.note(-len(data))
 
     def _cut(self, connection: "Connection") -> None:
         is_idle = connection.phase is Phase.IDLE
@@ -206,24 +236,43 @@ class Connections:
         for each in expendable[:many]:
             self._cut(each)
 
-    def _cut_slowest(self, budget: _Budget) -> None:
-        now = time.monotonic()
+    def _cut_slowest(self) -> None:
+        now, most = time.monotonic(), self.bounds.unfinished_bytes
         # What the application is busy with holds bytes, too, but not for long and of callers it knows.
-        holding = [
-            each for each in self._all if each.is_waited_for and each.holds and each.phase in budget.phases
-        ]
+        holding = [each for each in self._all if each.is_waited_for and each.holds]
         # Who has had much held for long goes first: a large body that fell silent or drips before a small one
         # on a slow line that moves, and of two that move the one that holds more.
         grace_s = self.bounds.grace_s
         holding.sort(key=lambda each: each.holds * (now - each.moved_at + grace_s), reverse=True)
         held = sum(each.holds for each in holding)
-        if held <= budget.most:
+        if held <= most:
             return
         for each in holding:
-            if held <= budget.most * 7 // 8:
+            if held <= most * 7 // 8:
                 return
             held -= each.holds
             self._cut(each)
+
+    def _cut_sleepers(self) -> None:
+        now, most = time.monotonic(), self.bounds.unread_bytes
+        # Bytes are free again when the last who is being sent them is gone: so all or none of them are cut.
+        shared = [list(readers) for readers in self._readers.values()]
+        held = sum(readers[0].unread for readers in shared)
+        asleep = [readers for readers in shared if all(self._is_asleep(each, now) for each in readers)]
+        asleep.sort(key=lambda each: each[0].unread * (now - max(reader.moved_at for reader in each)))
+        while asleep and held > most * 7 // 8:
+            readers = asleep.pop()
+            held -= readers[0].unread
+            for each in readers:
+                self._cut(each)
+
+    def _is_asleep(self, connection: "Connection", now: float) -> bool:
+        """Return whether a client does not read its answer, or so slowly that it will not have it in time."""
+        stands_still = now - connection.moved_at > self.bounds.grace_s
+        age = now - connection.since
+        is_slow = connection.rest * age > connection.moved * self.bounds.answer.seconds
+        # Where it is this process that is late, the client is not.
+        return connection.is_waited_for and (stands_still or is_slow) and not connection.is_ready
 
 
 class Connection:
@@ -237,6 +286,7 @@ class Connection:
         "_is_begun",
         "_is_cut",
         "_is_reset",
+        "_reads",
         "_sock",
         "connections",
         "holds",
@@ -246,6 +296,7 @@ class Connection:
         "moved",
         "moved_at",
         "phase",
+        "rest",
         "since",
     )
 
@@ -254,9 +305,11 @@ class Connection:
         self.host = host
         self.phase = Phase.IDLE
         self.since = self.moved_at = time.monotonic()
-        # Bytes that were moved since the phase began, and those that are held because of it.
+        # Bytes that were moved since the phase began, those of a request that are held, and those of what is
+        # being sent that the kernel has not taken yet.
         self.moved = 0
         self.holds = 0
+        self.rest = 0
         self.is_waited_for = False
         # Whether the client may be sending still when this is closed.
         self.lingers = False
@@ -266,6 +319,19 @@ class Connection:
         self._is_reset = False
         self._head: bytes | None = None
         self._is_begun = False
+        self._reads: bytes | None = None
+
+    @property
+    def unread(self) -> int:
+        """How many bytes are held for as long as the rest of them is not sent: all that it is a part of."""
+        return 0 if self._reads is None else len(self._reads)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the kernel would take more of the answer now."""
+        asked = _poll()
+        asked.register(self._sock.fileno(), select.POLLOUT)
+        return bool(asked.poll(0))
 
     def begin_request(self) -> None:
         """A whole head has come: what is received from here on is its body."""
@@ -292,7 +358,9 @@ class Connection:
             raise errors.RequestTimeout
         if self.phase is Phase.IDLE and data:
             self._enter(Phase.HEAD)
-        self._hold(len(data), moved=len(data))
+        self._move(len(data))
+        self.holds += len(data)
+        self.connections.note_held(len(data))
         return data
 
     def sendall(self, data: bytes) -> None:
@@ -369,15 +437,21 @@ class Connection:
         if self.phase is not Phase.ANSWER:
             self._enter(Phase.ANSWER)
         sent = self._wait(self._sock.send, data)
+        self._move(sent)
         if sent == len(data):
-            self._hold(0, moved=sent)
             return
         rest = memoryview(data)[sent:]
-        self._hold(len(rest), moved=sent)
-        while rest:
-            sent = self._wait(self._sock.send, rest[:_PIECE])
-            self._hold(-sent, moved=sent)
-            rest = rest[sent:]
+        self._reads, self.rest = data, len(rest)
+        self.connections.note_reader(self, data)
+        try:
+            while rest:
+                sent = self._wait(self._sock.send, rest[:_PIECE])
+                self._move(sent)
+                rest = rest[sent:]
+                self.rest = len(rest)
+        finally:
+            self._reads, self.rest = None, 0
+            self.connections.forget_reader(self, data)
 
     def _wait(self, call: Callable[[Any], Any], argument: Any) -> Any:
         self.is_waited_for = True
@@ -399,13 +473,11 @@ class Connection:
         self.since = self.moved_at = time.monotonic()
         self.moved = 0
 
-    def _hold(self, many: int, *, moved: int) -> None:
-        self.moved += moved
+    def _move(self, many: int) -> None:
+        self.moved += many
         self.moved_at = time.monotonic()
-        self.holds += many
-        self.connections.note_held(self.phase, many)
 
     def _release(self) -> None:
         if self.holds:
             held, self.holds = self.holds, 0
-            self.connections.note_held(self.phase, -held)
+            self.connections.note_held(-held)
