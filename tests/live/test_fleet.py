@@ -16,9 +16,9 @@ from tests.support.urls import VESSELS as URL
 from harbor_api.database import Database
 from harbor_api.domain.errors import Unavailable
 from harbor_api.domain.fleet_search import EVERYTHING as ALL
-from harbor_api.live import fleet
+from harbor_api.live import fleet, fragments
 from harbor_api.live.fleet import LiveFleet, Reading
-from harbor_api.live.fragments import BLOCK, Fragment
+from harbor_api.live.fragments import BLOCK, Fragment, Question
 from harbor_api.repositories import fleet as repository
 from harbor_api.web import runtime
 
@@ -232,6 +232,22 @@ def test_keeps_no_more_views_than_it_may(live: LiveFleet, monkeypatch):
     monkeypatch.setattr(fleet, "_IDLE_S", -1.0)
     live.read(COARSE)
     assert len(live._views) == 1
+
+
+def test_keeps_no_more_answers_than_it_may(live: LiveFleet, monkeypatch):
+    """Each that is kept may be as large as the fleet."""
+    monkeypatch.setattr(fragments, "_MOST_VESSELS_KEPT", 7)
+    picture = live.read(EVERYTHING).picture
+    asked = [Question(ALL, retired=False, limit=3 + n, behind=None, granted=None) for n in range(4)]
+    found = [picture.find(each) for each in asked[:2]]
+    assert picture.find(asked[0]) is found[0]
+    # Three vessels each: two are kept, of which the first was asked for last.
+    picture.find(asked[2])
+    assert picture.find(asked[0]) is found[0]
+    assert picture.find(asked[1]) is not found[1]
+    monkeypatch.setattr(fragments, "_MOST_VESSELS_KEPT", 0)
+    last = picture.find(asked[3])
+    assert picture.find(asked[3]) is last
 
 
 def test_many_blocks_are_one_answer(app: Flask, world: World):

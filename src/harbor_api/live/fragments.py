@@ -21,8 +21,10 @@ from harbor_api.domain.vessels import EPOCH, VesselOnMap, is_stale
 from harbor_api.schemas.vessels import feature_text, measured
 
 BLOCK = 128
-# How many answers to different questions are kept of one picture.
+# How many answers to different questions are kept of one picture, and how many vessels in all of them: what
+# is kept of 10,000 may take 11 MB. The one that was asked for last is kept, however large.
 _MOST_KEPT = 64
+_MOST_VESSELS_KEPT = 20_000
 _STALE, _FRESH = b'"stale":true', b'"stale":false'
 _TICK = timedelta(microseconds=1)
 
@@ -172,7 +174,8 @@ class Found:
     """The vessels of one answer, as bytes.
 
     ``number`` is the greatest number among all that were found, on this page or another, ``moment`` one at
-    which all that is shown is so, ``digest`` that of the text, ``more`` where the next page goes on.
+    which all that is shown is so, ``many`` how many are shown, ``digest`` that of the text, ``more`` where
+    the next page goes on.
     """
 
     def __init__(
@@ -192,6 +195,7 @@ class Found:
         self.moment = facts.moment
         self.digest = tags.of_part(key, b"".join([each.digest for each in blocks]))
         self.more = more
+        self.many = sum(len(each.fragments) for each in blocks)
         # What answers with this text are in some coding, by whoever codes them: for as long as it holds.
         self.coded: dict[tuple[bytes, str], bytes] = {}
         self._blocks = blocks
@@ -297,12 +301,14 @@ class Picture:
 
     def find(self, question: Question) -> Found:
         """Return the vessels that somebody asks for; who asks the same of this picture again has it made."""
-        found = self._found.get(question)
+        found = self._found.pop(question, None)
         if found is None:
             found = self._find(question)
-            if len(self._found) >= _MOST_KEPT:
-                self._found.clear()
-            self._found[question] = found
+            kept = sum(each.many for each in self._found.values()) + found.many
+            # Those that nobody has asked for longest go first.
+            while self._found and (kept > _MOST_VESSELS_KEPT or len(self._found) >= _MOST_KEPT):
+                kept -= self._found.pop(next(iter(self._found))).many
+        self._found[question] = found
         return found
 
     def _find(self, question: Question) -> Found:
