@@ -20,7 +20,7 @@ from harbor_api.domain.vessels import (
 )
 from harbor_api.postgres import statements
 from harbor_api.postgres.rows import DETAILS
-from harbor_api.postgres.sight import IS_GRANTED, NEWEST, WITHIN_HORIZON, Sight
+from harbor_api.postgres.sight import IS_GRANTED, NEWEST, WITHIN_HORIZON, Sight, first_of_step
 from harbor_api.postgres.statements import Statement
 
 # More numbers of the order than this are not gone through: to read the whole fleet is quicker.
@@ -36,14 +36,6 @@ _LATEST = "SELECT p.* FROM latest_positions AS p WHERE p.vessel_id = v.id LIMIT 
 _DELAYED = f"""
     SELECT p.* FROM positions AS p WHERE p.vessel_id = v.id AND {WITHIN_HORIZON}
     ORDER BY p.recorded_at DESC, p.tracker_id DESC LIMIT 1
-"""  # noqa: S608 - constants of ours are put in, none from a caller
-# The first position of the step that the newest one is in: the one that coarse keys see.
-_FIRST_OF_STEP = f"""
-    SELECT p.* FROM positions AS p
-    WHERE p.vessel_id = v.id AND {WITHIN_HORIZON}
-        AND p.recorded_at >= date_bin(%(step)s, newest.recorded_at, timestamptz '1970-01-01 00:00:00Z')
-        AND p.recorded_at <= newest.recorded_at
-    ORDER BY p.recorded_at, p.tracker_id LIMIT 1
 """  # noqa: S608 - constants of ours are put in, none from a caller
 # Whether the fix next behind what a key with a delay sees is due: it was committed late, or one that stood
 # before it was withdrawn.
@@ -95,7 +87,8 @@ def _statement(asked: str, *, late: bool, coarse: bool) -> bytes:
     ]
     is_news = asked == "changed"
     number = NEWEST if is_news else "NULL::bigint"
-    shown = f"LEFT JOIN LATERAL ({_FIRST_OF_STEP}) AS shown ON true" if coarse else ""
+    # The one that coarse keys see.
+    shown = f"LEFT JOIN LATERAL ({first_of_step('newest', 'v.id')}) AS shown ON true" if coarse else ""
     return f"""
         SELECT clock.*, fleet.* FROM (
             SELECT now() AS moment, {number} AS number, {_ORIGIN} AS origin,
