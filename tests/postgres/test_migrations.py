@@ -1,7 +1,12 @@
 """The tables that Alembic makes are those that the code speaks of."""
 
+from datetime import UTC, datetime
+
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from tests.conftest import NewDatabase
+from tests.support import sql
 
 from harbor_api.database import Database
 from harbor_api.postgres import migrations
@@ -16,3 +21,30 @@ def test_migrations_and_tables_agree(database: Database):
 def test_migrating_again_changes_nothing(database: Database):
     migrations.upgrade(database.engine)
     assert database.schema_revision() == migrations.head()
+
+
+def test_what_was_released_before_it_was_noted_is_known_to_be(new_database: NewDatabase):
+    database = Database(new_database())
+    try:
+        with database.engine.begin() as connection:
+            config = migrations._config()
+            config.attributes["connection"] = connection
+            command.downgrade(config, "0008")
+        for name in ("released", "never held"):
+            sql.run(
+                database,
+                "INSERT INTO positions (vessel_id, recorded_at, tracker_id, received_at, lat, lon, seq) "
+                "VALUES (1, '2026-01-02', :tracker, '2026-01-02', 59, 10, nextval('fleet_order'))",
+                tracker=len(name),
+            )
+        sql.run(
+            database,
+            "INSERT INTO quarantine (vessel_id, recorded_at, tracker_id, received_at, reason, fix, state, "
+            "decided_at) VALUES (1, '2026-01-02', 8, '2026-01-02', 'time_in_future', '{}', 'released', "
+            "'2026-02-03T00:00:00Z')",
+        )
+        migrations.upgrade(database.engine)
+        found = sql.run(database, "SELECT tracker_id, released_at FROM positions ORDER BY tracker_id")
+        assert [tuple(row) for row in found] == [(8, datetime(2026, 2, 3, tzinfo=UTC)), (10, None)]
+    finally:
+        database.dispose()
