@@ -137,6 +137,17 @@ def test_notices_that_the_database_is_another(
     assert list(found) == list(fresh)
 
 
+def test_notices_that_a_dump_is_restored_table_by_table(live: LiveFleet, database: Database):
+    """The tables are there and the positions are, but no vessels yet, when somebody reads."""
+    sql.run(database, "CREATE TABLE kept AS SELECT * FROM vessels")
+    _fix(database, 1)
+    sql.run(database, "TRUNCATE vessels CASCADE")
+    assert not _shown(live.read(EVERYTHING))
+    sql.run(database, "INSERT INTO vessels OVERRIDING SYSTEM VALUE SELECT * FROM kept")
+    sql.run(database, "DROP TABLE kept")
+    assert len(_shown(live.read(EVERYTHING))) == 3
+
+
 def test_a_clock_that_is_put_back_makes_vessels_fresh_again(live: LiveFleet, database: Database):
     _fix(database, 1, ago=1_000)
     _fix(database, 2, ago=10)

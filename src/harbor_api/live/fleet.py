@@ -16,7 +16,8 @@ There is a view for each precision and delay that keys have. One with a delay mo
 late and is due.
 
 What is kept is of one database. A number that is less than the view's, or an order of another origin, means
-that the database was restored or is another one, and all is read anew.
+that the database was restored or is another one, and all is read anew. So does what has come to a table
+without a number above the view's: a dump is being restored, table by table.
 """
 
 import heapq
@@ -109,6 +110,7 @@ class _State(NamedTuple):
 
     picture: Picture
     number: int
+    tops: Sequence[int | None]
     origin: str
     horizon: Horizon | None
     aged_to: datetime
@@ -173,7 +175,7 @@ class _View:
         for each in picture:
             self._due.note(each)
         aged_to = begun.moment if horizon is None else horizon.moment
-        return _State(picture, begun.number, begun.origin, horizon, aged_to)
+        return _State(picture, begun.number, begun.tops, begun.origin, horizon, aged_to)
 
     def _ask(self, state: _State) -> tuple[_State | None, News | None]:
         """Return the state brought up to now, None where all has to be read anew."""
@@ -186,7 +188,7 @@ class _View:
             news = self._news(state, horizon)
             if horizon is None or state.horizon is None or not self._follows(horizon, state.horizon):
                 return None, None
-        if news.vessels is None or news.origin != state.origin or news.number < state.number:
+        if news.vessels is None or not self._goes_on(news, state):
             return None, None
         fragments = [fragment_of(each, self._key) for each in news.vessels]
         picture = state.picture.with_these(fragments)
@@ -194,7 +196,7 @@ class _View:
             self._due.note(each)
         moment = news.moment if horizon is None else horizon.moment
         picture = self._aged(picture, moment, since=state.aged_to)
-        return _State(picture, news.number, news.origin, horizon, moment), news
+        return _State(picture, news.number, news.tops, news.origin, horizon, moment), news
 
     def _news(self, state: _State, horizon: Horizon | None) -> News:
         with self._database.autocommit() as unit_of_work:
@@ -224,6 +226,14 @@ class _View:
             return None
         with self._database.autocommit() as unit_of_work:
             return unit_of_work.order.horizon(self._delay, future_tolerance=self._future_tolerance)
+
+    @staticmethod
+    def _goes_on(news: News, state: _State) -> bool:
+        """Return whether the order is the one that a state is of: all that has come is above its number."""
+        known = zip(news.tops, state.tops, strict=True)
+        # One that has lost its newest rows is no other table: they were withdrawn.
+        is_above = all((top or 0) <= (before or 0) or (top or 0) > state.number for top, before in known)
+        return news.origin == state.origin and news.number >= state.number and is_above
 
     @staticmethod
     def _follows(horizon: Horizon, before: Horizon) -> bool:

@@ -20,7 +20,7 @@ from harbor_api.domain.vessels import (
 )
 from harbor_api.postgres import statements
 from harbor_api.postgres.rows import DETAILS
-from harbor_api.postgres.sight import IS_GRANTED, NEWEST, WITHIN_HORIZON, Sight, first_of_step
+from harbor_api.postgres.sight import IS_GRANTED, NEWEST_OF_EACH, WITHIN_HORIZON, Sight, first_of_step
 from harbor_api.postgres.statements import Statement
 
 # More numbers of the order than this are not gone through: to read the whole fleet is quicker.
@@ -86,13 +86,14 @@ def _statement(asked: str, *, late: bool, coarse: bool) -> bytes:
         ),
     ]
     is_news = asked == "changed"
-    number = NEWEST if is_news else "NULL::bigint"
+    tops = f"ARRAY[{NEWEST_OF_EACH}]" if is_news else "NULL::bigint[]"
     # The one that coarse keys see.
     shown = f"LEFT JOIN LATERAL ({first_of_step('newest', 'v.id')}) AS shown ON true" if coarse else ""
     return f"""
         SELECT clock.*, fleet.* FROM (
-            SELECT now() AS moment, {number} AS number, {_ORIGIN} AS origin,
-                {_IS_BEHIND if is_news and late else "false"} AS is_behind
+            SELECT now() AS moment, greatest(tops[1], tops[2], tops[3], 0) AS number, {_ORIGIN} AS origin,
+                {_IS_BEHIND if is_news and late else "false"} AS is_behind, tops
+            FROM (SELECT {tops} AS tops OFFSET 0) AS newest
             OFFSET 0
         ) AS clock LEFT JOIN LATERAL (
             SELECT {", ".join(columns)}
@@ -116,13 +117,15 @@ _TEXTS = {
 class News:
     """What has changed of the fleet, read with one look at all of it.
 
-    ``moment`` is PostgreSQL's time then, ``number`` where the committed order stood, and ``origin`` tells the
-    order itself from others. ``vessels`` is None where there are too many. The horizon of a key with a delay
+    ``moment`` is PostgreSQL's time then, ``number`` where the committed order stood, ``tops`` the greatest
+    number in each of its tables, and ``origin`` tells the order itself from others. ``vessels`` is None where
+    there are too many. The horizon of a key with a delay
     ``is_behind`` where there is more to be seen by its moment.
     """
 
     moment: datetime
     number: int
+    tops: Sequence[int | None]
     origin: str
     vessels: Sequence[VesselOnMap] | None
     is_behind: bool = False
@@ -141,7 +144,7 @@ class Fleet:
 
     def get(self, vessel_id: int) -> VesselOnMap:
         """Return one vessel, in service or retired; NotFound also where the key may not see it."""
-        [(moment, _, _, _, *row)] = self._rows("one", vessel_id=vessel_id)
+        [(moment, _, _, _, _, *row)] = self._rows("one", vessel_id=vessel_id)
         if row[0] is None:
             raise NotFound(f"There is no vessel {vessel_id}")
         return self._on_map(row, moment)
@@ -152,7 +155,7 @@ class Fleet:
         Whoever may see all of them is asked about: grants are not looked at.
         """
         found = self._rows("after", after=vessel_id, most=most)
-        return [self._on_map(row, moment) for moment, _, _, _, *row in found if row[0] is not None]
+        return [self._on_map(row, moment) for moment, _, _, _, _, *row in found if row[0] is not None]
 
     def news(self, since: int, *, beyond: int | None = None) -> News:
         """Return the vessels that have changed since a number of the committed order, whoever may see them.
@@ -161,11 +164,11 @@ class Fleet:
         """
         known = since if beyond is None else beyond
         found = self._rows("changed", since=since, beyond=known, most=MOST_NEWS)
-        moment, number, origin, is_behind, *_ = found[0]
+        moment, number, origin, is_behind, tops, *_ = found[0]
         told = None
         if number - since <= MOST_NEWS:
-            told = [self._on_map(row, moment) for _, _, _, _, *row in found if row[0] is not None]
-        return News(moment=moment, number=number, origin=origin, vessels=told, is_behind=is_behind)
+            told = [self._on_map(row, moment) for _, _, _, _, _, *row in found if row[0] is not None]
+        return News(moment=moment, number=number, tops=tops, origin=origin, vessels=told, is_behind=is_behind)
 
     def granted(self) -> list[int]:
         """Return the ids of the vessels that the key may see by their names, in order."""
