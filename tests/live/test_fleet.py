@@ -247,7 +247,7 @@ def test_keeps_no_more_views_than_it_may(live: LiveFleet, monkeypatch):
 
 def test_keeps_no_more_answers_than_it_may(live: LiveFleet, monkeypatch):
     """Each that is kept may be as large as the fleet."""
-    monkeypatch.setattr(fragments, "_MOST_VESSELS_KEPT", 7)
+    monkeypatch.setattr(fragments, "_FEW_KEPT", 0)
     picture = live.read(EVERYTHING).picture
     asked = [Question(ALL, retired=False, limit=3 + n, behind=None, granted=None) for n in range(4)]
     found = [picture.find(each) for each in asked[:2]]
@@ -256,7 +256,7 @@ def test_keeps_no_more_answers_than_it_may(live: LiveFleet, monkeypatch):
     picture.find(asked[2])
     assert picture.find(asked[0]) is found[0]
     assert picture.find(asked[1]) is not found[1]
-    monkeypatch.setattr(fragments, "_MOST_VESSELS_KEPT", 0)
+    monkeypatch.setattr(fragments, "_TIMES_KEPT", 0)
     last = picture.find(asked[3])
     assert picture.find(asked[3]) is last
 

@@ -21,10 +21,12 @@ from harbor_api.domain.vessels import EPOCH, VesselOnMap, is_stale
 from harbor_api.schemas.vessels import feature_text, measured
 
 BLOCK = 128
-# How many answers to different questions are kept of one picture, and how many vessels in all of them: what
-# is kept of 10,000 may take 11 MB. The one that was asked for last is kept, however large.
+# How many answers to different questions are kept of one picture, and in all of them how many times the
+# vessels of that, or how many vessels of a small one: a thousand take up to 1.1 MB, and there may be hundreds
+# of pictures. The answer that was asked for last is kept, however large.
 _MOST_KEPT = 64
-_MOST_VESSELS_KEPT = 20_000
+_TIMES_KEPT = 2
+_FEW_KEPT = 1_000
 _STALE, _FRESH = b'"stale":true', b'"stale":false'
 _TICK = timedelta(microseconds=1)
 
@@ -304,9 +306,10 @@ class Picture:
         found = self._found.pop(question, None)
         if found is None:
             found = self._find(question)
+            most = max(_FEW_KEPT, _TIMES_KEPT * len(self))
             kept = sum(each.many for each in self._found.values()) + found.many
             # Those that nobody has asked for longest go first.
-            while self._found and (kept > _MOST_VESSELS_KEPT or len(self._found) >= _MOST_KEPT):
+            while self._found and (kept > most or len(self._found) >= _MOST_KEPT):
                 kept -= self._found.pop(next(iter(self._found))).many
         self._found[question] = found
         return found
