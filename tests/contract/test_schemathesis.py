@@ -117,7 +117,9 @@ def _checks() -> ChecksConfig:
             expected_statuses=["2xx", "304", "401", "403", "404", "409", "412"]
         ),
         negative_data_rejection=NegativeDataRejectionConfig(
-            expected_statuses=["400", "401", "403", "404", "405", "409", "412", "413", "415", "422", "428"]
+            expected_statuses=[
+                *("400", "401", "403", "404", "405", "409", "412", "413", "414", "415", "422", "428")
+            ]
         ),
         missing_required_header=MissingRequiredHeaderConfig(expected_statuses=["401", "404", "428"]),
     )

@@ -317,7 +317,7 @@ _terms = st.fixed_dictionaries(
 
 @pytest.mark.heavy
 @settings(
-    max_examples=10,
+    max_examples=5,
     derandomize=True,
     deadline=None,
     # The database may keep what earlier examples left: each has ships and keys of its own.

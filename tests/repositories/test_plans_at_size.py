@@ -169,7 +169,7 @@ def beside(key: Caller, rows: float, buffers: float) -> tuple[float, float]:
 
     Up to all fixes of a quarter of an hour are read for that, one by one: how many hangs on the time of day.
     """
-    return (rows + 10_000, buffers + 10_000) if key.delay_s else (rows, buffers)
+    return (rows + 15_000, buffers + 15_000) if key.delay_s else (rows, buffers)
 
 
 def look(u: AtSize, key: Caller) -> None:
