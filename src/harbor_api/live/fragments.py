@@ -159,9 +159,8 @@ class Facts(NamedTuple):
     def moment(self) -> datetime | None:
         """A moment at which all is as it is told: whose ``stale_at`` has come by then is stale, and no other.
 
-        None where nothing has happened yet of all that is shown.
-
-        A clock that is ahead may have a fix received when others are stale already.
+        None where nothing has happened yet of what is shown. A clock that is ahead may have a fix received
+        when others are stale already.
         """
         if self.latest == EPOCH:
             return None

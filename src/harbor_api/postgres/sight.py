@@ -96,8 +96,6 @@ _OF_VESSEL = f"p.vessel_id = %(vessel_id)s AND {_BY_NUMBER}"
 _AFTER = "(p.recorded_at, p.tracker_id) > (%(after_at)s, %(after_tracker)s)"
 _BEFORE = "(p.recorded_at, p.tracker_id) < (%(before_at)s, %(before_tracker)s)"
 _BEGAN = "date_bin(%(step)s, {0}.recorded_at, timestamptz '1970-01-01 00:00:00Z')"
-
-
 # When the oldest fix of %(vessel_id)s was recorded that the key sees, if not coarsely.
 OLDEST = f"""(
     SELECT p.recorded_at FROM positions AS p WHERE {_OF_VESSEL} AND p.recorded_at <= %(moment)s
@@ -133,7 +131,7 @@ def first_of_step(newest: str, vessel: str = "%(vessel_id)s") -> str:
     """Return the fix that is shown for the step of time of the ``newest`` one that is seen, all columns."""
     return f"""
         SELECT p.* FROM positions AS p
-        WHERE p.vessel_id = {vessel} AND p.seq + 0 <= %(number)s
+        WHERE p.vessel_id = {vessel} AND {_BY_NUMBER}
             AND p.recorded_at >= {_BEGAN.format(newest)} AND p.recorded_at <= {newest}.recorded_at
         ORDER BY p.recorded_at, p.tracker_id LIMIT 1
     """  # noqa: S608 - constants of ours are put in, none from a caller

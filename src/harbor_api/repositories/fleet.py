@@ -119,8 +119,7 @@ class News:
 
     ``moment`` is PostgreSQL's time then, ``number`` where the committed order stood, ``tops`` the greatest
     number in each of its tables, and ``origin`` tells the order itself from others. ``vessels`` is None where
-    there are too many. The horizon of a key with a delay
-    ``is_behind`` where there is more to be seen by its moment.
+    there are too many. The horizon of a key with a delay ``is_behind`` where its moment lets more be seen.
     """
 
     moment: datetime
