@@ -60,6 +60,7 @@ from harbor_api.repositories.vessels import Vessels
 
 Result = TypeVar("Result")
 _ATTEMPTS = 3
+_BEGIN = Statement(b"BEGIN ISOLATION LEVEL READ COMMITTED", {})
 # Sent together with the last statements: all of it is done, or none, and nothing that they lock is held while
 # anybody here is busy.
 _COMMIT = Statement(b"COMMIT", {})
@@ -155,9 +156,9 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 4, timeout_ms: int = 5_000) -> None:
         """Prepare for connections to ``url``, as ``connections.make_engine`` says."""
-        self.engine = connections.make_engine(url, pool_size=pool_size, timeout_ms=timeout_ms)
-        self._translated = partial(connections.translated, self.engine.url)
-        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._autocommit = connections.make_engine(url, pool_size=pool_size, timeout_ms=timeout_ms)
+        self._translated = partial(connections.translated, self._autocommit.url)
+        self.engine = self._autocommit.execution_options(isolation_level="READ COMMITTED")
 
     @contextmanager
     def unit_of_work(self) -> Iterator[UnitOfWork]:
@@ -176,11 +177,12 @@ class Database:
         """
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                with self._translated(), self.engine.begin() as connection:
+                # What is not committed is rolled back when the connection is given back.
+                with self._translated(), self._autocommit.connect() as connection:
                     last: list[Statement] = []
+                    statements.run(connection, _BEGIN)
                     result = work(UnitOfWork(connection, last=last))
-                    if last:
-                        statements.run_all(connection, [*last, _COMMIT])
+                    statements.run_all(connection, [*last, _COMMIT])
                     return result
             except Contended:
                 if attempt == _ATTEMPTS:

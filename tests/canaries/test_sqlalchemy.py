@@ -57,20 +57,6 @@ def test_both_sides_share_a_transaction(engine: Engine):
 
 
 @relied(
-    "Core's commit is content where the driver has committed already",
-    by="database.py sends COMMIT itself, together with the last statements",
-)
-def test_a_commit_may_come_first(engine: Engine):
-    with engine.begin() as connection:
-        driver: Any = connection.connection.driver_connection
-        with driver.pipeline():
-            driver.execute(b"CREATE TABLE committed (n integer)")
-            driver.execute(b"COMMIT")
-    with engine.connect() as connection:
-        assert connection.scalar(text("SELECT to_regclass('committed')::text")) == "committed"
-
-
-@relied(
     "a DBAPIError has psycopg's own error in orig, and connection_invalidated where the connection is gone",
     by="postgres/connections.py tells Contended and Unavailable by them",
 )
@@ -86,16 +72,22 @@ def test_errors_carry_the_driver_s(engine: Engine):
 
 
 @relied(
-    "AUTOCOMMIT as an option of the engine shares its pool, and a connection comes back from it as it was",
-    by="database.py keeps two engines over one pool",
+    "a connection is in the mode that its engine was made with; with another isolation level an engine "
+    "shares the pool, and a connection comes back as it was; and each is rolled back when it is given back",
+    by="database.py keeps two engines over one pool, and rolls back by giving a connection back",
 )
-def test_autocommit_does_not_stay_on(engine: Engine):
-    alone = engine.execution_options(isolation_level="AUTOCOMMIT")
-    assert alone.pool is engine.pool
-    with alone.connect() as connection:
-        assert connection.connection.driver_connection.autocommit
-    with engine.connect() as connection:
-        assert not connection.connection.driver_connection.autocommit
+def test_autocommit_is_what_a_connection_comes_back_to(engine: Engine):
+    autocommit = create_engine(engine.url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=0)
+    transacting = autocommit.execution_options(isolation_level="READ COMMITTED")
+    assert transacting.pool is autocommit.pool
+    for one, is_on in ((autocommit, True), (transacting, False), (autocommit, True)):
+        with one.connect() as connection:
+            assert connection.connection.driver_connection.autocommit is is_on
+    with autocommit.connect() as connection:
+        driver = connection.connection.driver_connection
+        driver.execute(b"BEGIN")
+    assert driver.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+    autocommit.dispose()
 
 
 @relied(

@@ -12,7 +12,8 @@ from tests.support import sql
 
 from harbor_api.database import Database, UnitOfWork
 from harbor_api.domain.errors import Unavailable
-from harbor_api.postgres import failures
+from harbor_api.postgres import failures, statements
+from harbor_api.postgres.statements import Statement
 
 _LIMIT = 2
 _SLOW = "SELECT CAST(:n AS integer) FROM pg_sleep(0.01)"
@@ -59,7 +60,7 @@ def test_a_restart_while_nobody_asks_costs_no_request(ours: Database, url):
     assert sql.column(ours, "SELECT n FROM restarts ORDER BY n") == [0, 1, 2]
 
 
-def test_what_ends_in_the_midst_is_told_and_not_done_twice(ours: Database, url):
+def test_what_ends_in_the_midst_is_told_and_not_done_twice(ours: Database, url, caplog):
     sql.run(ours, "CREATE TABLE IF NOT EXISTS midst (n integer)")
 
     def work(unit_of_work: UnitOfWork) -> None:
@@ -71,6 +72,30 @@ def test_what_ends_in_the_midst_is_told_and_not_done_twice(ours: Database, url):
         ours.transact(work)
     assert raised.value.cause is not None
     assert sql.count(ours, "midst") == 0
+    # Each would be a traceback in the operator's log, as often as anybody asks.
+    assert not caplog.records
+
+
+def test_a_read_that_ends_in_the_midst_is_in_nobody_s_log(ours: Database, caplog):
+    ended = Statement(b"SELECT pg_terminate_backend(pg_backend_pid())", {})
+    with pytest.raises(Unavailable), ours.autocommit() as unit_of_work:
+        statements.rows(unit_of_work._connection, ended)
+    assert not caplog.records
+    assert ours.schema_revision() is not None
+
+
+def test_what_raises_is_rolled_back_before_anybody_else_has_the_connection(url):
+    alone = Database(url, pool_size=1)
+    sql.run(alone, "CREATE TABLE IF NOT EXISTS raised (n integer)")
+
+    def work(unit_of_work: UnitOfWork) -> None:
+        sql.run(unit_of_work, "INSERT INTO raised VALUES (1)")
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        alone.transact(work)
+    assert sql.count(alone, "raised") == 0
+    alone.dispose()
 
 
 @pytest.fixture

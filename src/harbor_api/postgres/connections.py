@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 import psycopg
+from psycopg.pq import TransactionStatus
 from sqlalchemy import URL, Engine, QueuePool, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -37,7 +38,7 @@ class StatementFailed(Exception):
 
 
 def make_engine(url: str, *, pool_size: int, timeout_ms: int) -> Engine:
-    """Return a pool of connections to ``url``; none is made before it is needed.
+    """Return a pool of connections to ``url`` in autocommit mode; none is made before it is needed.
 
     ``timeout_ms`` bounds each wait: for a free connection, for a new one, for a lock and for a
     statement. PostgreSQL itself ends what takes longer, and one that says nothing for twice as long is
@@ -45,6 +46,9 @@ def make_engine(url: str, *, pool_size: int, timeout_ms: int) -> Engine:
     """
     engine = create_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
+        # What most jobs need. To set it when a connection is taken and to take it back costs as much as a
+        # small statement does.
+        isolation_level="AUTOCOMMIT",
         poolclass=_PatientPool,
         pool_size=pool_size,
         max_overflow=0,
@@ -180,6 +184,14 @@ class _Connection(psycopg.Connection[Any]):
     """A connection on which nothing is waited for without end."""
 
     patience_s: float = math.inf
+
+    def rollback(self) -> None:
+        """Roll back what has begun; the pool asks for it whenever a connection is given back.
+
+        One that is lost has nothing to roll back: whoever takes it finds out, and it is in nobody's log.
+        """
+        if not self.closed and self.pgconn.transaction_status != TransactionStatus.IDLE:
+            super().rollback()
 
     def has_ended(self) -> bool:
         """Return whether PostgreSQL has ended a connection that was idle, without a word to it.
