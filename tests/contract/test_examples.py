@@ -212,6 +212,8 @@ class TestExamplesAgree:
                 if "cursor=after-" not in value["links"]["next"]:
                     # It is sealed.
                     assert f"limit={len(items)}&" in value["links"]["next"], where
+                    is_geojson = "positions" not in value
+                    assert ("format=json" not in value["links"]["next"]) is is_geojson, where
                     continue
                 last = items[-1].get("number", items[-1]["id"])
                 assert value["links"]["next"].endswith(f"limit={len(items)}&cursor=after-{last}"), where

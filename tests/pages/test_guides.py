@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from tests.support.checked_client import CheckedClient
-from tests.support.factories import a_fix
+from tests.support.factories import World, a_fix
 from tests.support.live_service import LiveService
 
 from harbor_api.app import create_app
 from harbor_api.domain.errors import HarborError
 from harbor_api.pages.guides import GUIDES
+from harbor_api.server.service import message
 from harbor_api.settings import Settings, SettingsError
 from harbor_api.web import runtime
 
@@ -89,6 +90,17 @@ def test_every_code_is_explained(client: CheckedClient):
     for kind in HarborError.by_code.values():
         assert f"| {kind.status} | `{kind.code}` |" in text
         assert re.search(rf"^\| .*\b{kind.status}\b.* \|", text, re.MULTILINE)
+
+
+def test_the_problem_that_is_shown_is_the_one_that_comes(client: CheckedClient, world: World):
+    [shown] = map(json.loads, _blocks(client.get("/docs/errors.md").text, "json"))
+    answer = client.get("/api/v1/vessels?colour=red", headers=world.bearer())
+    assert answer.json == {**shown, "request_id": answer.json["request_id"]}
+
+
+def test_the_longest_request_line_that_is_told_is_the_one_that_is_taken(client: CheckedClient):
+    for name in ("limits", "errors"):
+        assert f"{message.MAX_REQUEST_LINE:,} bytes" in client.get(f"/docs/{name}.md").text
 
 
 def _with(app: Flask, monkeypatch: pytest.MonkeyPatch, **settings: object) -> None:

@@ -325,6 +325,7 @@ def _past(*fixes: Json, more: str | None = None) -> Json:
 
 def _as_features(page: Json) -> Json:
     """Return a page of a history as GeoJSON."""
+    more = page["links"]["next"]
     return {
         "vessel_id": page["vessel_id"],
         "available_from": page["available_from"],
@@ -337,7 +338,7 @@ def _as_features(page: Json) -> Json:
             }
             for fix in page["positions"]
         ],
-        "links": page["links"],
+        "links": {"next": more and more.replace("format=json", "format=geojson")},
     }
 
 

@@ -33,7 +33,7 @@ from harbor_api.schemas.fields import (
     seen,
 )
 from harbor_api.schemas.paging import sealed_cursor
-from harbor_api.schemas.typed import TypedSchema
+from harbor_api.schemas.typed import QuerySchema
 
 MOST_AT_ONCE = 10_000
 """How many vessels a page of the fleet holds at most, and without another ``limit``."""
@@ -101,7 +101,7 @@ _Q = Text(100)
 _EXACT = "Ids that are not there, or that the key may not see, are passed over."
 
 
-class FleetQuerySchema(TypedSchema):
+class FleetQuerySchema(QuerySchema):
     """Which vessels: all that is given must hold."""
 
     makes = _fleet_query

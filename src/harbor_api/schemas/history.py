@@ -20,7 +20,7 @@ from harbor_api.schemas.formats import MEDIA_TYPES, format_of
 from harbor_api.schemas.geojson import PointSchema
 from harbor_api.schemas.gpx import GpxTrack
 from harbor_api.schemas.paging import LinksSchema
-from harbor_api.schemas.typed import TypedSchema
+from harbor_api.schemas.typed import QuerySchema
 
 USUAL_LIMIT = 1_000
 _MOST = 10_000
@@ -55,7 +55,7 @@ class HistoryQuery:
         }
 
 
-class HistoryQuerySchema(TypedSchema):
+class HistoryQuerySchema(QuerySchema):
     """Which stretch of a history, and how."""
 
     makes = HistoryQuery

@@ -9,7 +9,7 @@ from marshmallow.fields import String
 from marshmallow.validate import Length, Range, Regexp
 
 from harbor_api.schemas.fields import QueryWhole
-from harbor_api.schemas.typed import TypedSchema
+from harbor_api.schemas.typed import QuerySchema
 
 CURSOR = "after-"
 
@@ -57,7 +57,7 @@ def sealed_cursor() -> String:
     )
 
 
-class PageQuerySchema(TypedSchema):
+class PageQuerySchema(QuerySchema):
     """Which page of a list."""
 
     makes: ClassVar[Callable[..., Any]] = PageQuery

@@ -20,7 +20,7 @@ from harbor_api.domain.summaries import (
 )
 from harbor_api.domain.track_events import STOPPED_KN
 from harbor_api.schemas.fields import Number, QueryWhole, Timestamp
-from harbor_api.schemas.typed import TypedSchema
+from harbor_api.schemas.typed import QuerySchema
 
 _GAP_S, _MOST_GAP_S = 1_800, 366 * 86_400
 _METRES_DECIMALS = 1
@@ -35,7 +35,7 @@ class SummaryQuery:
     gap_s: int
 
 
-class SummaryQuerySchema(TypedSchema):
+class SummaryQuerySchema(QuerySchema):
     """Which part of a vessel's history."""
 
     makes = SummaryQuery

@@ -30,7 +30,7 @@ from harbor_api.domain.tracks import MOST_FIXES, Track
 from harbor_api.schemas.fields import Number, QueryNumber, QueryWhole, Timestamp
 from harbor_api.schemas.formats import format_of
 from harbor_api.schemas.gpx import GpxTrack
-from harbor_api.schemas.typed import TypedSchema
+from harbor_api.schemas.typed import QuerySchema
 
 _LEAST_POINTS = 2
 _MOST_TOLERANCE_M = 100_000
@@ -61,7 +61,7 @@ class TrackQuery:
     at: datetime | None = None
 
 
-class TrackQuerySchema(TypedSchema):
+class TrackQuerySchema(QuerySchema):
     """Which part of a vessel's history, and how it is drawn."""
 
     makes = TrackQuery

@@ -7,6 +7,9 @@ from marshmallow import Schema, post_load
 
 from harbor_api.domain.changes import Edit
 
+UNKNOWN_PARAMETER = "Unknown parameter."
+"""What is told of a parameter that an operation does not take."""
+
 
 def edit(**members: Any) -> Edit[Any]:
     """Return what to change: the members that were sent."""
@@ -21,3 +24,9 @@ class TypedSchema(Schema):
     @post_load
     def _make(self, data: dict[str, Any], **_: Any) -> Any:
         return type(self).makes(**data)
+
+
+class QuerySchema(TypedSchema):
+    """What an operation is asked with in its address."""
+
+    error_messages = {"unknown": UNKNOWN_PARAMETER}

@@ -11,7 +11,7 @@ from marshmallow import Schema, ValidationError
 
 from harbor_api.domain import errors
 from harbor_api.domain.errors import Fault, HarborError, InvalidParameter
-from harbor_api.schemas.typed import TypedSchema
+from harbor_api.schemas.typed import UNKNOWN_PARAMETER, TypedSchema
 from harbor_api.web.arguments import StrictParser
 from harbor_api.web.documented import View, describe_errors, documented
 
@@ -175,9 +175,7 @@ class Blueprint(flask_smorest.Blueprint):
         """Refuse any query parameter on operations that take none; schemas refuse for the others."""
         method = "GET" if request.method == "HEAD" else request.method
         if request.args and (request.endpoint, method) not in self._with_query:
-            raise InvalidParameter(
-                faults=[Fault("Unknown parameter.", parameter=name) for name in request.args]
-            )
+            raise InvalidParameter(faults=[Fault(UNKNOWN_PARAMETER, parameter=name) for name in request.args])
 
 
 def refuse_unknown_query() -> None:
