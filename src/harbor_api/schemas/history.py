@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -318,14 +319,14 @@ WRITERS: Mapping[str, type[Writer]] = {
 }
 """By the name of the format."""
 
-# What spreadsheets take for the beginning of a formula, in a cell or after blanks in it, also as East Asian
-# keyboards write it.
-_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+# Where spreadsheets take what comes for a formula, also as East Asian keyboards write it: at the beginning
+# of a cell, or behind blanks and quotes there. Where a comma is the decimal point a semicolon begins a cell.
+_FORMULA = re.compile('(?:\\A|(?<=;))(?=[\t\r\n]|[\\s"]*[-=+@\uff1d\uff0b\uff0d\uff20])')
 
 
 def inert(text: str) -> str:
-    """Return a text that spreadsheets show and do not run: one that may be a formula gets an apostrophe."""
-    return f"'{text}" if text.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA) else text
+    """Return a text that spreadsheets show and do not run: what may be a formula gets an apostrophe."""
+    return _FORMULA.sub("'", text)
 
 
 def _csv_row(*cells: str) -> str:
