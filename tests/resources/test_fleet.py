@@ -54,7 +54,7 @@ def _found(client: CheckedClient, bearer: Bearer, query: str) -> list[str]:
         ("bbox=-180,-90,180,90", "ABCD"),
         ("bbox=1e1,5.9e1,11,60", "D"),
         ("near=-180,-17&radius=60000", "AB"),
-        ("near=180,-17&radius=1000000", "ABC"),
+        ("near=180,-17&radius=1e%2B06", "ABC"),
         ("near=10.7,59.9", "D"),
         ("near=179.4,-17&radius=1000000&limit=1", "A"),
         ("vessel_id=2,1,1,77,2147483647", "AB"),
@@ -122,6 +122,7 @@ def test_tells_how_far_and_which_way_the_nearest_first(client: CheckedClient, wo
         (f"near=1,2&radius={LARGEST_RADIUS_M + 1}", "radius"),
         ("near=1,2&radius=-1", "radius"),
         ("near=1,2&radius=infinity", "radius"),
+        ("near=1,2&radius=1e400", "radius"),
         ("near=1,2&radius=", "radius"),
         ("radius=5", "radius"),
         ("vessel_id=", "vessel_id"),
@@ -157,6 +158,12 @@ def test_names_the_parameter_that_is_wrong(client: CheckedClient, world: World, 
     answer = client.get(f"{URL}?{query}", headers=world.bearer())
     assert (answer.status_code, answer.json["code"]) == (400, "invalid_parameter")
     assert [each["parameter"] for each in answer.json["errors"]] == [parameter]
+
+
+def test_a_plus_that_the_address_has_made_a_blank_is_told_of(client: CheckedClient, world: World):
+    answer = client.get(f"{URL}?updated_since=2026-01-02T03:04:05+02:00", headers=world.bearer())
+    assert "%2B" in answer.json["errors"][0]["detail"]
+    assert _found(client, world.bearer(), "updated_since=2026-01-02T03:04:05%2B02:00") == []
 
 
 def test_a_thousand_ids_are_taken_and_those_that_are_forbidden_are_not_there(

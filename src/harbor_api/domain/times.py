@@ -4,7 +4,9 @@ import re
 from datetime import UTC, datetime, timedelta
 
 _TIME = re.compile(
-    r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d{1,100})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
+    r"\d{4}-\d{2}-\d{2}[Tt](?:[01]\d|2[0-3]):\d{2}:\d{2}(?:\.\d{1,100})?"
+    r"(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII,
 )
 # Where the seconds stand.
 _SECONDS = slice(17, 19)
@@ -16,7 +18,8 @@ def from_rfc3339(value: object) -> datetime | None:
     PostgreSQL keeps microseconds, so further digits of a fraction (up to 100 are taken) are cut off. A leap
     second, 23:59:60 in UTC on whatever day, is the second after it. Years are 0001 to 9999.
     """
-    # datetime.fromisoformat alone takes more than RFC 3339 has, NUL included, and less: neither z nor 60.
+    # datetime.fromisoformat alone takes more than RFC 3339 has, NUL and 24:00 included, and less: neither z
+    # nor 60.
     if not isinstance(value, str) or not _TIME.fullmatch(value):
         return None
     try:

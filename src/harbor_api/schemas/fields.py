@@ -15,7 +15,6 @@ from marshmallow.validate import Length, Range, Regexp
 from harbor_api.domain.times import from_rfc3339, rfc3339
 from harbor_api.domain.values import Form, Span, Text
 
-_DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
 _DIGITS = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 # As JSON spells a number, and most languages one that is close to 0: 1e-7, too.
 _JSON_NUMBER = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
@@ -53,12 +52,13 @@ class QueryWhole(fields.Integer):
 
 
 class QueryNumber(fields.Float):
-    """A decimal number in plain ASCII digits, as a query string spells it; no exponent."""
+    """A finite number in ASCII digits, as a query string spells it."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> float:
-        if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
+        number = _finite(value)
+        if number is None:
             raise self.make_error("invalid")
-        return float(value)
+        return number
 
 
 class QueryBoolean(fields.Boolean):
@@ -132,13 +132,15 @@ class Timestamp(fields.AwareDateTime):
     """An RFC 3339 date-time with its offset; becomes UTC, is sent with ``Z`` and six digits of fraction."""
 
     default_error_messages = {
-        "invalid": "Not an RFC 3339 date-time with an offset, such as 2026-01-02T03:04:05Z."
+        "invalid": "Not an RFC 3339 date-time with an offset, such as 2026-01-02T03:04:05Z.",
+        "blank": "The + of its offset has become a blank: in an address it is written %2B.",
     }
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:
         moment = from_rfc3339(value)
         if moment is None:
-            raise self.make_error("invalid", input=value, obj_type="datetime")
+            has_lost_plus = isinstance(value, str) and from_rfc3339(value.replace(" ", "+")) is not None
+            raise self.make_error("blank" if has_lost_plus else "invalid", input=value, obj_type="datetime")
         return moment
 
     def _serialize(self, value: datetime | None, *_: Any, **__: Any) -> str | None:
