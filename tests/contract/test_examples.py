@@ -180,6 +180,7 @@ class TestExamplesAgree:
                     assert retired <= {where.endswith(" retired")}, where
                     ids = [one["id"] for one in each["features"]]
                     assert ids == sorted(set(ids)), where
+                    assert (each["now"] is None) == (not ids), where
                 if each.get("type") == "Feature" and "id" in each:
                     properties = each["properties"]
                     assert (each["geometry"] is None) == (properties["recorded_at"] is None), where
