@@ -178,8 +178,10 @@ class FleetQuerySchema(QuerySchema):
     )
     updated_since = Timestamp(
         metadata={
-            "description": "Only those of which a fix is shown that was received at this time or later. What "
-            "else may have changed is told by `ETag` and `Harbor-Cursor`.",
+            "description": "Only those of which a fix is shown that was received at this time or later, as "
+            "`received_at` tells. It is shown after that, to delayed and coarse keys by their delay and "
+            "step: go back so far, and a minute. What else may have changed is told by `ETag` and "
+            "`Harbor-Cursor`.",
             "examples": ["2026-01-02T03:00:00Z"],
         },
     )
