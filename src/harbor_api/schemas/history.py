@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import orjson
 from marshmallow import Schema, ValidationError, validates_schema
 from marshmallow.fields import List, Nested, String
-from marshmallow.validate import Length, OneOf, Range
+from marshmallow.validate import OneOf, Range
 
 from harbor_api.domain.history import MEMBERS, HistoryPage, RowForm, Window
 from harbor_api.domain.times import rfc3339
@@ -20,7 +20,7 @@ from harbor_api.schemas.fields import Number, QueryWhole, Timestamp, Whole
 from harbor_api.schemas.formats import MEDIA_TYPES, format_of
 from harbor_api.schemas.geojson import PointSchema
 from harbor_api.schemas.gpx import GpxTrack
-from harbor_api.schemas.paging import LinksSchema
+from harbor_api.schemas.paging import LinksSchema, sealed_cursor
 from harbor_api.schemas.typed import QuerySchema
 
 USUAL_LIMIT = 1_000
@@ -89,13 +89,7 @@ class HistoryQuerySchema(QuerySchema):
             "examples": [USUAL_LIMIT],
         },
     )
-    cursor = String(
-        validate=Length(1, 1_000),
-        metadata={
-            "description": "From `links.next` or the `Link` header of the page before, with the same other "
-            "parameters; only `limit` may differ. It is for this key alone.",
-        },
-    )
+    cursor = sealed_cursor()
     format = format_of("json", "geojson", "csv", "gpx")
 
     @validates_schema

@@ -50,8 +50,8 @@ def sealed_cursor() -> String:
     return String(
         validate=Length(1, 1_000),
         metadata={
-            "description": "From `links.next` of the page before. It holds for this key and these parameters "
-            "alone; only `limit` may change.",
+            "description": "From `links.next` or the `Link` header of the page before. It holds for this key "
+            "and these parameters alone; only `limit` may change.",
             "pattern": "^[A-Za-z0-9_-]+$",
         },
     )
