@@ -152,6 +152,8 @@ def test_tells_how_far_and_which_way_the_nearest_first(client: CheckedClient, wo
         ("cursor=" + "A" * 60, "cursor"),
         ("flag=NO&flag=FJ", "flag"),
         ("colour=red", "colour"),
+        ("q=%E6", "q"),
+        ("q=a&%C3=%B8", "\ufffd"),
     ],
 )
 def test_names_the_parameter_that_is_wrong(client: CheckedClient, world: World, query, parameter):

@@ -1,7 +1,8 @@
 """Bodies and queries on their way to a schema: webargs' parser made strict, and how faults are told."""
 
+from collections.abc import Iterator
 from typing import Any, NoReturn
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 import marshmallow
 from flask import Request
@@ -61,7 +62,11 @@ class StrictParser(FlaskParser):
         return state.body
 
     def load_querystring(self, req: Request, schema: marshmallow.Schema) -> Any:  # noqa: ARG002 - webargs' signature
-        """Return the query parameters; InvalidParameter where one is given twice."""
+        """Return the query parameters; InvalidParameter where one is given twice, or is not UTF-8."""
+        if unreadable := list(_not_utf8(req.query_string)):
+            raise InvalidParameter(
+                faults=[Fault("Not UTF-8, percent-encoded.", parameter=name) for name in unreadable]
+            )
         repeated = [name for name, values in req.args.lists() if len(values) > 1]
         if repeated:
             raise InvalidParameter(
@@ -84,6 +89,16 @@ class StrictParser(FlaskParser):
         count = "1 member is" if len(found) == 1 else f"{len(found)} members are"
         refused_as: type[HarborError] = getattr(schema, "refused_as", ValidationFailed)
         raise refused_as(f"{count} wrong", faults=found) from _without_frames(error)
+
+
+def _not_utf8(query: bytes) -> Iterator[str]:
+    """Yield the names of parameters of which Werkzeug keeps as `%E6` what it cannot read."""
+    for each in query.split(b"&") if b"%" in query or not query.isascii() else ():
+        name, _, value = (unquote_to_bytes(part) for part in each.partition(b"="))
+        try:
+            b"=".join((name, value)).decode()
+        except UnicodeDecodeError:
+            yield name.decode(errors="replace")
 
 
 def load(schema: marshmallow.Schema, value: Any, *, pointer: str) -> Any:
