@@ -8,7 +8,7 @@ from flask.views import MethodView
 from harbor_api.domain import errors
 from harbor_api.schemas import geojson, gpx
 from harbor_api.schemas.formats import MEDIA_TYPES
-from harbor_api.schemas.moments import feature_text
+from harbor_api.schemas.moments import feature_texts
 from harbor_api.schemas.tracks import TrackQuery, TrackQuerySchema, TrackSchema, as_geojson, as_gpx
 from harbor_api.schemas.vessels import VesselFeatureSchema
 from harbor_api.services import moments, tracks
@@ -82,4 +82,5 @@ def _placed(vessel_id: int, at: datetime, gap_s: int) -> Response:
         seen = sight(unit_of_work)
         moments.stand(unit_of_work, seen, at, parameter="at")
         found = moments.vessel_at(unit_of_work, seen, vessel_id, at, rules=rules)
-    return Response(feature_text(found), content_type=geojson.MEDIA_TYPE)
+    [text] = feature_texts([found])
+    return Response(text, content_type=geojson.MEDIA_TYPE)

@@ -1,5 +1,6 @@
-"""Vessels of the past as GeoJSON, rendered by hand: a moment of a fleet is thousands of them."""
+"""Vessels of the past as GeoJSON, rendered by the column: a moment of a fleet is thousands of them."""
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -8,53 +9,66 @@ import orjson
 from harbor_api.domain.moments import VesselThen
 from harbor_api.domain.vessels import COORDINATE_DECIMALS
 
-_UTC = orjson.OPT_UTC_Z
+_NAMES = VesselThen._fields
+_DETAILS = _NAMES[_NAMES.index("name") : _NAMES.index("lat")]
+# What follows them in the properties: as in the fleet as it is now, and then by what the place is known.
+_TIMES = frozenset({"recorded_at", "received_at", "retired_at", "stale_at"})
+_MEASURES = (
+    *("recorded_at", "received_at", "retired_at", "stale", "stale_at"),
+    *("sog", "cog", "heading", "nav_status", "accuracy_m", "basis"),
+)
+_FEATURE = '{{"type":"Feature","id":%b,"geometry":%b,"properties":{{%b,{},"between":%b}}}}'.format(
+    ",".join(f'"{name}":%b' for name in _MEASURES)
+).encode()
+_POINT = b'{"type":"Point","coordinates":[%b,%b]}'
+_NULL = b"null"
+_WHOLE_SECOND = len('"2026-01-02T03:04:05Z"')
 
 
-def feature_text(one: VesselThen) -> bytes:
-    """Return the JSON of a vessel as a GeoJSON Feature.
+def feature_texts(vessels: Sequence[VesselThen]) -> list[bytes]:
+    """Return the JSON of each vessel as a GeoJSON Feature.
 
     Its members are those of the fleet as it is now, in the same order, and then by what its place is known.
     """
-    properties = {
-        "name": one.name,
-        "imo": one.imo,
-        "mmsi": one.mmsi,
-        "call_sign": one.call_sign,
-        "flag": one.flag,
-        "kind": one.kind,
-        "length_m": one.length_m,
-        "beam_m": one.beam_m,
-        "draught_m": one.draught_m,
-        "max_speed_kn": one.max_speed_kn,
-        "recorded_at": _time(one.recorded_at),
-        "received_at": _time(one.received_at),
-        "retired_at": _time(one.retired_at),
-        "stale": one.stale,
-        "stale_at": _time(one.stale_at),
-        "sog": one.sog,
-        "cog": one.cog,
-        "heading": one.heading,
-        "nav_status": one.nav_status,
-        "accuracy_m": one.accuracy_m,
-        "basis": one.basis,
-        "between": one.between and [_time(each) for each in one.between],
-    }
-    feature = {"type": "Feature", "id": one.id, "geometry": _point(one), "properties": properties}
-    return orjson.dumps(feature, option=_UTC)
+    if not vessels:
+        return []
+    columns: dict[str, tuple[Any, ...]] = dict(zip(_NAMES, zip(*vessels, strict=True), strict=True))
+    ends = columns["between"]
+    rows = zip(
+        _column(columns["id"]),
+        _pairs(_POINT, _degrees(columns["lon"]), _degrees(columns["lat"])),
+        _details(vessels),
+        *(_times(columns[name]) if name in _TIMES else _column(columns[name]) for name in _MEASURES),
+        _pairs(b"[%b,%b]", *(_times([each and each[end] for each in ends]) for end in (0, 1))),
+        strict=True,
+    )
+    return [_FEATURE % row for row in rows]
 
 
-def _point(one: VesselThen) -> dict[str, Any] | None:
-    if one.lat is None or one.lon is None:
-        return None
+def _details(vessels: Iterable[VesselThen]) -> list[bytes]:
+    """Return the members of each vessel that tell who it is."""
+    told = [{name: getattr(one, name) for name in _DETAILS} for one in vessels]
+    # No text holds the quotes, which JSON escapes in it: so this parts nothing else.
+    first, *further = orjson.dumps(told)[2:-2].split(b'},{"name":')
+    return [first, *(b'"name":' + each for each in further)]
+
+
+def _column(values: Sequence[Any]) -> list[bytes]:
+    """Return the JSON of each of some values that are no texts with a comma."""
+    return orjson.dumps(values, option=orjson.OPT_UTC_Z)[1:-1].split(b",")
+
+
+def _times(moments: Sequence[datetime | None]) -> list[bytes]:
+    """Return what ``domain.times.rfc3339`` makes of times, ten times as fast."""
+    # orjson leaves out a fraction that is 0, which whole answers never do.
+    return [each[:-2] + b'.000000Z"' if len(each) == _WHOLE_SECOND else each for each in _column(moments)]
+
+
+def _degrees(values: Iterable[float | None]) -> list[bytes]:
     # Minus zero, which arithmetic may leave, becomes 0.
-    coordinates = [round(each, COORDINATE_DECIMALS) + 0.0 for each in (one.lon, one.lat)]
-    return {"type": "Point", "coordinates": coordinates}
+    return _column([None if each is None else round(each, COORDINATE_DECIMALS) + 0.0 for each in values])
 
 
-def _time(moment: datetime | None) -> datetime | orjson.Fragment | None:
-    """Return a time for orjson to write as ``domain.times.rfc3339`` does, ten times as fast."""
-    if moment is None or moment.microsecond:
-        return moment
-    # It leaves out a fraction that is 0, which whole answers never do.
-    return orjson.Fragment(orjson.dumps(moment, option=_UTC)[:-2] + b'.000000Z"')
+def _pairs(form: bytes, *columns: Iterable[bytes]) -> list[bytes]:
+    """Return pairs of values in a form, null where there are none."""
+    return [_NULL if pair[0] == _NULL else form % pair for pair in zip(*columns, strict=True)]

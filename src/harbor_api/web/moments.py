@@ -1,6 +1,6 @@
 """The fleet as it was at a moment, as an answer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from urllib.parse import urlencode
@@ -8,13 +8,11 @@ from urllib.parse import urlencode
 from flask import request
 
 from harbor_api.domain import tags
-from harbor_api.domain.fleet_search import Bearing
-from harbor_api.domain.moments import VesselThen
 from harbor_api.domain.times import rfc3339
 from harbor_api.postgres.sight import Sight
 from harbor_api.schemas.fleet_query import FleetQuery
 from harbor_api.schemas.geojson import MEDIA_TYPE
-from harbor_api.schemas.moments import feature_text
+from harbor_api.schemas.moments import feature_texts
 from harbor_api.schemas.vessels import COLLECTION_END, collection_head, measured
 from harbor_api.services import moments
 from harbor_api.services.moments import Rules
@@ -91,7 +89,7 @@ def _page(
     )
     placed: list[_Placed] = []
     for run in runs:
-        placed += (_rendered(*each) for each in run)
+        placed += _rendered(run)
         if query.search.near is None and len(placed) > query.limit:
             break
     if query.search.near is not None:
@@ -100,11 +98,13 @@ def _page(
     return page, page[-1].position if len(placed) > len(page) else None
 
 
-def _rendered(one: VesselThen, seen: Bearing | None) -> _Placed:
-    text = feature_text(one)
-    if seen is None:
-        return _Placed((one.id,), one.number, text)
-    return _Placed((round(seen.distance_m * 10), one.id), one.number, measured(text, seen))
+def _rendered(run: Sequence[moments.Placed]) -> Iterator[_Placed]:
+    texts = feature_texts([one for one, _ in run])
+    for (one, seen), text in zip(run, texts, strict=True):
+        if seen is None:
+            yield _Placed((one.id,), one.number, text)
+        else:
+            yield _Placed((round(seen.distance_m * 10), one.id), one.number, measured(text, seen))
 
 
 def _rules(query: FleetQuery) -> Rules:
