@@ -192,3 +192,15 @@ def test_measures_are_the_decimals_that_were_sent(world: World):
         fixes = unit_of_work.tracks(_sight()).columns(vessel, most=9).fixes
     assert {name: getattr(fixes, name)[0] for name in told} == told
     assert not any(math.isnan(getattr(fixes, name)[0]) for name in told)
+
+
+@pytest.mark.parametrize("decimals", [None, 2])
+def test_speed_and_course_are_left_out_where_nobody_asks_for_them(world: World, decimals):
+    with _ship(world, [_at(each) | {"sog": 12.3, "cog": 9.0} for each in range(3)]) as (unit_of_work, vessel):
+        tracks = unit_of_work.tracks(_sight(decimals))
+        whole, bare = (tracks.columns(vessel, most=2, with_motion=each) for each in (True, False))
+    assert bare.last == whole.last
+    assert [row[:3] + row[5:] for row in _rows(bare.fixes)] == [
+        row[:3] + row[5:] for row in _rows(whole.fixes)
+    ]
+    assert {row[3:5] for row in _rows(bare.fixes)} == {(None, None)}

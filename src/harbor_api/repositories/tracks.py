@@ -36,9 +36,9 @@ def _columns(*, coarse: bool) -> bytes:
 SELECT v.name, v.max_speed_kn::text::float8, columns.*
 FROM vessels AS v CROSS JOIN LATERAL (
     SELECT (array_agg(tracker_id))[%(most)s + 1], (array_agg(tracker_id))[%(most)s],
-        array_agg(recorded_at), array_agg({lat}), array_agg({lon}),
-        array_agg(coalesce(sog, 'NaN')), array_agg(coalesce(cog, 'NaN')),
-        array_agg(coalesce(accuracy_m, 'NaN'))
+        array_agg(recorded_at), array_agg({lat}), array_agg({lon}), array_agg(coalesce(accuracy_m, 'NaN')),
+        array_agg(coalesce(sog, 'NaN')) FILTER (WHERE %(with_motion)s),
+        array_agg(coalesce(cog, 'NaN')) FILTER (WHERE %(with_motion)s)
     FROM (
         SELECT * FROM {SEEN[coarse, False]} AS seen WHERE seen.vessel_id = v.id LIMIT %(most)s + 1
     ) AS fixes
@@ -66,16 +66,20 @@ class Tracks:
         most: int,
         beyond: FixKey | None = None,
         number: int | None = None,
+        with_motion: bool = True,
     ) -> Stretch:
         """Return a vessel's fixes from ``since`` up to but without ``until``, no more than ``most``.
 
         ``beyond`` names the fix that was read last, from which it goes on; ``number`` is the one of the order
-        where it stood when the first were read. NotFound also where the key may not see the vessel.
+        where it stood when the first were read. Not ``with_motion``, each speed and course is NaN: every
+        column more is a tenth of what PostgreSQL has to do. NotFound also where the key may not see the
+        vessel.
         """
         sight = self._sight
         values = {
             "vessel_id": vessel_id,
             "most": most,
+            "with_motion": with_motion,
             "decimals": sight.decimals,
             **sight.bounded(number),
             **stretch(sight, since, until, beyond=beyond),
@@ -84,13 +88,15 @@ class Tracks:
         if row is None:
             raise NotFound(f"There is no vessel {vessel_id}")
         name, max_speed_kn, further, last, *columns = row
-        recorded_at, lat, lon, sog, cog, accuracy_m = columns
+        recorded_at, lat, lon, accuracy_m, sog, cog = columns
+        times = _column(recorded_at, ">i8", most).astype(np.int64) + _SINCE_1970
+        untold = np.full(len(times), np.nan)
         fixes = Columns(
-            recorded_at=_column(recorded_at, ">i8", most).astype(np.int64) + _SINCE_1970,
+            recorded_at=times,
             lat=_column(lat, ">f8", most).astype(np.float64),
             lon=_column(lon, ">f8", most).astype(np.float64),
-            sog=_measures(sog, most),
-            cog=_measures(cog, most),
+            sog=_measures(sog, most) if with_motion else untold,
+            cog=_measures(cog, most) if with_motion else untold,
             accuracy_m=_measures(accuracy_m, most),
         )
         if sight.is_coarse:

@@ -27,7 +27,11 @@ def draw(
 ) -> Drawn:
     """Return a vessel's track; NotFound where the key may not see her, TrackTooLong where it is too long."""
     since = query.start or windows.usual_start(query.end or _now(unit_of_work, sight))
-    found = unit_of_work.tracks(sight).columns(vessel_id, since, query.end, most=MOST_FIXES)
+    # What is kept for its speed and course matters only where something is left out.
+    is_simplified = query.most is not None or bool(query.tolerance_m)
+    found = unit_of_work.tracks(sight).columns(
+        vessel_id, since, query.end, most=MOST_FIXES, with_motion=is_simplified
+    )
     if found.last is not None:
         raise TrackTooLong(
             f"There are more than {MOST_FIXES:,} fixes in that time, and {rfc3339(found.last[0])} is how far "
