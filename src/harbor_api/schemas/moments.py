@@ -10,7 +10,8 @@ from harbor_api.domain.moments import VesselThen
 from harbor_api.domain.vessels import COORDINATE_DECIMALS
 
 _NAMES = VesselThen._fields
-_DETAILS = _NAMES[_NAMES.index("name") : _NAMES.index("lat")]
+_WHO = slice(_NAMES.index("name"), _NAMES.index("lat"))
+_DETAILS = _NAMES[_WHO]
 # What follows them in the properties: as in the fleet as it is now, and then by what the place is known.
 _TIMES = frozenset({"recorded_at", "received_at", "retired_at", "stale_at"})
 _MEASURES = (
@@ -45,9 +46,9 @@ def feature_texts(vessels: Sequence[VesselThen]) -> list[bytes]:
     return [_FEATURE % row for row in rows]
 
 
-def _details(vessels: Iterable[VesselThen]) -> list[bytes]:
+def _details(vessels: Iterable[tuple[Any, ...]]) -> list[bytes]:
     """Return the members of each vessel that tell who it is."""
-    told = [{name: getattr(one, name) for name in _DETAILS} for one in vessels]
+    told = [dict(zip(_DETAILS, one[_WHO], strict=True)) for one in vessels]
     # No text holds the quotes, which JSON escapes in it: so this parts nothing else.
     first, *further = orjson.dumps(told)[2:-2].split(b'},{"name":')
     return [first, *(b'"name":' + each for each in further)]

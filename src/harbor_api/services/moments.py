@@ -99,14 +99,15 @@ def vessel_at(
 def _placed(
     vessels: list[VesselThen], known: dict[int, Known], sight: Sight, at: datetime, rules: Rules
 ) -> Iterator[VesselThen]:
-    step = sight.step if sight.is_coarse else timedelta()
+    is_coarse = sight.is_coarse
+    step = sight.step if is_coarse else timedelta()
     for vessel in vessels:
         found = known.get(vessel.id)
         if found is None:
             yield vessel
             continue
         before = found.before
-        if sight.is_coarse:
+        if is_coarse:
             place: Place | None = Place(before.lat, before.lon, "last_known")
         else:
             one = Neighbour(before.recorded_at, before.lat, before.lon, before.accuracy_m)
