@@ -141,6 +141,8 @@ class LiveService:
                 return
             except httpx.TransportError:
                 if self._process.poll() is not None or time.monotonic() > deadline:
+                    # Nothing else would: what raises here is no context that is left.
+                    self._end(signal.SIGKILL)
                     raise AssertionError(f"did not start: {self.log()}") from None
                 time.sleep(0.05)
 
