@@ -7,13 +7,13 @@ types that psycopg sends, run in a savepoint that is rolled back, and then run a
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, ClassVar
 
 import psycopg
 from psycopg import sql
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import TransactionStatus
-from tests.support.factories import EPOCH
 
 from harbor_api.postgres.connections import _Connection
 
@@ -38,7 +38,7 @@ SMALL = {
     "keys": 120,
     "claims": 100,
 }
-# The fixes of a vessel are so far apart, from EPOCH on; those that are held of vessel 1 lie closer.
+# The fixes of a vessel are so far apart; those that are held of vessel 1 lie closer.
 STEP_S = 30
 
 # Each takes the numbers above %(<what>_from)s, up to %(<what>)s. The vessels that sail report in turn, so
@@ -67,17 +67,17 @@ INSERT INTO positions (vessel_id, recorded_at, tracker_id, received_at, lat, lon
 SELECT vessel, at, vessel, at, 59.9, 10.7, 8.4, 181.2, 180, nextval('fleet_order')
 FROM generate_series(%(fixes_from)s + 1, %(fixes)s) AS n,
     LATERAL generate_series(1, %(sailing)s + 0 * n) AS vessel,
-    LATERAL (SELECT %(epoch)s::timestamptz + n * %(step_s)s * interval '1 second' AS at) AS moment;
+    LATERAL (SELECT %(began)s::timestamptz + n * %(step_s)s * interval '1 second' AS at) AS moment;
 
 -- All but the last ten vessels have been heard of, most of them once.
 INSERT INTO positions (vessel_id, recorded_at, tracker_id, received_at, lat, lon, sog, cog, heading, seq)
-SELECT vessel, %(epoch)s, vessel, %(epoch)s, 59.9, 10.7, 8.4, 181.2, 180, nextval('fleet_order')
+SELECT vessel, %(began)s, vessel, %(began)s, 59.9, 10.7, 8.4, 181.2, 180, nextval('fleet_order')
 FROM generate_series(greatest(%(vessels_from)s, %(sailing)s) + 1, least(%(vessels)s, 2990)) AS vessel;
 
 INSERT INTO latest_positions AS latest
     (vessel_id, recorded_at, tracker_id, received_at, lat, lon, sog, cog, heading, seq)
 SELECT vessel, at, vessel, at, 59.9, 10.7, 8.4, 181.2, 180, nextval('fleet_order')
-FROM generate_series(1, least(%(vessels)s, 2990)) AS vessel, LATERAL (SELECT %(epoch)s::timestamptz
+FROM generate_series(1, least(%(vessels)s, 2990)) AS vessel, LATERAL (SELECT %(began)s::timestamptz
     + CASE WHEN vessel <= %(sailing)s THEN %(fixes)s ELSE 0 END * %(step_s)s * interval '1 second' AS at
 ) AS moment
 ON CONFLICT (vessel_id) DO UPDATE SET recorded_at = excluded.recorded_at;
@@ -99,7 +99,7 @@ SELECT n, CASE WHEN n %% 5 < 4 THEN 1 ELSE 2 + n %% 50 END, at, 1, at,
     CASE WHEN n > 99950 AND n %% 5 = 4 THEN 'released' WHEN n %% 40 = 1 THEN 'rejected' ELSE 'held' END,
     CASE WHEN n %% 40 = 1 THEN now() END
 FROM generate_series(%(held_from)s + 1, %(held)s) AS n,
-    LATERAL (SELECT %(epoch)s::timestamptz + n * interval '7 seconds' AS at) AS moment;
+    LATERAL (SELECT %(began)s::timestamptz + n * interval '7 seconds' AS at) AS moment;
 
 INSERT INTO audit (id, actor, action, subject, before, after) OVERRIDING SYSTEM VALUE
 SELECT n, 'key 1', 'vessel.changed', CASE WHEN n = 1 THEN 'vessels/first' WHEN n %% 2 = 0 THEN 'vessels/1'
@@ -144,20 +144,34 @@ SELECT setval('vessels_id_seq', %(vessels)s), setval('trackers_id_seq', %(tracke
 """
 
 
-def fill(connection: psycopg.Connection[Any], sizes: Mapping[str, int], beyond: Mapping[str, int]) -> None:
-    """Fill a database up to some sizes, beyond those that it has, and leave its statistics as they are."""
+def fill(
+    connection: psycopg.Connection[Any],
+    sizes: Mapping[str, int],
+    beyond: Mapping[str, int],
+    *,
+    began: datetime,
+) -> None:
+    """Fill a database up to some sizes, beyond those that it has, and leave its statistics as they are.
+
+    Fixes are recorded from ``began`` on.
+    """
     values = {**sizes, **{f"{name}_from": beyond.get(name, 0) for name in sizes}}
     cursor = psycopg.ClientCursor(connection)
     cursor.execute("SET synchronous_commit = off")
-    cursor.execute(_FILL, {**values, "epoch": EPOCH, "step_s": STEP_S})
+    cursor.execute(_FILL, {**values, "began": began, "step_s": STEP_S})
 
 
 @dataclass
 class Touched:
-    """What statements have touched, wanted or not, and the plans by which they did."""
+    """What statements have touched, wanted or not, and the plans by which they did.
+
+    ``sorted`` are the rows that were put into an order, and ``scanned`` the tables that were read through.
+    """
 
     rows: int = 0
     buffers: int = 0
+    sorted: int = 0
+    scanned: set[str] = field(default_factory=set)
     plans: list[str] = field(default_factory=list)
 
 
@@ -208,6 +222,8 @@ class MeasuringConnection(_Connection):
         nodes = list(_nodes(explained["Plan"]))
         touched.rows += rows + sum(_beside_tables(node) for _, node in nodes)
         touched.buffers += buffers
+        touched.sorted += sum(_sorted(node) for _, node in nodes)
+        touched.scanned |= {node["Relation Name"] for _, node in nodes if node["Node Type"] == "Seq Scan"}
         touched.plans.append("\n".join(_line(depth, node) for depth, node in nodes))
 
     def _execution(
@@ -272,6 +288,13 @@ def _beside_tables(node: Mapping[str, Any]) -> int:
     }:
         rows += node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
     return int(rows * node["Actual Loops"])
+
+
+def _sorted(node: Mapping[str, Any]) -> int:
+    """Return the rows that a node has put into an order."""
+    if node["Node Type"] not in {"Sort", "Incremental Sort"}:
+        return 0
+    return sum(int(each["Actual Rows"] * each["Actual Loops"]) for each in node["Plans"])
 
 
 def _line(depth: int, node: Mapping[str, Any]) -> str:
