@@ -34,6 +34,16 @@ def test_what_was_done_at_the_command_line_has_no_key(client: CheckedClient, wor
     assert (entry["actor"], entry["api_key_id"], entry["request_id"]) == ("test", None, None)
 
 
+def test_whatever_it_names_can_be_asked_for(client: CheckedClient, world: World, auditor):
+    world.tracker()
+    named = {each["subject"] for each in client.get(URL, headers=auditor).json["audit"]}
+    assert {name.partition("/")[0] for name in named} == {"vessels", "trackers", "api-keys"}
+    # Of a command that no test gives to a service that others share.
+    for name in {*named, "master-key"}:
+        found = client.get(URL, query_string={"subject": name}, headers=auditor).json["audit"]
+        assert {each["subject"] for each in found} == named & {name}
+
+
 @pytest.mark.parametrize(("order", "reverse"), [("newest_first", True), ("oldest_first", False)])
 def test_pages_skip_and_repeat_nothing(client: CheckedClient, world: World, auditor, order, reverse):
     for number in range(5):
@@ -76,6 +86,11 @@ def test_a_refused_change_leaves_no_entry(client: CheckedClient, world: World, a
         "cursor=after-1%0A",
         "subject=vessels",
         "subject=vessels/1'--",
+        # What no entry is of, whatever comes.
+        "subject=vessel/1",
+        "subject=vessels/x",
+        "subject=vessels/0",
+        "subject=trackers/1",
         "limit=1&limit=2",
     ],
 )

@@ -4,6 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from harbor_api.domain.values import Form
+
+# What a change may be of.
+SUBJECT = Form(
+    r"(vessels|api-keys|quarantine)/[1-9][0-9]{0,18}|trackers/trk_[0-9]{4,10}|quarantine/selection|master-key",
+    "No change is of that: take the `subject` of an entry, such as vessels/1 or trackers/trk_0001.",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from harbor_api.domain.judgement import distance_m
 
 MOST_WANTED = 1_000
-"""How many vessels may be asked for by their numbers at once."""
+"""How many vessels may be asked for by their numbers at once, and how many values any list may hold."""
 RADIUS_M, LARGEST_RADIUS_M = 10_000.0, 1_000_000.0
 # A little less than a degree of latitude is.
 _LEAST_M_A_DEGREE = 111_000.0
@@ -126,8 +126,8 @@ class Near:
 class Search:
     """Which vessels are asked for; all that is given must hold, and None is not given.
 
-    ``q`` is looked for in name, call sign, IMO number and MMSI, and ``kind`` compared, in capitals or not.
-    A vessel that was never seen is in no box, near nothing and received at no time.
+    ``q`` is looked for in name, call sign, IMO number and MMSI, and ``kinds`` are compared, in capitals or
+    not. A vessel that was never seen is in no box, near nothing and received at no time.
     """
 
     box: Box | None = None
@@ -136,8 +136,8 @@ class Search:
     imos: frozenset[str] | None = None
     mmsis: frozenset[str] | None = None
     q: str | None = None
-    kind: str | None = None
-    flag: str | None = None
+    kinds: frozenset[str] | None = None
+    flags: frozenset[str] | None = None
     updated_since: datetime | None = None
     stale: bool | None = None
     _checks: tuple[Check, ...] = field(init=False, repr=False, compare=False)
@@ -165,7 +165,7 @@ class Search:
     def _asked(self) -> Iterator[Check]:
         """Yield what is to be asked of each vessel, and nothing that is not."""
         ids, imos, mmsis = self.vessel_ids, self.imos, self.mmsis
-        stale, flag, since = self.stale, self.flag, self.updated_since
+        stale, flags, since = self.stale, self.flags, self.updated_since
         if ids is not None:
             yield lambda one: one.id in ids
         if imos is not None:
@@ -174,16 +174,16 @@ class Search:
             yield lambda one: one.mmsi in mmsis
         if stale is not None:
             yield lambda one: one.stale is stale
-        if flag is not None:
-            yield lambda one: one.flag == flag
+        if flags is not None:
+            yield lambda one: one.flag in flags
         if since is not None:
             yield lambda one: one.received_at is not None and one.received_at >= since
         for place in (self.box, self.near):
             if place is not None:
                 yield partial(_is_there, place)
-        if self.kind is not None:
-            kind = _folded(self.kind)
-            yield lambda one: one.kind is not None and _folded(one.kind) == kind
+        if self.kinds is not None:
+            kinds = frozenset(_folded(kind.strip()) for kind in self.kinds)
+            yield lambda one: one.kind is not None and _folded(one.kind.strip()) in kinds
         if self.q is not None:
             yield partial(_is_named, _folded(self.q.strip()))
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from marshmallow import Schema
 from marshmallow.fields import Dict, List, Nested, String
-from marshmallow.validate import OneOf, Regexp
+from marshmallow.validate import OneOf
 
-from harbor_api.schemas.fields import Timestamp, Whole
+from harbor_api.domain.audit import SUBJECT
+from harbor_api.schemas.fields import Timestamp, Whole, of_form
 from harbor_api.schemas.paging import LinksSchema, PageQuery, PageQuerySchema
 
 
@@ -70,10 +71,10 @@ class AuditQuerySchema(PageQuerySchema):
         metadata={"description": "Pages of `oldest_first` skip nothing that is added meanwhile."},
     )
     subject = String(
-        validate=Regexp(r"\A[a-z-]{1,20}/[A-Za-z0-9_]{1,20}\Z"),
+        validate=of_form(SUBJECT),
         metadata={
             "description": "Only what was done to this one.",
-            "pattern": "^[a-z-]{1,20}/[A-Za-z0-9_]{1,20}$",
+            "pattern": f"^({SUBJECT.pattern})$",
             "examples": ["vessels/1"],
         },
     )

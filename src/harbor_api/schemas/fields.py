@@ -6,6 +6,7 @@ take a week number or a space. A caller who sends such a thing has made a mistak
 
 import math
 import re
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -170,12 +171,26 @@ def seen(rule: Text, **metadata: object) -> dict[str, object]:
 
 def of_form(rule: Form) -> Regexp:
     """Return the validator of a text of one form."""
-    return Regexp(rf"\A{rule.pattern}\Z", error=rule.told)
+    return Regexp(rf"\A(?:{rule.pattern})\Z", error=rule.told)
 
 
 def of_span(rule: Span) -> Range:
     """Return the validator of a number's bounds, of which the document tells."""
     return Range(rule.least, rule.most)
+
+
+def some_are(holds: Callable[[str], bool], told: str) -> Callable[[Sequence[str]], None]:
+    """Return the validator of a list of which one at least can be what it is a list of.
+
+    One that can not be is passed over beside others, as is one that is not there. A list of nothing else
+    would find nothing for ever, and never say why.
+    """
+
+    def demand(values: Sequence[str]) -> None:
+        if not any(map(holds, values)):
+            raise ValidationError(told)
+
+    return demand
 
 
 def _finite(value: Any) -> float | None:

@@ -18,6 +18,7 @@ from harbor_api.domain.fleet_search import (
     Near,
     Search,
 )
+from harbor_api.domain.identifiers import IMO_RULE, MMSI_RULE, is_imo_number, is_mmsi
 from harbor_api.domain.moments import GAP, LONGEST_GAP
 from harbor_api.domain.values import Text
 from harbor_api.domain.vessels import FLAG, KIND
@@ -31,6 +32,7 @@ from harbor_api.schemas.fields import (
     Timestamp,
     of_form,
     seen,
+    some_are,
 )
 from harbor_api.schemas.paging import sealed_cursor
 from harbor_api.schemas.typed import QuerySchema
@@ -64,6 +66,8 @@ def _fleet_query(
     vessel_ids: tuple[int, ...] | None = None,
     imos: tuple[str, ...] | None = None,
     mmsis: tuple[str, ...] | None = None,
+    kinds: tuple[str, ...] | None = None,
+    flags: tuple[str, ...] | None = None,
     retired: bool,
     limit: int,
     cursor: str | None = None,
@@ -77,6 +81,9 @@ def _fleet_query(
         vessel_ids=None if vessel_ids is None else frozenset(vessel_ids),
         imos=None if imos is None else frozenset(imos),
         mmsis=None if mmsis is None else frozenset(mmsis),
+        # A kind may have a comma in it, and is the whole text then.
+        kinds=None if kinds is None else frozenset([*kinds, ",".join(kinds)]),
+        flags=None if flags is None else frozenset(flags),
         **search,
     )
     gap = GAP if gap_s is None else timedelta(seconds=gap_s)
@@ -98,7 +105,7 @@ def _demand_box(box: Box) -> None:
 
 
 _Q = Text(100)
-_EXACT = "Ids that are not there, or that the key may not see, are passed over."
+_EXACT = "What is not there, or not for this key to see, is passed over."
 
 
 class FleetQuerySchema(QuerySchema):
@@ -146,14 +153,22 @@ class FleetQuerySchema(QuerySchema):
         most=MOST_WANTED,
         items={"type": "string", "pattern": "^[0-9]{7}$"},
         data_key="imo",
-        metadata={"description": "Only those with these IMO numbers.", "examples": [["9074729"]]},
+        validate=some_are(is_imo_number, IMO_RULE),
+        metadata={
+            "description": f"Only those with these IMO numbers. {_EXACT} 400 where none of them can be one.",
+            "examples": [["9074729"]],
+        },
     )
     mmsis = QueryList(
         String(validate=Regexp(r"\A[0-9]{9}\Z", error="Holds what is not 9 digits.")),
         most=MOST_WANTED,
         items={"type": "string", "pattern": "^[0-9]{9}$"},
         data_key="mmsi",
-        metadata={"description": "Only those with these MMSIs.", "examples": [["257123450", "257961140"]]},
+        validate=some_are(is_mmsi, MMSI_RULE),
+        metadata={
+            "description": f"Only those with these MMSIs. {_EXACT} 400 where none of them can be one.",
+            "examples": [["257123450", "257961140"]],
+        },
     )
     q = String(
         validate=Seen(_Q),
@@ -164,16 +179,25 @@ class FleetQuerySchema(QuerySchema):
             examples=["skagerrak"],
         ),
     )
-    kind = String(
-        validate=Seen(KIND),
-        metadata=seen(KIND, description="Only of this kind, in capital letters or not.", examples=["cargo"]),
-    )
-    flag = String(
-        validate=of_form(FLAG),
+    kinds = QueryList(
+        String(validate=Seen(KIND)),
+        most=MOST_WANTED,
+        items=seen(KIND, type="string", minLength=1, maxLength=KIND.longest),
+        data_key="kind",
         metadata={
-            "description": "Only of this flag: an ISO 3166-1 alpha-2 code, in capitals.",
-            "pattern": f"^{FLAG.pattern}$",
-            "examples": ["NO"],
+            "description": "Only of these kinds, in capital letters or not. One that has a comma in it is "
+            "asked for alone.",
+            "examples": [["cargo", "tanker"]],
+        },
+    )
+    flags = QueryList(
+        String(validate=of_form(FLAG)),
+        most=MOST_WANTED,
+        items={"type": "string", "pattern": f"^{FLAG.pattern}$"},
+        data_key="flag",
+        metadata={
+            "description": "Only of these flags: ISO 3166-1 alpha-2 codes, in capitals.",
+            "examples": [["NO", "SE"]],
         },
     )
     updated_since = Timestamp(
