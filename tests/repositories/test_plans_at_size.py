@@ -201,7 +201,7 @@ def columns(u: AtSize, key: Caller, vessel: int = 3, *, of: int = N, since: floa
 def past(u: AtSize, key: Caller, vessel: int = 88, **wanted: Any) -> None:
     """Read a page of a history: all of it as it stands, or a further one of what stood in the midst."""
     form, limit = WRITERS[wanted.pop("format", "json")].form, wanted.pop("limit", N)
-    further = {name: wanted.pop(name) for name in ("number", "beyond") if name in wanted}
+    further = {name: wanted.pop(name) for name in ("number", "beyond", "end") if name in wanted}
     sight = u.sight(key, future_tolerance=FUTURE_TOLERANCE)
     window = Window(vessel_id=vessel, **wanted)
     with suppress(NotFound):
@@ -272,8 +272,8 @@ ROWS = [
             (N, {"descending": True}),
             (10, {"since": at(MIDST), "until": at(MIDST + 2_000)}),
             (10, {"since": at(MIDST), "descending": True, "beyond": (at(MIDST + 500), 88)}),
-            # What has come since is passed over on the last page.
-            (10, {"number": 100 * FIXES, "beyond": (at(FIXES - 500), 88)}),
+            # The last page of what stood in the midst: half of all has come since.
+            (10, {"number": int(100 * MIDST), "beyond": (at(MIDST - 5), 88), "end": at(MIDST)}),
         )
     ),
     *(

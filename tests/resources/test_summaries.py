@@ -256,6 +256,7 @@ _WRONG = [
 # Whatever is well formed and no longer than a year has an answer.
 _EXTREMES = [
     "from=2025-01-01T00:00:00Z&to=2026-01-02T00:00:00Z",
+    "to=0001-01-01T00:00:00Z",
     "to=0001-01-01T00:00:01Z",
     "to=9999-12-31T23:59:59.999999Z",
     "from=9999-12-31T23:59:59.999999Z",

@@ -48,7 +48,8 @@ class HistoryPage:
 
     ``number`` is that of the committed order beyond which nothing is shown, and ``moment`` when it was read.
     ``available_from`` is the time of the oldest fix that is kept, None where there is none. ``last`` names
-    the last fix of the page where there are more, and is None where there are not.
+    the last fix of the page where there are more, and is None where there are not. Then ``end`` is the time
+    of the last fix of the window, whose pages go by time: what comes later is not looked at by further ones.
     """
 
     moment: datetime
@@ -57,3 +58,4 @@ class HistoryPage:
     available_from: datetime | None
     fixes: str
     last: FixKey | None
+    end: datetime | None

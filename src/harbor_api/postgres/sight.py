@@ -173,11 +173,13 @@ def stretch(
     until: datetime | None = None,
     *,
     beyond: FixKey | None = None,
+    end: datetime | None = None,
     descending: bool = False,
 ) -> dict[str, Any]:
     """Return the ends of a stretch for ``SEEN``: from ``since`` up to but without ``until``, as shown.
 
-    ``beyond`` names the fix that was read last, from which it goes on.
+    ``beyond`` names the fix that was read last, from which it goes on. No fix is later than ``end`` that is
+    to be seen: none that is later is read.
     """
     after, before = (since or _FIRST, 0), (until or _LAST, 0)
     if sight.is_coarse:
@@ -190,8 +192,9 @@ def stretch(
         before = min(before, beyond)
     elif beyond is not None:
         after = max(after, beyond)
-    if sight.horizon is not None:
-        before = min(before, (sight.horizon.moment + _NEXT, 0))
+    for last in (end or _LAST, (sight.horizon or _ALL).moment):
+        if last < _LAST:
+            before = min(before, (last + _NEXT, 0))
     return {
         "after_at": after[0],
         "after_tracker": after[1],

@@ -36,6 +36,12 @@ _PLAIN_FORM = RowForm(
     between=",",
 )
 
+# When the last fix of a window was recorded that goes on behind this page. A page against the order of time
+# looks at nothing that is later than itself.
+_END = """CASE WHEN (SELECT count(*) FROM read) > %(limit)s
+    THEN (SELECT recorded_at FROM {seen} AS p LIMIT 1) END"""
+_ENDS = {False: _END.format(seen=SEEN[False, True]), True: "NULL::timestamptz"}
+
 # One row for a vessel that the key may see, with its fixes as one text: PostgreSQL makes it for a quarter of
 # what rows cost, and the worker only hands it on. The key is asked for once more because a window is read for
 # as long as the client takes: whose key has ended since is told no more.
@@ -47,7 +53,7 @@ SELECT now(), least({newest}, %(number)s), v.name,
     {oldest},
     (SELECT string_agg({text}, {between}) FROM (SELECT * FROM read LIMIT %(limit)s) AS p),
     (SELECT count(*) FROM read),
-    last.recorded_at, last.tracker_id
+    last.recorded_at, last.tracker_id, {end}
 FROM vessels AS v
 LEFT JOIN (SELECT recorded_at, tracker_id FROM read OFFSET %(limit)s - 1 LIMIT 1) AS last ON true
 WHERE v.id = %(vessel_id)s AND {is_granted} AND NOT EXISTS (
@@ -72,17 +78,20 @@ class History:
         limit: int,
         number: int | None = None,
         beyond: FixKey | None = None,
+        end: datetime | None = None,
     ) -> HistoryPage:
         """Return up to ``limit`` fixes of a window, as they are shown.
 
-        A further page is asked for with the ``number`` of the first and ``beyond`` the last of the one
-        before: together they show what was stored at the first one, whatever comes meanwhile. NotFound where
-        the key may not see the vessel, or does not hold any more.
+        A further page is asked for with the ``number`` and the ``end`` of the first and ``beyond`` the last
+        of the one before: together they show what was stored at the first one, whatever comes meanwhile.
+        NotFound where the key may not see the vessel, or does not hold any more.
         """
         sight = self._sight
         values = {
             **sight.bounded(number),
-            **stretch(sight, window.since, window.until, beyond=beyond, descending=window.descending),
+            **stretch(
+                sight, window.since, window.until, beyond=beyond, end=end, descending=window.descending
+            ),
             "vessel_id": window.vessel_id,
             "limit": limit,
             "decimals": sight.decimals,
@@ -92,7 +101,7 @@ class History:
         found = statements.rows(self._connection, statement)
         if not found:
             raise NotFound(f"There is no vessel {window.vessel_id}")
-        [(moment, pinned, name, available_from, fixes, many, last_at, last_tracker)] = found
+        [(moment, pinned, name, available_from, fixes, many, last_at, last_tracker, end)] = found
         if sight.is_coarse:
             fixes = fixes and self._coarsened(fixes, form)
             available_from = available_from and floored(available_from, sight.step)
@@ -103,6 +112,7 @@ class History:
             available_from=available_from,
             fixes=fixes or "",
             last=(last_at, last_tracker) if many > limit else None,
+            end=end,
         )
 
     def _coarsened(self, fixes: str, form: RowForm) -> str:
@@ -150,6 +160,7 @@ def _page(form: RowForm, *, is_coarse: bool, descending: bool) -> bytes:
         seen=SEEN[is_coarse, descending],
         newest=NEWEST,
         oldest=OLDEST,
+        end=_ENDS[descending],
         text=" || ".join(pieces),
         between=_literal(form.between),
         is_granted=IS_GRANTED,

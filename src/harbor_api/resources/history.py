@@ -1,6 +1,7 @@
 """Where a vessel was: its history in pages, or as a whole window."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 from flask import Response, request
@@ -8,7 +9,6 @@ from flask.views import MethodView
 
 from harbor_api.domain import errors
 from harbor_api.domain.history import HistoryPage
-from harbor_api.domain.positions import FixKey
 from harbor_api.domain.times import from_rfc3339, rfc3339
 from harbor_api.schemas.formats import MEDIA_TYPES
 from harbor_api.schemas.history import (
@@ -71,14 +71,12 @@ class VesselPositions(MethodView):
         writes = WRITERS[name]
         limit = query.limit or (None if writes.file_suffix else USUAL_LIMIT)
         bound = query.bound(vessel_id, name)
-        number, beyond = _place(query.cursor, bound)
+        place = _place(query.cursor, bound)
         window = query.window(vessel_id)
         database = current().database
         with database.autocommit() as unit_of_work:
             seen = sight(unit_of_work)
-            first = unit_of_work.history(seen).page(
-                window, writes.form, limit=limit or history.PART, number=number, beyond=beyond
-            )
+            first = unit_of_work.history(seen).page(window, writes.form, limit=limit or history.PART, **place)
         writer = writes(vessel_id, first)
         if limit is None and first.last is not None:
             streams = current().streams
@@ -89,19 +87,19 @@ class VesselPositions(MethodView):
         link = None
         if first.last is not None:
             at, tracker = first.last
-            cursor = cursors.seal(_PURPOSE, first.number, rfc3339(at), tracker, parameters=bound)
+            end = first.end and rfc3339(first.end)
+            cursor = cursors.seal(_PURPOSE, first.number, rfc3339(at), tracker, end or "", parameters=bound)
             # Whoever follows the link gets the same format, whatever it accepts.
             link = f"{request.path}?{urlencode({**request.args, 'format': name, 'cursor': cursor})}"
         return _told(Response(writer.whole(link), content_type=writes.content_type), writer, link)
 
 
-def _place(cursor: str | None, bound: Mapping[str, str]) -> tuple[int | None, FixKey | None]:
-    """Return up to which number a further page shows, and which fix it goes on behind."""
+def _place(cursor: str | None, bound: Mapping[str, str]) -> dict[str, Any]:
+    """Return what says where a further page goes on, as ``History.page`` takes it."""
     if cursor is None:
-        return None, None
-    number, at, tracker = cursors.unseal(cursor, _PURPOSE, parameters=bound)
-    moment = from_rfc3339(at)
-    return number, None if moment is None else (moment, tracker)
+        return {}
+    number, at, tracker, end = cursors.unseal(cursor, _PURPOSE, parameters=bound)
+    return {"number": number, "beyond": (from_rfc3339(at), tracker), "end": from_rfc3339(end)}
 
 
 def _written(pages: Iterable[HistoryPage], writer: Writer) -> Iterator[bytes]:

@@ -179,6 +179,12 @@ def of_span(rule: Span) -> Range:
     return Range(rule.least, rule.most)
 
 
+def demand_order(start: datetime | None, end: datetime | None) -> None:
+    """Refuse a time whose beginning and end were said, and are none: ``from`` is included, ``to`` is not."""
+    if start is not None and end is not None and start >= end:
+        raise ValidationError("Must be before `to`.", "from")
+
+
 def some_are(holds: Callable[[str], bool], told: str) -> Callable[[Sequence[str]], None]:
     """Return the validator of a list of which one at least can be what it is a list of.
 

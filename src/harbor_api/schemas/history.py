@@ -10,13 +10,13 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 import orjson
-from marshmallow import Schema, ValidationError, validates_schema
+from marshmallow import Schema, validates_schema
 from marshmallow.fields import List, Nested, String
 from marshmallow.validate import OneOf, Range
 
 from harbor_api.domain.history import MEMBERS, HistoryPage, RowForm, Window
 from harbor_api.domain.times import rfc3339
-from harbor_api.schemas.fields import Number, QueryWhole, Timestamp, Whole
+from harbor_api.schemas.fields import Number, QueryWhole, Timestamp, Whole, demand_order
 from harbor_api.schemas.formats import MEDIA_TYPES, format_of
 from harbor_api.schemas.geojson import PointSchema
 from harbor_api.schemas.gpx import GpxTrack
@@ -94,8 +94,7 @@ class HistoryQuerySchema(QuerySchema):
 
     @validates_schema
     def _demand_window(self, data: Mapping[str, Any], **_: Any) -> None:
-        if "since" in data and "until" in data and data["since"] >= data["until"]:
-            raise ValidationError("Must be before `to`.", field_name="from")
+        demand_order(data.get("since"), data.get("until"))
 
 
 class PastMotionSchema(Schema):

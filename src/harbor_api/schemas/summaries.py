@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from marshmallow import Schema
+from marshmallow import Schema, validates_schema
 from marshmallow.fields import Date, Integer, List, Nested
 from marshmallow.validate import Range
 
@@ -19,7 +19,7 @@ from harbor_api.domain.summaries import (
     Totals,
 )
 from harbor_api.domain.track_events import STOPPED_KN
-from harbor_api.schemas.fields import Number, QueryWhole, Timestamp
+from harbor_api.schemas.fields import Number, QueryWhole, Timestamp, demand_order
 from harbor_api.schemas.typed import QuerySchema
 
 _GAP_S, _MOST_GAP_S = 1_800, 366 * 86_400
@@ -57,6 +57,10 @@ class SummaryQuerySchema(QuerySchema):
             "between."
         },
     )
+
+    @validates_schema
+    def _demand_window(self, data: dict[str, Any], **_: Any) -> None:
+        demand_order(data.get("start"), data.get("end"))
 
 
 class TotalsSchema(Schema):
@@ -122,7 +126,8 @@ class TotalsSchema(Schema):
         allow_none=True,
         metadata={
             "description": "The distance under way by the time under way: `distance_m` without "
-            "`stopped_distance_m`, by `under_way_s`. Null where that is 0."
+            "`stopped_distance_m`, by `under_way_s`. Null where that is 0. It goes by places, and "
+            "`top_speed_kn` by the speeds that fixes tell: so it may be the greater of the two."
         },
     )
 

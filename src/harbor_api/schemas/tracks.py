@@ -27,7 +27,7 @@ from harbor_api.domain.track_events import (
 from harbor_api.domain.track_geometry import Line, crossings, pieces
 from harbor_api.domain.track_times import WIDTH, rfc3339_column
 from harbor_api.domain.tracks import MOST_FIXES, Track
-from harbor_api.schemas.fields import Number, QueryNumber, QueryWhole, Timestamp
+from harbor_api.schemas.fields import Number, QueryNumber, QueryWhole, Timestamp, demand_order
 from harbor_api.schemas.formats import format_of
 from harbor_api.schemas.gpx import GpxTrack
 from harbor_api.schemas.typed import QuerySchema
@@ -117,9 +117,8 @@ class TrackQuerySchema(QuerySchema):
             raise ValidationError("Give either `simplify` or `max_points`.", "max_points")
 
     @validates_schema
-    def _refuse_nothing(self, data: dict[str, Any], **_: Any) -> None:
-        if "start" in data and "end" in data and data["start"] >= data["end"]:
-            raise ValidationError("Must be before `to`.", "from")
+    def _demand_window(self, data: dict[str, Any], **_: Any) -> None:
+        demand_order(data.get("start"), data.get("end"))
 
 
 _POSITION = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}

@@ -23,6 +23,6 @@ def parts(
     while page.last is not None:
         with database.autocommit() as unit_of_work:
             page = unit_of_work.history(sight).page(
-                window, form, limit=PART, number=first.number, beyond=page.last
+                window, form, limit=PART, number=first.number, beyond=page.last, end=first.end
             )
         yield page

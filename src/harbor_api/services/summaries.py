@@ -29,7 +29,7 @@ def summarise(
 ) -> Summary:
     """Return what a vessel did, as far as the order stands; NotFound where the key may not see her.
 
-    InvalidParameter where it is too long a time, or none. Between two chunks no connection is held.
+    InvalidParameter where it is too long a time. Between two chunks no connection is held.
     """
     since = _since(query, sight, standing)
 
@@ -55,12 +55,7 @@ def _since(query: SummaryQuery, sight: Sight, standing: Standing) -> datetime:
     now = standing.moment if sight.horizon is None else sight.horizon.moment
     end = query.end or now
     since = query.start or windows.usual_start(end)
-    if query.end is not None and since >= query.end:
-        raise _refused("Must be before `to`.")
     if end - since > LONGEST:
-        raise _refused(f"Must be at most {LONGEST.days} days before `to`, or before now without one.")
+        told = f"Must be at most {LONGEST.days} days before `to`, or before now without one."
+        raise InvalidParameter(faults=[Fault(told, parameter="from")])
     return since
-
-
-def _refused(told: str) -> InvalidParameter:
-    return InvalidParameter(faults=[Fault(told, parameter="from")])
