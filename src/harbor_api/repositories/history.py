@@ -38,8 +38,7 @@ _PLAIN_FORM = RowForm(
 
 # When the last fix of a window was recorded that goes on behind this page. A page against the order of time
 # looks at nothing that is later than itself.
-_END = """CASE WHEN (SELECT count(*) FROM read) > %(limit)s
-    THEN (SELECT recorded_at FROM {seen} AS p LIMIT 1) END"""
+_END = "CASE WHEN last.tracker_id IS NOT NULL THEN (SELECT recorded_at FROM {seen} AS p LIMIT 1) END"
 _ENDS = {False: _END.format(seen=SEEN[False, True]), True: "NULL::timestamptz"}
 
 # One row for a vessel that the key may see, with its fixes as one text: PostgreSQL makes it for a quarter of
