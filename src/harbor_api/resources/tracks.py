@@ -12,7 +12,7 @@ from harbor_api.schemas.moments import feature_texts
 from harbor_api.schemas.tracks import TrackQuery, TrackQuerySchema, TrackSchema, as_geojson, as_gpx
 from harbor_api.schemas.vessels import VesselFeatureSchema
 from harbor_api.services import moments, tracks
-from harbor_api.web import auth, negotiation, preconditions
+from harbor_api.web import auth, negotiation, preconditions, turns
 from harbor_api.web.blueprint import Blueprint
 from harbor_api.web.runtime import current, sight
 
@@ -67,7 +67,7 @@ class VesselTrack(MethodView):
             )
         form = negotiation.chosen(query.format, ("geojson", "gpx"))
         if form == "gpx":
-            content = as_gpx(drawn.track, name=drawn.name)
+            content = b"".join(turns.between(as_gpx(drawn.track, name=drawn.name)))
         else:
             content = as_geojson(drawn.track, vessel_id=vessel_id, gap_s=drawn.gap_s)
         return Response(content, content_type=MEDIA_TYPES[form])

@@ -37,6 +37,8 @@ _MOST_TOLERANCE_M = 100_000
 _MOST_GAP_S = 366 * 86_400
 _LONGEST_GAP_S = int(LONGEST_GAP.total_seconds())
 _GAP_S = 1_800
+# How many points of GPX are written in one go: some milliseconds.
+_AT_ONCE = 2_000
 _ALWAYS_KEPT = (
     "Always kept are the ends of each part, where stops begin and end (slower than "
     f"{STOPPED_KN:g} knots for {LEAST_STOP_S // 60} minutes, until faster than {UNDER_WAY_KN:g}), and "
@@ -223,20 +225,20 @@ def as_geojson(track: Track, *, vessel_id: int, gap_s: int) -> bytes:
     return b'%b,"features":[%b]}' % (orjson.dumps(head)[:-1], b",".join(_features(track)))
 
 
-def as_gpx(track: Track, *, name: str) -> bytes:
-    """Return a track as GPX 1.1, with a segment for each part in which the ship was followed."""
+def as_gpx(track: Track, *, name: str) -> Iterator[bytes]:
+    """Yield a track as GPX 1.1 in pieces, with a segment for each part in which the ship was followed."""
     lons, lats = track.line.lons.tolist(), track.line.lats.tolist()
     times = _texts(track.line.times)
     written = GpxTrack()
-    pieces_of_it = [written.head(name)]
+    yield written.head(name)
     for kind, first, last in track.parts():
-        if kind == "track":
-            of_part = slice(first, last + 1)
-            pieces_of_it += [
-                written.part(),
-                written.points(zip(lats[of_part], lons[of_part], times[of_part], strict=True)),
-            ]
-    return b"".join([*pieces_of_it, written.tail()])
+        if kind != "track":
+            continue
+        yield written.part()
+        for begin in range(first, last + 1, _AT_ONCE):
+            piece = slice(begin, min(begin + _AT_ONCE, last + 1))
+            yield written.points(zip(lats[piece], lons[piece], times[piece], strict=True))
+    yield written.tail()
 
 
 _QUOTED = WIDTH + len('"",')

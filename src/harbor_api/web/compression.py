@@ -21,6 +21,7 @@ from werkzeug.datastructures import Accept
 from werkzeug.http import parse_accept_header
 
 from harbor_api.domain import gzip_blocks
+from harbor_api.web import turns
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -43,6 +44,8 @@ _THOROUGH: Mapping[Coding, int] = {"zstd": 12, "gzip": 9, "br": 7}
 _BROTLI_WINDOW = 18
 # What waits of a stream to be coded with what comes next.
 _MOST_WAITING = 64 * 1024
+# What is coded in one go: some milliseconds, before others have their turns.
+_AT_ONCE = 256 * 1024
 
 
 class _Encoder(NamedTuple):
@@ -71,6 +74,9 @@ def chosen(
 
 def encode(content: bytes, coding: Coding, *, is_kept: bool = False) -> bytes:
     """Return a whole body in a coding. One that ``is_kept`` is worth ten times the time."""
+    if len(content) > _AT_ONCE and not is_kept:
+        encoder = _encoder(coding)
+        return b"".join((*turns.between(map(encoder.add, _cut(content))), encoder.end()))
     level = (_THOROUGH if is_kept else _QUICK)[coding]
     match coding:
         case "zstd":
@@ -104,6 +110,10 @@ def stream(chunks: Iterable[bytes], coding: Coding) -> Iterator[bytes]:
     finally:
         if isinstance(chunks, Generator):
             chunks.close()
+
+
+def _cut(content: bytes) -> Iterator[bytes]:
+    return (content[begin : begin + _AT_ONCE] for begin in range(0, len(content), _AT_ONCE))
 
 
 @lru_cache(maxsize=256)
