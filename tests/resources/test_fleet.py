@@ -207,6 +207,15 @@ def test_a_coarse_key_is_found_where_it_is_shown(client: CheckedClient, world: W
 
 
 class TestPages:
+    def test_of_a_long_list_are_told_by_the_body_alone(self, client: CheckedClient, world: World, fleet):
+        bearer, ids = world.bearer(), ",".join(map(str, range(1, 1001)))
+        for more in ("", f"&as_of={rfc3339(datetime.now(UTC) - timedelta(seconds=1))}"):
+            answer = client.get(f"{URL}?limit=2&vessel_id={ids}{more}", headers=bearer)
+            assert "Link" not in answer.headers
+            told = answer.json["links"]["next"]
+            assert len(told) < len(ids) + 200
+            assert [each["id"] for each in client.get(told, headers=bearer).json["features"]] == [3, 4]
+
     def _walk(self, client: CheckedClient, bearer: Bearer, query: str) -> list[Any]:
         url, pages = f"{URL}?{query}", []
         while url:

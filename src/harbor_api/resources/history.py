@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import urlencode
 
-from flask import Response, request
+from flask import Response
 from flask.views import MethodView
 
 from harbor_api.domain import errors
@@ -21,7 +20,7 @@ from harbor_api.schemas.history import (
     Writer,
 )
 from harbor_api.services import history
-from harbor_api.web import auth, cursors, negotiation, preconditions
+from harbor_api.web import auth, cursors, negotiation, paging, preconditions
 from harbor_api.web.blueprint import Blueprint
 from harbor_api.web.runtime import caller, current, request_id, sight
 
@@ -90,7 +89,7 @@ class VesselPositions(MethodView):
             end = first.end and rfc3339(first.end)
             cursor = cursors.seal(_PURPOSE, first.number, rfc3339(at), tracker, end or "", parameters=bound)
             # Whoever follows the link gets the same format, whatever it accepts.
-            link = f"{request.path}?{urlencode({**request.args, 'format': name, 'cursor': cursor})}"
+            link = paging.next_page(cursor, format=name)
         return _told(Response(writer.whole(link), content_type=writes.content_type), writer, link)
 
 
@@ -113,8 +112,7 @@ def _told(response: Response, writer: Writer, link: str | None) -> Response:
     """Return an answer with what its headers tell of it."""
     response.headers["Harbor-Cursor"] = cursors.seal(cursors.ORDER, writer.first.number)
     response.headers["Harbor-Now"] = rfc3339(writer.first.moment)
-    if link is not None:
-        response.headers["Link"] = f'<{link}>; rel="next"'
+    response.headers.update(paging.headers(link))
     if writer.file_suffix is not None:
         name = f"vessel-{writer.vessel_id}.{writer.file_suffix}"
         response.headers["Content-Disposition"] = f'attachment; filename="{name}"'

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from urllib.parse import urlencode
 
 from flask import request
 
@@ -13,7 +12,7 @@ from harbor_api.live.fragments import Found, Question
 from harbor_api.schemas.fleet_query import FleetQuery
 from harbor_api.schemas.geojson import MEDIA_TYPE
 from harbor_api.schemas.vessels import COLLECTION_END, collection_head
-from harbor_api.web import compression, cursors
+from harbor_api.web import compression, cursors, paging
 from harbor_api.web.compression import Coding
 from harbor_api.web.preconditions import Body, Lazy
 
@@ -54,16 +53,13 @@ def answer(reading: Reading, query: FleetQuery) -> Lazy:
     headers = {
         "Harbor-Now": rfc3339(reading.moment),
         "Harbor-Cursor": cursors.seal(cursors.ORDER, reading.number if began is None else began),
+        **paging.headers(link),
     }
-    if link is not None:
-        headers["Link"] = f'<{link}>; rel="next"'
     return Lazy(body, content_type=MEDIA_TYPE, headers=headers)
 
 
 def _next(number: int, more: Sequence[int]) -> str:
-    parameters = request.args.to_dict()
-    cursor = cursors.seal(_PAGE, number, *more, parameters=parameters)
-    return f"{request.path}?{urlencode({**parameters, 'cursor': cursor})}"
+    return paging.next_page(cursors.seal(_PAGE, number, *more, parameters=request.args.to_dict()))
 
 
 def _render(head: bytes, found: Found, coding: Coding | None) -> Sequence[bytes]:

@@ -67,7 +67,8 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "format": "uri-reference", "examples": ["/api/v1/vessels/1"]},
     },
     "Link": {
-        "description": 'The next page, with `rel="next"`; absent on the last one.',
+        "description": 'The next page, with `rel="next"`; absent on the last one, and where its address has '
+        "more than 2,000 characters, as it repeats long lists: then `links.next` of the body alone has it.",
         "required": False,
         "schema": {
             "type": "string",

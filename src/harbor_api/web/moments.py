@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
-from urllib.parse import urlencode
 
 from flask import request
 
@@ -16,7 +15,7 @@ from harbor_api.schemas.moments import feature_texts
 from harbor_api.schemas.vessels import COLLECTION_END, collection_head, measured
 from harbor_api.services import moments
 from harbor_api.services.moments import Rules
-from harbor_api.web import compression, cursors, runtime
+from harbor_api.web import compression, cursors, paging, runtime
 from harbor_api.web.preconditions import Body, Lazy
 
 _PAGE = "moment"
@@ -56,9 +55,8 @@ def answer(query: FleetQuery, at: datetime) -> Lazy:
     headers = {
         "Harbor-Now": rfc3339(standing.moment),
         "Harbor-Cursor": cursors.seal(cursors.ORDER, number),
+        **paging.headers(link),
     }
-    if link is not None:
-        headers["Link"] = f'<{link}>; rel="next"'
     pieces = [head, b",".join([each.text for each in page]), COLLECTION_END]
     return Lazy(_body(pieces), content_type=MEDIA_TYPE, headers=headers)
 
@@ -114,6 +112,4 @@ def _rules(query: FleetQuery) -> Rules:
 
 
 def _next(number: int, more: Sequence[int]) -> str:
-    parameters = request.args.to_dict()
-    cursor = cursors.seal(_PAGE, number, *more, parameters=parameters)
-    return f"{request.path}?{urlencode({**parameters, 'cursor': cursor})}"
+    return paging.next_page(cursors.seal(_PAGE, number, *more, parameters=request.args.to_dict()))

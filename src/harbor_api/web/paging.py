@@ -10,6 +10,8 @@ from harbor_api.schemas.paging import CURSOR, PageQuery
 from harbor_api.web.blueprint import Answer
 
 Item = TypeVar("Item")
+# Proxies and clients take 4 to 8 kB for all headers together.
+_LONGEST_LINK = 2_000
 
 
 def answer(
@@ -26,7 +28,22 @@ def answer(
     """
     link = None
     if len(found) > query.limit:
-        arguments = {**request.args, "cursor": f"{CURSOR}{number(found[query.limit - 1])}"}
-        link = f"{request.path}?{urlencode(arguments)}"
+        link = next_page(f"{CURSOR}{number(found[query.limit - 1])}")
     body = {name: [show(each) for each in found[: query.limit]], "links": {"next": link}}
-    return body, 200, {"Link": f'<{link}>; rel="next"'} if link else {}
+    return body, 200, headers(link)
+
+
+def next_page(cursor: str, **further: str) -> str:
+    """Return the address of the page behind this one; ``further`` parameters are put beside its own."""
+    # With commas as they may stand: a list is no longer than it came.
+    return f"{request.path}?{urlencode({**request.args, **further, 'cursor': cursor}, safe=',')}"
+
+
+def headers(link: str | None) -> dict[str, str]:
+    """Return the header that names the next page.
+
+    None where there is no page, and none for an address that is longer than headers may be on the way: one
+    that repeats a list of a thousand. The body has it always.
+    """
+    is_told = link is not None and len(link) <= _LONGEST_LINK
+    return {"Link": f'<{link}>; rel="next"'} if is_told else {}
