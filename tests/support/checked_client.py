@@ -1,12 +1,11 @@
 """Flask's test client, with every response held against the OpenAPI document."""
 
-import json
 from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
 from tests.support.codings import decoded
-from tests.support.openapi_check import Contract, Lie
+from tests.support.openapi_check import Lie, contract_of
 
 from harbor_api.web import runtime
 
@@ -18,9 +17,7 @@ class CheckedClient(FlaskClient):
         super().__init__(app, app.response_class)
         # As a client over HTTP says where it sends an empty body.
         self.environ_base["CONTENT_LENGTH"] = "0"
-        self.contract = app.extensions.setdefault(
-            "test_contract", Contract(json.loads(runtime.of(app).document))
-        )
+        self.contract = contract_of(runtime.of(app).document)
 
     def open(self, *args: Any, **kwargs: Any) -> Any:
         response = super().open(*args, **kwargs)
