@@ -12,12 +12,13 @@ help:  ## what each target does
 demo: $(VENV)/made  ## the service with a simulated fleet, until Ctrl-C
 	$(BIN)/harbor-api demo
 
-# With T in one process: a few tests take longer to start in several than to run.
+# Each worker gets tests that stand together, so that what a file shares is made once. With T in one process: a few
+# tests take longer to start in several than to run.
 test: $(VENV)/made  ## all tests, or those of T: T=tests/web/test_arguments.py, T='-k name'
-	$(BIN)/pytest $(or $(T),-n auto)
+	$(BIN)/pytest $(or $(T),-n auto --dist worksteal)
 
 quick: $(VENV)/made  ## all tests but those with processes, a browser or node, and the heavy and slow ones
-	$(BIN)/pytest -n auto -m "not process and not browser and not node and not heavy and not slow"
+	$(BIN)/pytest -n auto --dist worksteal -m "not process and not browser and not node and not heavy and not slow"
 
 neighbours: $(VENV)/made  ## what honest callers notice of others who do their worst; ARGS=--help
 	$(BIN)/python -m tests.neighbours $(ARGS)
