@@ -169,7 +169,7 @@ def wait_for(port: int, log: Path) -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         try:
-            httpx.get(f"http://127.0.0.1:{port}/", timeout=_PATIENCE_S)
+            httpx.get(f"http://127.0.0.1:{port}/", timeout=_PATIENCE_S, verify=False)
             return
         except httpx.TransportError:
             if time.monotonic() > deadline:
