@@ -14,7 +14,7 @@ import psycopg
 import pytest
 import structlog
 from flask import Flask
-from tests.support import markers, sql
+from tests.support import examples, markers, sql
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import MASTER_KEY, World
 from tests.support.live_service import LiveService
@@ -70,6 +70,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start one PostgreSQL for all workers of a run, in the process that starts them."""
+    examples.configure(config)
     # A trace that is set out in colours takes half a second, and each 500 of a test writes one.
     *processors, _ = structlog.get_config()["processors"]
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tests.domain.test_judgement import BY_TIME, START, THRESHOLDS, at, judge
+from tests.support.examples import many
 
 from harbor_api.domain import judgement
 from harbor_api.domain.judgement import NEAREST, Thresholds, contradict
@@ -24,7 +25,7 @@ ENOUGH = THRESHOLDS.confirmations
 seconds = st.integers(-SPAN_S, SPAN_S)
 fixes = st.builds(lambda second, place: at(second, *place), seconds, st.sampled_from(ROW + FAR))
 stored = st.none() | st.integers(0, SPAN_S)
-thorough = settings(derandomize=True, database=None, deadline=None, max_examples=200)
+thorough = settings(derandomize=True, database=None, deadline=None, max_examples=many(200))
 
 
 @st.composite

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.examples import many
 
 from harbor_api.domain import signatures
 
@@ -23,7 +24,7 @@ TOO_SMALL, BAD_SECRET, BAD_ID, TOO_MANY, BAD_DATE, HMAC_FAILED = range(1, 7)
 
 # The fixtures are of the session, so that Hypothesis' examples may share them.
 same_every_time = settings(
-    max_examples=60,
+    max_examples=many(60),
     derandomize=True,
     database=None,
     deadline=None,

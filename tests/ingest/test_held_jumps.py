@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support import sql
+from tests.support.examples import many
 from tests.support.factories import EPOCH, rolled_back
 from tests.support.signed_posts import register_fleet
 
@@ -243,7 +244,7 @@ def _reject_one(unit_of_work: UnitOfWork, kinds: Iterable[Models]) -> None:
             kind.models[1].reject(held.received.key)
 
 
-@settings(_thorough, max_examples=150)
+@settings(_thorough, max_examples=many(150))
 @given(groups=_groups(), nearest=st.sampled_from([2, 3, 5, NEAREST]), rejects=st.booleans())
 def test_settling_tells_what_reading_everything_tells(fleet: Database, groups, nearest, rejects):
     """In any groups; and without a bound, as long as few disagree."""
@@ -281,7 +282,7 @@ def _spans(draw: Any) -> list[tuple[int | None, int, int | None]]:
 _kinds = st.sampled_from([(JUMP, "held")] * 4 + [(JUMP, "rejected"), (JUMP, "released"), ("future", "held")])
 
 
-@settings(_thorough, max_examples=150)
+@settings(_thorough, max_examples=many(150))
 @given(
     held=st.dictionaries(st.tuples(_seconds, st.integers(1, 3)), _kinds),
     asked=st.lists(_spans(), min_size=1, max_size=3),

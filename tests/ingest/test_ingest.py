@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support import sql
 from tests.support.checked_client import CheckedClient
+from tests.support.examples import many
 from tests.support.factories import ACTOR, EPOCH, SigningTracker, World, a_fix
 from tests.support.urls import CHECK
 from tests.support.urls import POSITIONS as POST
@@ -370,7 +371,7 @@ _moments = st.integers(0, 8).map(lambda n: 60 * n)
 _places = st.sampled_from([(HERE, 10.7), (HERE, 10.7), (THERE, 10.7), (ELSEWHERE, 10.7), (0, 0)])
 _sent = st.lists(st.tuples(st.integers(0, 2), _moments, _places, st.sampled_from([1, 2])), max_size=14)
 _thorough = settings(
-    max_examples=40,
+    max_examples=many(40),
     derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support import sql
+from tests.support.examples import many
 from tests.support.factories import EPOCH, EVERYTHING, fleet_of
 from tests.support.signed_posts import register_fleet
 
@@ -99,7 +100,7 @@ def _clear(database: Database) -> None:
     wrong_first=st.booleans(),
 )
 @settings(
-    max_examples=120,
+    max_examples=many(120),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support import sql
+from tests.support.examples import many
 from tests.support.factories import EPOCH, EVERYTHING, World, fleet_of
 
 from harbor_api.database import Database, UnitOfWork
@@ -56,7 +57,7 @@ def _by_key(group: Sequence[tuple[int, int, int, int]]) -> dict[tuple[int, int, 
 
 
 @given(groups=st.lists(received_fixes, min_size=1, max_size=4))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=many(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_order_and_any_repeats_end_alike(database: Database, arrive, groups):
     """Against a model: a dict by key, in which the first content stays."""
     sql.run(database, "TRUNCATE positions, latest_positions")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support import sql
+from tests.support.examples import many
 from tests.support.factories import EPOCH, World, rolled_back
 
 from harbor_api.database import Database, UnitOfWork
@@ -28,7 +29,7 @@ def _key(second: int, tracker: int) -> FixKey:
 def test_the_nearest_on_each_side_are_among_what_is_found(database: Database, world: World):
     vessel, other = world.vessel("One"), world.vessel("Other")
 
-    @settings(max_examples=120, deadline=None, derandomize=True)
+    @settings(max_examples=many(120), deadline=None, derandomize=True)
     @given(st.sets(_keys, max_size=80), st.sets(_keys), st.sets(_keys, min_size=1, max_size=6))
     def check(stored, held, asked):
         def look(unit_of_work: UnitOfWork):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support import sql
+from tests.support.examples import many
 from tests.support.factories import ACTOR, EVERYTHING, World, rolled_back
 
 from harbor_api.database import UnitOfWork
@@ -86,7 +87,7 @@ _seconds = st.integers(0, 3_000)
     late=st.none() | st.tuples(_seconds, st.integers(0, 30)),
     number=st.integers(0, 30) | st.just(99),
 )
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=many(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_known_around_a_moment(world: World, told, moment, gap, decimals, late, number):
     fixes = [Stored(vessel, at(when), tracker, seq) for seq, (vessel, when, tracker) in enumerate(told, 1)]
     # No key is answered for a moment that is later than it sees.

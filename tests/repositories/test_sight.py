@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests.support import sql
+from tests.support.examples import many
 from tests.support.factories import EVERYTHING, FUTURE_TOLERANCE, World, rolled_back
 
 from harbor_api.database import UnitOfWork
@@ -88,7 +89,7 @@ _fixes = st.lists(st.tuples(_seconds, st.integers(1, 2)), min_size=0, max_size=2
     page=st.integers(1, 5),
 )
 @settings(
-    max_examples=60,
+    max_examples=many(60),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

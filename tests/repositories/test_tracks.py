@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support import sql
+from tests.support.examples import many
 from tests.support.factories import EVERYTHING, World, rolled_back
 
 from harbor_api.database import UnitOfWork
@@ -107,7 +108,7 @@ _fixes = st.lists(
     number=st.none() | st.integers(0, 30),
     most=st.integers(1, 5),
 )
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=many(60), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_columns_hold_what_is_seen_once_and_in_order_whole_and_in_chunks(
     world: World, fixes, decimals, number, most
 ):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.examples import many
 
 from harbor_api.domain.errors import NoFix
 from harbor_api.domain.judgement import Thresholds, judge
@@ -28,7 +29,7 @@ FIX = {
     "number": 1041,
 }
 EARLY, LATE = (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC) + timedelta(days=days) for days in (-40_000, 0))
-repeatable = settings(derandomize=True, deadline=None, max_examples=500)
+repeatable = settings(derandomize=True, deadline=None, max_examples=many(500))
 
 
 def _slowly(value):
@@ -187,7 +188,7 @@ def test_what_is_no_object_is_left_to_the_schema(value):
 
 @pytest.mark.parametrize("name", FIX)
 @given(value=odd_values)
-@settings(repeatable, max_examples=100)
+@settings(repeatable, max_examples=many(100))
 def test_each_member_is_taken_and_refused_alike(name, value):
     _agree({**FIX, name: value})
 
@@ -264,7 +265,7 @@ def _in_four_bytes(value):
 
 
 @given(ordinary_fixes | near_fixes(odd_numbers | odd_times | st.floats(0, 1_000_001)))
-@settings(repeatable, max_examples=2_000)
+@settings(repeatable, max_examples=many(2_000))
 def test_what_is_kept_and_sent_again_is_the_same_fix(value):
     fix = load_fix(value)
     if fix is None:

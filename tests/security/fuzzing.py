@@ -2,10 +2,11 @@
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from tests.support.examples import many
 
 # Each example asks the same database: what is fuzzed is refused and leaves nothing.
 fuzzed = settings(
-    max_examples=60,
+    max_examples=many(60),
     derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.examples import many
 from tests.support.factories import ACTOR, World, rolled_back
 
 from harbor_api.database import UnitOfWork
@@ -103,7 +104,7 @@ class Keys:
 
 
 @settings(
-    max_examples=60,
+    max_examples=many(60),
     derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

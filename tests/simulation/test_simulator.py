@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.examples import many
 from tests.support.http_service import Answer, running, secret_of
 
 from harbor_api.domain.identifiers import is_imo_number, is_mmsi
@@ -37,7 +38,7 @@ def test_twelve_ships_with_numbers_that_hold():
 
 
 @given(ships, moments)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(150), deadline=None)
 def test_a_state_is_a_state_of_a_ship_and_always_the_same(ship, moment):
     state = Voyage(ship, 1).state_at(moment)
     assert state == Voyage(ship, 1).state_at(moment)
@@ -50,7 +51,7 @@ def test_a_state_is_a_state_of_a_ship_and_always_the_same(ship, moment):
 
 
 @given(ships, moments)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=many(200), deadline=None)
 def test_a_minute_moves_a_ship_as_far_as_her_speed_says(ship, moment):
     voyage = Voyage(ship, 1)
     states = [voyage.state_at(moment + timedelta(seconds=second)) for second in range(0, 61, 5)]

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support import sql
+from tests.support.examples import many
 from tests.support.factories import MASTER_KEY, World, rolled_back
 from tests.support.live_service import LiveService
 from tests.support.signed_posts import (
@@ -266,7 +267,9 @@ def test_order_and_repeats_inside_a_batch_do_not_matter(database: Database, worl
     vessel = world.vessel()
     trackers = [world.tracker(vessel).tracker.number for _ in range(2)]
 
-    @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    @settings(
+        max_examples=many(150), deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    )
     @given(st.lists(_fixes, max_size=8), st.lists(_fixes, min_size=1, max_size=14), st.data())
     def check(earlier, sent, data):
         shuffled = data.draw(st.permutations(sent))
