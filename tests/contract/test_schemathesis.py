@@ -1,7 +1,8 @@
 """Schemathesis against a running service: what the document allows, and what it does not.
 
 It signs what it sends and carries a key, so that its cases get past authentication. How many examples
-it makes up for an operation is SCHEMATHESIS_EXAMPLES; SCHEMATHESIS_SEED gives another run.
+it makes up for an operation is SCHEMATHESIS_EXAMPLES, where that is unset three times as many with ``--slow``
+as without; SCHEMATHESIS_SEED gives another run.
 """
 
 import os
@@ -19,6 +20,7 @@ import requests
 from hypothesis import strategies as st
 from requests.auth import AuthBase
 from tests.conftest import NewDatabase
+from tests.support.examples import many
 from tests.support.factories import World
 from tests.support.live_service import LiveService
 from tests.support.openapi_check import Contract
@@ -42,7 +44,7 @@ with warnings.catch_warnings():
     from schemathesis.config._operations import OperationConfig, OperationsConfig
     from schemathesis.engine import Status, events, from_schema
 
-EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", many(30, least=10)))
 SEED = int(os.environ.get("SCHEMATHESIS_SEED", "1"))
 CHECKS = {
     "not_a_server_error",
@@ -84,7 +86,7 @@ class SignsAsTracker(AuthBase):
 
 
 class CarriesKey(AuthBase):
-    """Carries an API key, each time another: the explorer revokes what it finds."""
+    """Carries an API key, each time another: the explorer revokes what it finds, and repeats its requests."""
 
     def __init__(self, world: World, scopes: set[str]) -> None:
         self._world = world
