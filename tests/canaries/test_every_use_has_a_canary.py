@@ -6,6 +6,7 @@ import inspect
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -122,7 +123,19 @@ def _read(tree: ast.AST) -> Iterator[Use]:
                     yield Use(name, node.lineno)
 
 
-def _overridden(path: Path) -> Iterator[Use]:
+@cache
+def _uses(path: Path) -> tuple[Use, ...]:
+    """Return the private names that a file of ours reads of others."""
+    return tuple(_read(ast.parse(path.read_text())))
+
+
+@cache
+def _overridden(path: Path) -> tuple[Use, ...]:
+    """Return what ``_overrides`` yields, looked for once."""
+    return tuple(_overrides(path))
+
+
+def _overrides(path: Path) -> Iterator[Use]:
     """Yield private names that a class of ours has from a class of a library, and defines anew."""
     ours = _names_of_ours(ast.parse(path.read_text()))
     name = ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts)
@@ -143,7 +156,7 @@ def _overridden(path: Path) -> Iterator[Use]:
 @pytest.mark.parametrize("path", MODULES, ids=_file)
 def test_each_private_part_has_a_canary(path: Path):
     listed = {name for file, name in USES if file == _file(path)}
-    for name, line in (*_read(ast.parse(path.read_text())), *_overridden(path)):
+    for name, line in (*_uses(path), *_overridden(path)):
         assert name in listed, (
             f"{_file(path)}, line {line}: {name} is a private part of a library. Do without; or write a test "
             "of what you rely on in tests/canaries/test_<library>.py, and list it in USES."
@@ -152,7 +165,7 @@ def test_each_private_part_has_a_canary(path: Path):
 
 @pytest.mark.parametrize("path", MODULES, ids=_file)
 def test_whatever_ruff_is_told_to_let_pass_is_seen_here(path: Path):
-    seen = {line for _, line in _read(ast.parse(path.read_text()))}
+    seen = {line for _, line in _uses(path)}
     for number, line in enumerate(path.read_text().splitlines(), 1):
         if _SUPPRESSED.search(line):
             assert number in seen, f"{_file(path)}, line {number}: SLF001 is suppressed for nothing"
@@ -161,7 +174,7 @@ def test_whatever_ruff_is_told_to_let_pass_is_seen_here(path: Path):
 @pytest.mark.parametrize(("file", "name"), USES, ids=lambda part: part)
 def test_what_is_listed_is_used_and_has_its_canary(file: str, name: str):
     path = SOURCE / file
-    used = {each for each, _ in (*_read(ast.parse(path.read_text())), *_overridden(path))}
+    used = {each for each, _ in (*_uses(path), *_overridden(path))}
     assert name in used, f"{file} has no use of {name} any more: take it out of USES, and its canary with it"
     assert re.search(rf"\b{name}\b", _canaries(USES[file, name])), f"no canary tells of {name}"
 
