@@ -1,10 +1,12 @@
 """The world of the tests: a real PostgreSQL, migrated by Alembic, and a database for each worker."""
 
+import compileall
 import json
 import math
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ from tests.support.markers import LEFT_OUT
 from tests.support.openapi_check import SEEN
 from tests.support.operations import operations_of
 
+import harbor_api
 from harbor_api.app import create_app
 from harbor_api.database import Database
 from harbor_api.domain.api_keys import SCOPES
@@ -79,6 +82,9 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput"):
         return
+    if sys.dont_write_bytecode:
+        # Or each process that a test starts compiles all of the service again.
+        compileall.compile_dir(Path(harbor_api.__file__).parent, quiet=2)
     directory = Path(tempfile.mkdtemp(prefix="harbor-"))
     server = embedded.join(directory)
     config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
