@@ -325,6 +325,7 @@ def test_gpx_has_a_segment_for_each_part(client: CheckedClient, world: World):
     asked = {"headers": {**world.bearer(), "Accept": "application/gpx+xml"}, "query_string": DAY}
     answer = client.get(url(vessel), **asked)
     assert answer.headers.getlist("Content-Type") == ["application/gpx+xml"]
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="vessel-{vessel.id}-track.gpx"'
     assert [[lat for lat, _, _ in segment] for segment in segments_of(answer.data)] == [
         [59.9, 59.9],
         [59.91],

@@ -36,6 +36,7 @@ class VesselTrack(MethodView):
         content_type=geojson.MEDIA_TYPE,
         also={gpx.MEDIA_TYPE: {"type": "string"}},
         headers=("ETag",),
+        sometimes=("Content-Disposition",),
         description="The track.",
     )
     @blueprint.raises(errors.NotFound, errors.TrackTooLong)
@@ -70,7 +71,10 @@ class VesselTrack(MethodView):
             content = b"".join(turns.between(as_gpx(drawn.track, name=drawn.name)))
         else:
             content = as_geojson(drawn.track, vessel_id=vessel_id, gap_s=drawn.gap_s)
-        return Response(content, content_type=MEDIA_TYPES[form])
+        response = Response(content, content_type=MEDIA_TYPES[form])
+        if form == "gpx":
+            response.headers["Content-Disposition"] = f'attachment; filename="vessel-{vessel_id}-track.gpx"'
+        return response
 
 
 def _placed(vessel_id: int, at: datetime, gap_s: int) -> Response:
