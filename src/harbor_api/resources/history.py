@@ -19,6 +19,7 @@ from harbor_api.schemas.history import (
     PositionPageSchema,
     Writer,
 )
+from harbor_api.schemas.vessels import VESSEL_ID
 from harbor_api.services import history
 from harbor_api.web import auth, cursors, negotiation, paging, preconditions
 from harbor_api.web.blueprint import Blueprint
@@ -30,7 +31,6 @@ blueprint = Blueprint(
     description="Where vessels were.",
     url_prefix="/api/v1/vessels",
 )
-_VESSEL_ID = {"in": "path", "name": "vessel_id", "description": "The vessel's `id`."}
 _PURPOSE = "positions"
 _CSV = (
     "A header, and a line for each fix, as RFC 4180 has it: UTC, and an empty cell for what is not known. "
@@ -39,7 +39,7 @@ _CSV = (
 _GPX = "GPX 1.1: one track, with the time of each point."
 
 
-@blueprint.route("/<identifier:vessel_id>/positions", parameters=[_VESSEL_ID])
+@blueprint.route("/<identifier:vessel_id>/positions", parameters=[VESSEL_ID])
 class VesselPositions(MethodView):
     @auth.requires_key("vessels:read")
     @preconditions.revalidated

@@ -6,6 +6,7 @@ from flask.views import MethodView
 
 from harbor_api.domain import errors
 from harbor_api.schemas.summaries import SummaryQuery, SummaryQuerySchema, SummarySchema, as_summary
+from harbor_api.schemas.vessels import VESSEL_ID
 from harbor_api.services import summaries
 from harbor_api.web import auth, preconditions
 from harbor_api.web.blueprint import Blueprint
@@ -17,10 +18,9 @@ blueprint = Blueprint(
     description="How far and how long a vessel went.",
     url_prefix="/api/v1/vessels",
 )
-_VESSEL_ID = {"in": "path", "name": "vessel_id", "description": "The vessel's `id`."}
 
 
-@blueprint.route("/<identifier:vessel_id>/summary", parameters=[_VESSEL_ID])
+@blueprint.route("/<identifier:vessel_id>/summary", parameters=[VESSEL_ID])
 class VesselSummary(MethodView):
     @auth.requires_key("vessels:read")
     @preconditions.revalidated

@@ -10,7 +10,7 @@ from harbor_api.schemas import geojson, gpx
 from harbor_api.schemas.formats import MEDIA_TYPES
 from harbor_api.schemas.moments import feature_texts
 from harbor_api.schemas.tracks import TrackQuery, TrackQuerySchema, TrackSchema, as_geojson, as_gpx
-from harbor_api.schemas.vessels import VesselFeatureSchema
+from harbor_api.schemas.vessels import VESSEL_ID, VesselFeatureSchema
 from harbor_api.services import moments, tracks
 from harbor_api.web import auth, negotiation, preconditions, turns
 from harbor_api.web.blueprint import Blueprint
@@ -22,10 +22,9 @@ blueprint = Blueprint(
     description="Where a vessel was, as a line.",
     url_prefix="/api/v1/vessels",
 )
-_VESSEL_ID = {"in": "path", "name": "vessel_id", "description": "The vessel's `id`."}
 
 
-@blueprint.route("/<identifier:vessel_id>/track", parameters=[_VESSEL_ID])
+@blueprint.route("/<identifier:vessel_id>/track", parameters=[VESSEL_ID])
 class VesselTrack(MethodView):
     @auth.requires_key("vessels:read")
     @preconditions.revalidated

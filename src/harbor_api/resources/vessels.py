@@ -10,6 +10,7 @@ from harbor_api.domain.vessels import VesselDetails
 from harbor_api.schemas.fleet_query import FleetQuery, FleetQuerySchema
 from harbor_api.schemas.geojson import MEDIA_TYPE
 from harbor_api.schemas.vessels import (
+    VESSEL_ID,
     VesselCreationSchema,
     VesselFeatureCollectionSchema,
     VesselFeatureSchema,
@@ -28,7 +29,6 @@ blueprint = Blueprint(
     description="The fleet and where it is, as GeoJSON.",
     url_prefix="/api/v1/vessels",
 )
-_VESSEL_ID = {"in": "path", "name": "vessel_id", "description": "The vessel's `id`."}
 
 
 @blueprint.route("")
@@ -96,7 +96,7 @@ class Vessels(MethodView):
         return idempotency.do_once(register, VesselFeatureSchema, below="/api/v1/vessels")
 
 
-@blueprint.route("/<identifier:vessel_id>", parameters=[_VESSEL_ID])
+@blueprint.route("/<identifier:vessel_id>", parameters=[VESSEL_ID])
 class VesselById(MethodView):
     @auth.requires_key("vessels:read")
     @preconditions.revalidated
@@ -132,7 +132,7 @@ class VesselById(MethodView):
             return _shown(unit_of_work, vessel_id)
 
 
-@blueprint.route("/<identifier:vessel_id>/retire", parameters=[_VESSEL_ID])
+@blueprint.route("/<identifier:vessel_id>/retire", parameters=[VESSEL_ID])
 class VesselRetirement(MethodView):
     @auth.requires_key("vessels:write", told="vessels:read")
     @preconditions.tagged
@@ -152,7 +152,7 @@ class VesselRetirement(MethodView):
             return _shown(unit_of_work, vessel_id)
 
 
-@blueprint.route("/<identifier:vessel_id>/restore", parameters=[_VESSEL_ID])
+@blueprint.route("/<identifier:vessel_id>/restore", parameters=[VESSEL_ID])
 class VesselRestoration(MethodView):
     @auth.requires_key("vessels:write", told="vessels:read")
     @preconditions.tagged

@@ -19,6 +19,8 @@ from harbor_api.schemas.geojson import PointSchema
 from harbor_api.schemas.paging import LinksSchema
 from harbor_api.schemas.typed import TypedSchema, edit
 
+# Of the paths that lead to one vessel, and to what is hers.
+VESSEL_ID = {"in": "path", "name": "vessel_id", "description": "The vessel's `id`."}
 _MAX_SPEED = {
     "description": "What the vessel cannot exceed, in knots: a fix that asks for more is held in quarantine. "
     "Null for the operator's usual limit.",
