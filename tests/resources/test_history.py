@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import random
+import re
 import string
 import threading
 from collections.abc import Iterator, Sequence
@@ -26,8 +27,9 @@ from tests.support.urls import POSITIONS, QUARANTINE, VESSELS
 from harbor_api.database import Database
 from harbor_api.domain import cursors
 from harbor_api.domain.history import MEMBERS
+from harbor_api.domain.positions import Motion
 from harbor_api.domain.times import from_rfc3339, rfc3339
-from harbor_api.domain.vessels import floored, step_of
+from harbor_api.domain.vessels import LatestPosition, coarsened, floored, step_of
 from harbor_api.postgres.tables import FLEET_ORDER_LOCK
 from harbor_api.schemas.history import WRITERS, inert
 from harbor_api.services import history
@@ -567,6 +569,38 @@ class TestWhoSees:
         assert feature["geometry"] == shown["geometry"]
         for name, value in feature["properties"].items():
             assert value == shown["properties"][name], name
+
+    @pytest.mark.parametrize("decimals", [0, 2, 5])
+    def test_each_as_the_domain_makes_it_coarse(self, client, world: World, vessel_id, decimals):
+        """PostgreSQL writes the text, and what is to be written ``coarsened`` says."""
+        sql.run(
+            world.database,
+            "INSERT INTO positions (vessel_id, recorded_at, tracker_id, received_at, lat, lon, sog, cog, "
+            "heading, nav_status, seq) SELECT :vessel, :first + n * interval '13 hours 0.3 seconds', 1, "
+            ":first + n * interval '13 hours 7.7 seconds', (n - 150) * 0.4999995, (n - 150) * 0.000005, "
+            "CASE WHEN n % 7 > 0 THEN n * 0.5 END, CASE WHEN n % 5 > 0 THEN n * 1.1 END, "
+            "CASE WHEN n % 3 > 0 THEN n * 1.125 END, n % 15, nextval('fleet_order') "
+            "FROM generate_series(0, 299) AS n",
+            vessel=vessel_id,
+            first=EPOCH,
+        )
+        fine = Reader(client, world.bearer("vessels:read")).get(vessel_id).json["positions"]
+        coarse = Reader(client, world.bearer("vessels:read", coordinate_decimals=decimals)).get(vessel_id)
+        for told, shown in zip(fine, coarse.json["positions"], strict=True):
+            latest = LatestPosition(
+                recorded_at=from_rfc3339(told.pop("recorded_at")),
+                received_at=from_rfc3339(told.pop("received_at")),
+                motion=Motion(**told),
+            )
+            meant = coarsened(latest, decimals)
+            assert (shown.pop("recorded_at"), shown.pop("received_at")) == (
+                rfc3339(meant.recorded_at),
+                rfc3339(meant.received_at),
+            )
+            place = meant.motion.lat, meant.motion.lon
+            assert (shown.pop("lat"), shown.pop("lon")) == pytest.approx(place, abs=0.5000001 / 10**decimals)
+            assert shown == {name: getattr(meant.motion, name) for name in shown}
+        assert not re.search(r"-0[,}]|\.\d*0[,}]|e-", coarse.text)
 
     def test_what_is_due_where_a_key_is_late(self, client, world: World, vessel_id):
         now = sql.value(world.database, "SELECT now()")

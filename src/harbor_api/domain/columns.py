@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harbor_api.domain.positions import FixKey
-from harbor_api.domain.vessels import CELL_RADIUS_M, DIRECTION_STEP, EPOCH, SPEED_STEP_KN, step_of
+from harbor_api.domain.vessels import DIRECTION_STEP, EPOCH, SPEED_STEP_KN, coarse_accuracy_m, step_of
 
 Floats = NDArray[np.float64]
 Times = NDArray[np.int64]
@@ -72,7 +72,7 @@ def coarsened(fixes: Columns, decimals: int) -> Columns:
         recorded_at=fixes.recorded_at // step * step,
         sog=_nearest(fixes.sog, SPEED_STEP_KN),
         cog=_nearest(fixes.cog, DIRECTION_STEP) % 360,
-        accuracy_m=np.full(len(fixes), round(CELL_RADIUS_M / 10**decimals, 1)),
+        accuracy_m=np.full(len(fixes), coarse_accuracy_m(decimals)),
     )
 
 

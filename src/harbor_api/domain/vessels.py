@@ -121,9 +121,14 @@ def coarsened(latest: LatestPosition, decimals: int) -> LatestPosition:
             sog=_nearest(motion.sog, SPEED_STEP_KN),
             cog=_direction(motion.cog),
             heading=_direction(motion.heading),
-            accuracy_m=round(CELL_RADIUS_M / 10**decimals, 1),
+            accuracy_m=coarse_accuracy_m(decimals),
         ),
     )
+
+
+def coarse_accuracy_m(decimals: int) -> float:
+    """Return how far from a place of so many decimals the vessel may be, in metres."""
+    return round(CELL_RADIUS_M / 10.0**decimals, 1)
 
 
 def floored(moment: datetime, step: timedelta) -> datetime:

@@ -1,40 +1,46 @@
 """The history of a vessel as one key may see it, in pages."""
 
 from datetime import datetime
-from functools import lru_cache
 from string import Formatter
-from typing import Any
 
-import orjson
 from sqlalchemy import Connection
 
 from harbor_api.domain.errors import NotFound
-from harbor_api.domain.history import MEMBERS, HistoryPage, RowForm, Window
-from harbor_api.domain.positions import FixKey, Motion
-from harbor_api.domain.times import rfc3339
-from harbor_api.domain.vessels import LatestPosition, coarsened, floored
+from harbor_api.domain.history import HistoryPage, RowForm, Window
+from harbor_api.domain.positions import FixKey
+from harbor_api.domain.vessels import DIRECTION_STEP, SPEED_STEP_KN, coarse_accuracy_m, floored
 from harbor_api.postgres import statements
 from harbor_api.postgres.sight import IS_GRANTED, NEWEST, OLDEST, SEEN, Sight, stretch
 from harbor_api.postgres.statements import Statement
 from harbor_api.schemas.history import WRITERS
 
-_TIME = """to_char(p.{0} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+_TIME = """to_char({0} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 # A double is written with an exponent where it is small, a real where it is large, and a numeric never: that
 # takes longer, and few numbers need it.
 _PLAIN = "CASE WHEN abs(p.{0}) < 0.0001 THEN p.{0}::numeric::text ELSE p.{0}::text END"
-_ROUNDED = "round(p.{0}::numeric, %(decimals)s)::text"
 _LARGE = "CASE WHEN p.{0} >= 1000000 THEN p.{0}::text::numeric::text ELSE p.{0}::text END"
-_KNOWN = {"recorded_at": _TIME, "received_at": _TIME}
-_MEASURED = dict.fromkeys(MEMBERS[4:], "p.{0}::text") | {"accuracy_m": _LARGE}
-_WRITTEN = {
-    is_coarse: {**_KNOWN, **dict.fromkeys(("lat", "lon"), _ROUNDED if is_coarse else _PLAIN), **_MEASURED}
-    for is_coarse in (False, True)
+_FINE = {
+    **dict.fromkeys(("recorded_at", "received_at"), _TIME.format("p.{0}")),
+    **dict.fromkeys(("lat", "lon"), _PLAIN),
+    **dict.fromkeys(("sog", "cog", "heading", "nav_status"), "p.{0}::text"),
+    "accuracy_m": _LARGE,
 }
-# What a coarse key is shown of a fix is decided here and not in PostgreSQL, so it comes as JSON.
-_PLAIN_FORM = RowForm(
-    "[" + ",".join(f'"{{{name}}}"' if name in _KNOWN else f"{{{name}}}" for name in MEMBERS) + "]",
-    between=",",
-)
+# As ``domain.vessels.coarsened`` has it. A measure is the decimal that it was before it had four bytes.
+_NEAREST = "(round(p.{{0}}::text::float8 / {0}) * {0})"
+_DIRECTION = f"mod({_NEAREST.format(DIRECTION_STEP)}::integer, 360)::text"
+_COARSE = {
+    **dict.fromkeys(
+        ("recorded_at", "received_at"),
+        _TIME.format("date_bin(%(step)s, p.{0}, timestamptz '1970-01-01 00:00:00Z')"),
+    ),
+    **dict.fromkeys(("lat", "lon"), "trim_scale(round(p.{0}::numeric, %(decimals)s))::text"),
+    "sog": f"{_NEAREST.format(SPEED_STEP_KN)}::text",
+    **dict.fromkeys(("cog", "heading"), _DIRECTION),
+    "nav_status": "p.{0}::text",
+    "accuracy_m": "%(accuracy_m)s",
+}
+# Never null.
+_KNOWN = {"recorded_at", "received_at", "lat", "lon"}
 
 # When the last fix of a window was recorded that goes on behind this page. A page against the order of time
 # looks at nothing that is later than itself.
@@ -94,15 +100,14 @@ class History:
             "vessel_id": window.vessel_id,
             "limit": limit,
             "decimals": sight.decimals,
+            "accuracy_m": f"{coarse_accuracy_m(sight.decimals):g}",
         }
-        asked = _PLAIN_FORM if sight.is_coarse else form
-        statement = Statement(_PAGES[asked, sight.is_coarse, window.descending], values)
+        statement = Statement(_PAGES[form, sight.is_coarse, window.descending], values)
         found = statements.rows(self._connection, statement)
         if not found:
             raise NotFound(f"There is no vessel {window.vessel_id}")
         [(moment, pinned, name, available_from, fixes, many, last_at, last_tracker, end)] = found
         if sight.is_coarse:
-            fixes = fixes and self._coarsened(fixes, form)
             available_from = available_from and floored(available_from, sight.step)
         return HistoryPage(
             moment=moment,
@@ -114,42 +119,13 @@ class History:
             end=end,
         )
 
-    def _coarsened(self, fixes: str, form: RowForm) -> str:
-        """Return fixes that came in the plain form as a coarse key sees them, in another one."""
-        written = []
-        for recorded_at, received_at, *motion in orjson.loads(f"[{fixes}]"):
-            shown = coarsened(
-                LatestPosition(
-                    recorded_at=datetime.fromisoformat(recorded_at),
-                    received_at=datetime.fromisoformat(received_at),
-                    motion=Motion(*motion),
-                ),
-                self._sight.decimals,
-            )
-            members = {name: getattr(shown.motion, name) for name in MEMBERS if name not in _KNOWN}
-            members |= {"recorded_at": shown.recorded_at, "received_at": shown.received_at}
-            written.append(
-                form.text.format_map(
-                    {name: form.null if each is None else _text(each) for name, each in members.items()}
-                )
-            )
-        return form.between.join(written)
-
-
-@lru_cache(maxsize=10_000)
-def _text(value: Any) -> str:
-    # Coarse values are few.
-    if isinstance(value, datetime):
-        return rfc3339(value)
-    return f"{value:.6f}".rstrip("0").rstrip(".")
-
 
 def _page(form: RowForm, *, is_coarse: bool, descending: bool) -> bytes:
     expressions = {
         name: expression.format(name)
-        if name in {*_KNOWN, "lat", "lon"}
+        if name in _KNOWN
         else f"coalesce({expression.format(name)}, {_literal(form.null)})"
-        for name, expression in _WRITTEN[is_coarse].items()
+        for name, expression in (_COARSE if is_coarse else _FINE).items()
     }
     pieces: list[str] = []
     for text, name, _, _ in Formatter().parse(form.text):
@@ -173,6 +149,7 @@ def _literal(text: str) -> str:
 
 _PAGES = {
     (form, is_coarse, descending): _page(form, is_coarse=is_coarse, descending=descending)
-    for form, is_coarse in (*((each.form, False) for each in WRITERS.values()), (_PLAIN_FORM, True))
+    for form in (each.form for each in WRITERS.values())
+    for is_coarse in (False, True)
     for descending in (False, True)
 }
