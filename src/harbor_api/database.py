@@ -156,9 +156,9 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 4, timeout_ms: int = 5_000) -> None:
         """Prepare for connections to ``url``, as ``connections.make_engine`` says."""
-        self._autocommit = connections.make_engine(url, pool_size=pool_size, timeout_ms=timeout_ms)
-        self._translated = partial(connections.translated, self._autocommit.url)
-        self.engine = self._autocommit.execution_options(isolation_level="READ COMMITTED")
+        self.engine = connections.make_engine(url, pool_size=pool_size, timeout_ms=timeout_ms)
+        self._translated = partial(connections.translated, self.engine.url)
+        self._transacting = connections.transacting(self.engine)
 
     @contextmanager
     def unit_of_work(self) -> Iterator[UnitOfWork]:
@@ -167,7 +167,7 @@ class Database:
         Unavailable is raised where PostgreSQL cannot be reached, does not answer in time or ends the
         connection; nothing is stored then, unless the connection broke during the commit itself.
         """
-        with self._translated(), self.engine.begin() as connection:
+        with self._translated(), self._transacting.begin() as connection:
             yield UnitOfWork(connection)
 
     def transact(self, work: Callable[[UnitOfWork], Result]) -> Result:
@@ -178,7 +178,7 @@ class Database:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 # What is not committed is rolled back when the connection is given back.
-                with self._translated(), self._autocommit.connect() as connection:
+                with self._translated(), self.engine.connect() as connection:
                     last: list[Statement] = []
                     statements.run(connection, _BEGIN)
                     result = work(UnitOfWork(connection, last=last))
@@ -194,7 +194,7 @@ class Database:
 
         What the work leaves for the last is not run at all, so that a rehearsal is in nobody's way.
         """
-        with self._translated(), self.engine.connect() as connection, connection.begin() as transaction:
+        with self._translated(), self._transacting.connect() as connection, connection.begin() as transaction:
             result = work(UnitOfWork(connection, last=[]))
             transaction.rollback()
             return result
@@ -205,7 +205,7 @@ class Database:
 
         For jobs of one statement, reads and writes alike: BEGIN and COMMIT cost a round trip each.
         """
-        with self._translated(), self._autocommit.connect() as connection:
+        with self._translated(), self.engine.connect() as connection:
             yield UnitOfWork(connection)
 
     def schema_revision(self) -> str | None:
@@ -213,7 +213,7 @@ class Database:
 
         Unavailable where PostgreSQL does not answer; this is what the health checks ask.
         """
-        with self._translated(), self._autocommit.connect() as connection:
+        with self._translated(), self.engine.connect() as connection:
             if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
                 return None
             revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))

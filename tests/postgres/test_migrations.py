@@ -9,7 +9,7 @@ from tests.conftest import NewDatabase
 from tests.support import sql
 
 from harbor_api.database import Database
-from harbor_api.postgres import migrations
+from harbor_api.postgres import connections, migrations
 from harbor_api.postgres.tables import metadata
 
 
@@ -26,7 +26,7 @@ def test_migrating_again_changes_nothing(database: Database):
 def test_what_was_released_before_it_was_noted_is_known_to_be(new_database: NewDatabase):
     database = Database(new_database())
     try:
-        with database.engine.begin() as connection:
+        with connections.transacting(database.engine).begin() as connection:
             config = migrations._config()
             config.attributes["connection"] = connection
             command.downgrade(config, "0008")

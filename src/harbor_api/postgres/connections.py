@@ -94,6 +94,11 @@ def make_engine(url: str, *, pool_size: int, timeout_ms: int) -> Engine:
     return engine
 
 
+def transacting(engine: Engine) -> Engine:
+    """Return an engine over the same pool on whose connections what is done is not done before a commit."""
+    return engine.execution_options(isolation_level="READ COMMITTED")
+
+
 class _Full(PoolTimeout):
     """PostgreSQL has no connection left, and of those that this process holds none came back in time."""
 

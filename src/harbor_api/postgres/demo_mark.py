@@ -1,6 +1,6 @@
 """The mark that the demo leaves in a database which was empty when it began, by which it knows it again."""
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine, text
 
 from harbor_api.postgres import connections
 
@@ -16,21 +16,17 @@ _LOOK = text(
 
 def leave(engine: Engine) -> None:
     """Mark a database, once it is migrated."""
-    with connections.translated(engine.url), _autocommit(engine) as connection:
+    with connections.translated(engine.url), engine.connect() as connection:
         connection.execute(_LEAVE)
 
 
 def is_left(engine: Engine) -> bool:
     """Return whether a database is marked; Unavailable where it does not answer."""
-    with connections.translated(engine.url), _autocommit(engine) as connection:
+    with connections.translated(engine.url), engine.connect() as connection:
         return bool(connection.scalar(_FIND) == _MARK)
 
 
 def is_empty(engine: Engine) -> bool:
     """Return whether a database has no table, view or sequence yet."""
-    with connections.translated(engine.url), _autocommit(engine) as connection:
+    with connections.translated(engine.url), engine.connect() as connection:
         return bool(connection.scalar(_LOOK))
-
-
-def _autocommit(engine: Engine) -> Connection:
-    return engine.execution_options(isolation_level="AUTOCOMMIT").connect()

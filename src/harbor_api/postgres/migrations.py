@@ -9,6 +9,8 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
+from harbor_api.postgres import connections
+
 
 class Standing(Enum):
     """How the schema of a database stands to the one that this release needs."""
@@ -35,7 +37,7 @@ def standing(revision: str | None) -> Standing:
 def upgrade(engine: Engine) -> None:
     """Run the migrations that are missing, all in one transaction; those that ran are left alone."""
     config = _config()
-    with engine.connect() as connection:
+    with connections.transacting(engine).connect() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
