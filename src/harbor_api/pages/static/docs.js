@@ -190,7 +190,14 @@ function harbor({ React }) {
 
   return {
     // There is one server: the one that serves this page.
-    components: { authorizationPopup: Authorize, DeepLink, ServersContainer: () => null },
+    components: {
+      authorizationPopup: Authorize,
+      DeepLink,
+      ServersContainer: () => null,
+      // An item of a list is looked for by its format, too, and where nobody knows that there is no field.
+      "JsonSchema_string_visible-text": ({ getComponent, ...rest }) =>
+        e(getComponent("JsonSchema_string"), { getComponent, ...rest }),
+    },
     wrapComponents: { response: Response, headers: Headers, TextArea, ExamplesSelect, JsonSchemaForm },
     statePlugins: { auth: { wrapActions: { persistAuthorizationIfNeeded: keepTheKeyOnly } } },
   };
