@@ -9,7 +9,7 @@ import orjson
 from harbor_api.domain.moments import VesselThen
 from harbor_api.domain.vessels import COORDINATE_DECIMALS
 
-_NAMES = VesselThen._fields
+_NAMES = (*VesselThen.__annotations__,)
 _WHO = slice(_NAMES.index("name"), _NAMES.index("lat"))
 _DETAILS = _NAMES[_WHO]
 # What follows them in the properties: as in the fleet as it is now, and then by what the place is known.
