@@ -5,6 +5,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from harbor_api import __version__
 from harbor_api.database import Database
+from harbor_api.domain import cursors, tags
 from harbor_api.ingest.intake import Intake
 from harbor_api.live.fleet import LiveFleet
 from harbor_api.pages import docs, guides, home, security_txt
@@ -50,7 +51,7 @@ def create_app(settings: Settings) -> Flask:
     SettingsError where the tracker master key or the database's address is not set: whoever starts
     the service decides whether that is the embedded one.
     """
-    settings.require_master_key()
+    master_key = settings.require_master_key()
     if settings.database_url is None:
         raise SettingsError("HARBOR_DATABASE_URL must be set")
     app = Application(__name__, static_folder=None)
@@ -82,6 +83,8 @@ def create_app(settings: Settings) -> Flask:
         app,
         Runtime(
             settings=settings,
+            tag_key=tags.tag_key(master_key),
+            cursor_key=cursors.cursor_key(master_key),
             database=database,
             intake=Intake(database, settings),
             fleet=LiveFleet(database, settings),

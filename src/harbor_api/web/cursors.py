@@ -45,4 +45,4 @@ def _fingerprint(purpose: str, parameters: Mapping[str, str] | None) -> str:
 
 
 def _key() -> bytes:
-    return cursors.cursor_key(runtime.current().settings.require_master_key())
+    return runtime.current().cursor_key

@@ -64,7 +64,7 @@ def answer(query: FleetQuery, at: datetime) -> Lazy:
 def _body(pieces: Sequence[bytes]) -> Body:
     content = b"".join(pieces)
     return Body(
-        tags.of_bytes(tags.tag_key(runtime.current().settings.require_master_key()), content),
+        tags.of_bytes(runtime.current().tag_key, content),
         lambda coding: [content if coding is None else compression.encode(content, coding)],
         len(content),
     )

@@ -216,4 +216,4 @@ def _resource(number: int) -> str:
 
 
 def _key() -> bytes:
-    return tags.tag_key(runtime.current().settings.require_master_key())
+    return runtime.current().tag_key

@@ -34,9 +34,14 @@ UNREAD: Final = object()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """All that an application holds for its requests. ``document`` is the OpenAPI document as JSON."""
+    """All that an application holds for its requests.
+
+    ``document`` is the OpenAPI document as JSON; with the keys tags are made, and cursors are sealed.
+    """
 
     settings: Settings
+    tag_key: bytes
+    cursor_key: bytes
     database: Database
     intake: Intake
     fleet: LiveFleet
