@@ -80,6 +80,9 @@ def pytest_configure(config: pytest.Config) -> None:
     structlog.configure(processors=[*processors, plain])
     # A run that was started in the background ignores Ctrl-C, and so would all that it tests.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # One under nohup goes on, and what it starts ends when its terminal is closed, as it does otherwise.
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
     if hasattr(config, "workerinput"):
         return
     if sys.dont_write_bytecode:
