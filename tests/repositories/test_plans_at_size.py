@@ -278,11 +278,12 @@ ROWS = [
     ),
     *(
         Row(
-            f"History.page as {name}, newest first: {descending}",
-            partial(past, key=ALL, format=name, descending=descending),
-            4 * N + 60,
-            4 * N + 120,
+            f"History.page as {name}, to {who}, newest first: {descending}",
+            partial(past, key=key, format=name, descending=descending),
+            each_row * N + 60,
+            each_row * N + 120,
         )
+        for who, key, each_row in (("all", ALL, 4), ("a coarse key", COARSE[0], 20))
         for name in WRITERS
         for descending in (False, True)
     ),
@@ -689,7 +690,8 @@ def _wrong(url: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     run: list[Any] = []
     event.listen(database.engine, "before_execute", lambda _, statement, *rest: run.append(statement))
     # Of a large table VACUUM would leave what the rows have rolled back at the ends of its indexes.
-    with psycopg.connect(url, autocommit=True) as owner, database.engine.connect() as connection:
+    transacting = connections.transacting(database.engine)
+    with psycopg.connect(url, autocommit=True) as owner, transacting.connect() as connection:
         prepare(owner)
         fill(owner, SMALL, {}, began=BEGAN)
         owner.execute("VACUUM (INDEX_CLEANUP ON, ANALYZE)")
