@@ -106,7 +106,7 @@ class TestRefuses:
 def test_an_unexpected_exception_tells_nothing(client: CheckedClient, world: World, app, monkeypatch):
     """Sabotage, the one thing that cannot be had from outside: a defect in the code."""
     bearer = world.bearer()
-    monkeypatch.setitem(app.extensions, runtime.NAME, replace(runtime.of(app), settings=None))
+    monkeypatch.setitem(app.extensions, runtime.NAME, replace(runtime.of(app), fleet=None))
 
     answer = client.get(URL, headers=bearer)
 
