@@ -19,7 +19,8 @@ class Statement(NamedTuple):
 
 def rows(connection: Connection, statement: Statement) -> list[tuple[Any, ...]]:
     """Run a statement and return its rows."""
-    return list(_psycopg(connection).execute(*statement).fetchall())
+    found: list[tuple[Any, ...]] = _psycopg(connection).execute(*statement).fetchall()
+    return found
 
 
 def binary_row(connection: Connection, statement: Statement) -> list[bytes | None] | None:
