@@ -1,6 +1,8 @@
 """The fleet that a process keeps warm: what it reads, and that it notices when all of it is another one."""
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -20,7 +22,7 @@ from harbor_api.live import fleet, fragments
 from harbor_api.live.fleet import LiveFleet, Reading
 from harbor_api.live.fragments import BLOCK, Fragment, Question
 from harbor_api.repositories import fleet as repository
-from harbor_api.web import runtime
+from harbor_api.web import compression, runtime
 
 _FIX = """
 WITH fix AS (
@@ -279,3 +281,21 @@ def test_many_blocks_are_one_answer(app: Flask, world: World):
         # The same bytes have the same tag, whatever was asked for.
         all_of_them = client.get(f"{url}{'&' if retired else '?'}stale=true", headers=bearer)
         assert (all_of_them.data, all_of_them.headers["ETag"]) == (plain.data, plain.headers["ETag"])
+
+
+def test_a_body_is_coded_once_for_all_who_want_it_at_once(app: Flask, world: World, live, monkeypatch):
+    """Others have their turns while it is coded, and would all begin to code it, too."""
+    began: list[str] = []
+    encode = compression.encode
+
+    def counted(content: bytes, coding: compression.Coding) -> bytes:
+        began.append(coding)
+        time.sleep(0.05)
+        return encode(content, coding)
+
+    monkeypatch.setattr(compression, "encode", counted)
+    headers = {**world.bearer(), "Accept-Encoding": "br, identity;q=0"}
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(lambda _: app.test_client().get(URL, headers=headers).data, range(8))
+        assert len(set(answers)) == 1
+    assert began == ["br"]

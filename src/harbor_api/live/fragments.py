@@ -8,6 +8,7 @@ Nothing here changes once it is made. What is new makes a new picture, which sha
 blocks that have stayed.
 """
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -197,8 +198,10 @@ class Found:
         self.digest = tags.of_part(key, b"".join([each.digest for each in blocks]))
         self.more = more
         self.many = sum(len(each.fragments) for each in blocks)
-        # What answers with this text are in some coding, by whoever codes them: for as long as it holds.
+        # What answers with this text are in some coding, by whoever codes them: for as long as it holds. One
+        # is coded at a time, and who wants the same waits for it.
         self.coded: dict[tuple[bytes, str], bytes] = {}
+        self.coding = threading.Lock()
         self._blocks = blocks
 
     @cached_property

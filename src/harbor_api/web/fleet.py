@@ -65,12 +65,13 @@ def _next(number: int, more: Sequence[int]) -> str:
 def _render(head: bytes, found: Found, coding: Coding | None) -> Sequence[bytes]:
     if coding is None:
         return head, found.text, COLLECTION_END
-    known = found.coded.get((head, coding))
-    if known is None:
-        if len(found.coded) >= _MOST_CODED:
-            found.coded.clear()
-        known = found.coded[head, coding] = _encode(head, found, coding)
-    return [known]
+    with found.coding:
+        known = found.coded.get((head, coding))
+        if known is None:
+            if len(found.coded) >= _MOST_CODED:
+                found.coded.clear()
+            known = found.coded[head, coding] = _encode(head, found, coding)
+        return [known]
 
 
 def _encode(head: bytes, found: Found, coding: Coding) -> bytes:
