@@ -93,12 +93,20 @@ class StrictParser(FlaskParser):
 
 def _not_utf8(query: bytes) -> Iterator[str]:
     """Yield the names of parameters of which Werkzeug keeps as `%E6` what it cannot read."""
-    for each in query.split(b"&") if b"%" in query or not query.isascii() else ():
-        name, _, value = (unquote_to_bytes(part) for part in each.partition(b"="))
-        try:
-            b"=".join((name, value)).decode()
-        except UnicodeDecodeError:
-            yield name.decode(errors="replace")
+    # What stands between parameters is no part of a character: all are UTF-8, or one is not.
+    if _is_utf8(query):
+        return
+    for each in query.split(b"&"):
+        if not _is_utf8(each):
+            yield unquote_to_bytes(each.partition(b"=")[0]).decode(errors="replace")
+
+
+def _is_utf8(quoted: bytes) -> bool:
+    try:
+        unquote_to_bytes(quoted).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def load(schema: marshmallow.Schema, value: Any, *, pointer: str) -> Any:
