@@ -2,6 +2,7 @@
 
 import compileall
 import json
+import logging
 import math
 import os
 import shutil
@@ -143,6 +144,19 @@ def _is_whole(config: pytest.Config) -> bool:
 
 def _url_of(database: str) -> str:
     return os.environ[_SERVER].replace("/postgres?", f"/{database}?")
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """Undo what ``serve`` does to the logs of its process, for the tests that come after in this one."""
+    before, root = structlog.get_config(), logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    if structlog.get_config() != before:
+        structlog.configure(**before)
+        # Those of pytest itself come and go around each phase of a test.
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ import pytest
 from flask import Flask
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 from tests.support import sql
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import EPOCH, MASTER_KEY, World, a_fix
@@ -692,7 +693,7 @@ class TestAWholeWindow:
         with pytest.raises(BrokenPipeError):
             list(parts)
 
-    def test_breaks_off_with_a_line_where_something_goes_wrong(self, raw, admin, capsys, monkeypatch):
+    def test_breaks_off_with_a_line_where_something_goes_wrong(self, raw, admin, monkeypatch):
         parts = raw(admin).iter_encoded()
         assert next(parts)
         assert next(parts)
@@ -701,9 +702,9 @@ class TestAWholeWindow:
             raise ValueError("unforeseen")
 
         monkeypatch.setattr(WRITERS["csv"], "fixes", fail)
-        with pytest.raises(BrokenPipeError):
+        with capture_logs() as logged, pytest.raises(BrokenPipeError):
             list(parts)
-        assert capsys.readouterr().out.count("] stream_broken") == 1
+        assert [line["event"] for line in logged] == ["stream_broken"]
 
     def test_is_sent_a_few_times_at_once_to_a_key(self, raw, reader: Reader, world: World, vessel_id, admin):
         answers = [raw(admin).iter_encoded() for _ in range(MOST_OF_A_KEY)]
