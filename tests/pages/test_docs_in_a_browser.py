@@ -143,6 +143,10 @@ class TestAuthorize:
             # An operation has an address of its own, and opens there.
             page.goto("about:blank")
             page.goto(f"{service.base_url}/docs#/vessels/listVessels")
+            # The page shows itself before it has read the key that it kept.
+            page.locator("#operations-vessels-listVessels").get_by_label(
+                "authorization button locked"
+            ).wait_for()
             page.locator("#operations-vessels-listVessels button.execute").dispatch_event("click")
             expect(page.locator(".live-responses-table")).to_contain_text("Skagerrak Trader")
 
