@@ -186,6 +186,11 @@ function harbor({ React }) {
     e("label", null, e("span", { className: "harbor-spoken" }, "Example"), e(Original, props));
   const JsonSchemaForm = (Original) => (props) =>
     e("label", null, e("span", { className: "harbor-spoken" }, props.description), e(Original, props));
+  // What an operation is called is known once all that it refers to is read: a click before that is lost.
+  const execute = (Original, { specSelectors }) => (props) => {
+    const isRead = specSelectors.specResolvedSubtree(["paths", props.path, props.method]) !== undefined;
+    return e(Original, { ...props, disabled: props.disabled || !isRead });
+  };
   const DeepLink = ({ text }) => e("span", null, text);
 
   return {
@@ -198,7 +203,7 @@ function harbor({ React }) {
       "JsonSchema_string_visible-text": ({ getComponent, ...rest }) =>
         e(getComponent("JsonSchema_string"), { getComponent, ...rest }),
     },
-    wrapComponents: { response: Response, headers: Headers, TextArea, ExamplesSelect, JsonSchemaForm },
+    wrapComponents: { response: Response, headers: Headers, execute, TextArea, ExamplesSelect, JsonSchemaForm },
     statePlugins: { auth: { wrapActions: { persistAuthorizationIfNeeded: keepTheKeyOnly } } },
   };
 }
