@@ -114,7 +114,7 @@ def test_reads_are_measured_and_come_back_right(tmp_path, peer):
         fleet.Postgres(vessels=0) as postgres,
         sea(postgres, vessels=3, fixes=20, every_s=30, peer=peer) as at_sea,
     ):
-        bench = Bench(postgres, tmp_path, seconds=0.3, warmup_s=0)
+        bench = Bench(postgres, tmp_path, seconds=0.1, warmup_s=0)
         usual = (SERVICE, PEER, CONSTANT) if peer else (SERVICE, CONSTANT)
         asked = [replace(case, connections=2, candidates=usual) for case in cases.fleet(at_sea)]
         with readers(bench, at_sea, asked) as started:
