@@ -40,10 +40,10 @@ def next_page(cursor: str, **further: str) -> str:
 
 
 def headers(link: str | None) -> dict[str, str]:
-    """Return the header that names the next page.
+    """Return the header that names the next page, by its name; nothing where there is no page.
 
-    None where there is no page, and none for an address that is longer than headers may be on the way: one
-    that repeats a list of a thousand. The body has it always.
+    Nor for an address that is longer than headers may be on the way, as it repeats a list of a thousand: the
+    body has it always.
     """
     is_told = link is not None and len(link) <= _LONGEST_LINK
     return {"Link": f'<{link}>; rel="next"'} if is_told else {}
