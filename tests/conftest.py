@@ -42,7 +42,7 @@ _EMPTY = """
 DO $$ DECLARE filled text; BEGIN
     SELECT string_agg(name, ', ') INTO filled FROM unnest(ARRAY[
         'positions', 'latest_positions', 'quarantine', 'withdrawals', 'arrived_numbers', 'assignments',
-        'trackers', 'grants', 'vessels', 'idempotency_keys', 'api_keys', 'audit'
+        'trackers', 'grants', 'vessels', 'idempotency_keys', 'feeds', 'api_keys', 'audit', 'feed_floor'
     ]) AS name
     WHERE pg_relation_size(name::regclass) > 0
         OR pg_sequence_last_value(to_regclass(name || '_id_seq')) IS NOT NULL;

@@ -5,13 +5,14 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from harbor_api import __version__
 from harbor_api.database import Database
-from harbor_api.domain import cursors, tags
+from harbor_api.domain import cursors, feed_cursors, tags
 from harbor_api.ingest.intake import Intake
 from harbor_api.live.fleet import LiveFleet
 from harbor_api.pages import docs, guides, home, security_txt
 from harbor_api.resources import (
     api_keys,
     audit,
+    feed,
     health,
     history,
     positions,
@@ -35,6 +36,7 @@ _RESOURCES = (
     history,
     tracks,
     summaries,
+    feed,
     positions,
     health,
     trackers,
@@ -76,6 +78,7 @@ def create_app(settings: Settings) -> Flask:
     )
     for page in _PAGES:
         app.register_blueprint(page.blueprint)
+    cursor_key = cursors.cursor_key(master_key)
     database = Database(
         settings.database_url, pool_size=settings.database_pool, timeout_ms=settings.database_timeout_ms
     )
@@ -84,7 +87,8 @@ def create_app(settings: Settings) -> Flask:
         Runtime(
             settings=settings,
             tag_key=tags.tag_key(master_key),
-            cursor_key=cursors.cursor_key(master_key),
+            cursor_key=cursor_key,
+            item_key=feed_cursors.item_key(cursor_key),
             database=database,
             intake=Intake(database, settings),
             fleet=LiveFleet(database, settings),

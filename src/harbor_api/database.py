@@ -45,6 +45,7 @@ from harbor_api.postgres.statements import Statement
 from harbor_api.repositories.api_keys import ApiKeys
 from harbor_api.repositories.arrived_numbers import ArrivedNumbers
 from harbor_api.repositories.audit import Audit
+from harbor_api.repositories.feed import Feed
 from harbor_api.repositories.fleet import Fleet
 from harbor_api.repositories.history import History
 from harbor_api.repositories.idempotency_keys import IdempotencyKeys
@@ -137,6 +138,10 @@ class UnitOfWork:
     def history(self, sight: Sight) -> History:
         """Return the histories of vessels as a key may see them."""
         return History(self._connection, sight)
+
+    def feed(self, sight: Sight, *, item_key: bytes) -> Feed:
+        """Return the change feed as a key may see it; ``item_key`` as with ``Feed``."""
+        return Feed(self._connection, sight, item_key=item_key)
 
     def fleet(self, sight: Sight, *, stale_after: timedelta) -> Fleet:
         """Return the fleet as a key may see it."""

@@ -262,7 +262,7 @@ _SEARCHED_IN_MEMORY = {"listVessels"}
 
 
 # What has parameters that are no filters of a list.
-_NO_LISTS = {"listPositions", "getVesselSummary", "getVesselTrack"}
+_NO_LISTS = {"listPositions", "getVesselSummary", "getVesselTrack", "followPositions"}
 
 
 def _lists(document: Document) -> Iterator[Asked]:
@@ -375,6 +375,23 @@ def _histories() -> Iterator[Asked]:
     yield _keyed(history, "from nowhere", 400, query="?cursor=none", vessel_id=1)
 
 
+def _feed() -> Iterator[Asked]:
+    path = f"GET {POSITIONS}"
+    for query in (
+        {"from": "now"},
+        {"from": "2020-01-01T00:00:00Z", "limit": 1},
+        {"from": "2020-01-01T00:00:00Z", "limit": 20, "bbox": "-180,-90,180,90"},
+        {"from": "2020-01-01T00:00:00Z", "limit": 20, "vessel_id": "1,2,999"},
+    ):
+        asked = urlencode(query)
+        yield _keyed(path, asked, query=f"?{asked}")
+        yield _keyed(path, f"{asked} with grants", query=f"?{asked}", key=budget.PARTNER)
+    # What it reads is measured at its greatest by tests/repositories/test_plans_at_size.py.
+    yield _keyed(path, "late and coarsely", query="?from=now", key=budget.LATE)
+    yield _keyed(path, "of a kind", query="?from=now&kind=cargo")
+    yield _keyed(path, "from nowhere", 400, query="?cursor=none")
+
+
 def _summaries() -> Iterator[Asked]:
     summary = f"GET {VESSELS}/{{vessel_id}}/summary"
     hundred = urlencode({"from": rfc3339(at(-budget.HISTORY_S)), "to": rfc3339(at(0))})
@@ -482,7 +499,7 @@ def _decisions() -> Iterator[Asked]:
 def _requests(document: Document) -> Iterator[Asked]:
     yield from _signed_requests()
     yield from _lists(document)
-    for some in (_vessels, _histories, _tracks, _summaries, _trackers, _keys, _decisions):
+    for some in (_vessels, _histories, _feed, _tracks, _summaries, _trackers, _keys, _decisions):
         yield from some()
     yield from (_keyed(f"GET /health{which}") for which in ("", "/live", "/ready"))
 

@@ -29,7 +29,10 @@ def test_every_read_with_a_key_has_one_but_that_which_changes_with_each_request(
         for each in operations_of(document)
         if each.method == "GET" and each.security and "api_key" in each.security[0]
     }
-    assert reads - {each.described["operationId"] for each in _tagged(document)} == {"getMe"}
+    assert reads - {each.described["operationId"] for each in _tagged(document)} == {
+        "getMe",
+        "followPositions",
+    }
 
 
 @pytest.mark.parametrize("form", ["{}", "W/{}", '"x", {}', '"x",W/{} , "y"', "*"])

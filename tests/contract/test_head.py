@@ -18,7 +18,7 @@ _OF_THE_REQUEST = {"X-Request-Id", "RateLimit", "Harbor-Now"}
         ("", {}, 200),
         ("", {"If-None-Match": "*"}, 304),
         ("", {"Authorization": ""}, 401),
-        ("?nonsense=1", {}, 400),
+        ("nonsense=1", {}, 400),
     ],
 )
 def test_head_answers_what_get_does(
@@ -30,13 +30,14 @@ def test_head_answers_what_get_does(
         if operation.method != "GET" or "api_key" not in str(operation.security):
             continue
         # What stands in an answer may change with the first use of a key.
-        client.get(operation.url, headers=admin)
+        client.get(operation.asked(), headers=admin)
         got, told = (
-            client.open(operation.url + query, method=method, headers=admin | sent)
+            client.open(operation.asked(query), method=method, headers=admin | sent)
             for method in ("GET", "HEAD")
         )
-        # One has no tag, as it changes with each request.
-        expected = 200 if status == 304 and operation.described["operationId"] == "getMe" else status
+        # These have no tag, as they change with each request.
+        is_new = operation.described["operationId"] in {"getMe", "followPositions"}
+        expected = 200 if status == 304 and is_new else status
         assert (got.status_code, told.status_code) == (expected, expected), str(operation)
         assert told.data == b""
         assert _told(told) == _told(got), str(operation)

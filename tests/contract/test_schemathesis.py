@@ -166,7 +166,13 @@ def explore(document: dict[str, Any], service: LiveService) -> Report:
                             "checks": {"positive_data_acceptance": {"enabled": False}},
                         }
                     )
-                    for name in ("listVessels", "listPositions", "getVesselTrack", "getVesselSummary")
+                    for name in (
+                        "listVessels",
+                        "listPositions",
+                        "getVesselTrack",
+                        "getVesselSummary",
+                        "followPositions",
+                    )
                 ),
                 # Needs one of its members, whichever: one that selects nothing would select all.
                 *(

@@ -195,7 +195,7 @@ class Walk:
             for parameter, value in zip(in_path, chosen, strict=True):
                 url = url.replace(f"{{{parameter['name']}}}", str(value))
             yield url
-        yield operation.url
+        yield operation.asked()
         in_query = {each["name"]: each for each in operation.parameters if each["in"] == "query"}
         # One ship of each kind stands for the others: what counts is that the value names a ship.
         curious = (*partner.others[:1], *partner.granted[:1])
@@ -206,13 +206,13 @@ class Walk:
         }
         for name, asked in values.items():
             for value in asked:
-                yield f"{operation.url}?{urlencode({name: value})}"
+                yield operation.asked(urlencode({name: value}))
         # Of many parameters, which all narrow down what is found, each is tried beside the next one.
         is_many = len(values) > _MANY
         for names in itertools.pairwise(values) if is_many else itertools.combinations(values, 2):
             plain = [list(_values_of(in_query[name])) for name in names]
             for pair in zip(*plain, strict=False) if is_many else itertools.product(*plain):
-                yield f"{operation.url}?{urlencode(dict(zip(names, pair, strict=True)))}"
+                yield operation.asked(urlencode(dict(zip(names, pair, strict=True))))
 
     def _search(self, answer: Any, url: str, partner: Partner, where: str) -> None:
         head = "\n".join(f"{name}: {value}" for name, value in answer.headers)

@@ -29,6 +29,8 @@ from harbor_api import repositories
 from harbor_api.database import Database
 from harbor_api.domain.api_keys import Caller, KeyTerms
 from harbor_api.domain.errors import Conflict, NotFound
+from harbor_api.domain.feed import Following
+from harbor_api.domain.fleet_search import Box
 from harbor_api.domain.history import Window
 from harbor_api.domain.moments import GAP
 from harbor_api.domain.order import Horizon
@@ -39,6 +41,7 @@ from harbor_api.domain.vessels import VesselDetails
 from harbor_api.postgres import connections
 from harbor_api.postgres.sight import Sight
 from harbor_api.postgres.statements import Statement
+from harbor_api.repositories.feed import MOST_SCANNED, MOST_SCANNED_COARSELY, Feed
 from harbor_api.repositories.fleet import MOST_NEWS
 from harbor_api.repositories.revisions import OUTVOTED_BY_OTHERS
 from harbor_api.schemas.history import WRITERS
@@ -190,6 +193,22 @@ def look_on(u: AtSize, key: Caller, last: int) -> None:
 
 def look_again(u: AtSize, key: Caller, count: int) -> None:
     fleet_of(u, key).news(u.order.standing().number - count)
+
+
+FOLLOWED = Following()
+
+
+def feed_of(u: AtSize, key: Caller) -> Feed:
+    sight = u.sight(key, future_tolerance=FUTURE_TOLERANCE)
+    return u.feed(sight, item_key=b"item")
+
+
+def follow(
+    u: AtSize, key: Caller, how: str, *, behind: int, following: Following = FOLLOWED, limit: int = PAGE
+) -> None:
+    """Read of the feed what comes so many numbers before the end of it."""
+    after = max(0, u.order.standing().number - behind)
+    getattr(feed_of(u, key), how)(after, following, limit=limit)
 
 
 def columns(u: AtSize, key: Caller, vessel: int = 3, *, of: int = N, since: float = 0, most: int = N) -> None:
@@ -544,6 +563,44 @@ ROWS = [
         )
         for key in EACH_KIND
         for count in (0, 1, 1_000, MOST_NEWS + 1)
+    ),
+    *(
+        Row(
+            f"Feed.{how} {behind} behind as key {key.id}, {key.delay_s} s late, "
+            f"{key.coordinate_decimals} decimals",
+            partial(follow, key=key, how=how, behind=behind),
+            *beside(key, rows, buffers),
+        )
+        for how in ("page", "scan")
+        for behind in (0, FIXES, FIXES * 50)
+        for key, rows, buffers in (
+            (ALL, 10 * PAGE, 10 * PAGE),
+            (FIVE, 4 * MOST_SCANNED // 4 + 1_000, 4 * MOST_SCANNED // 4 + 1_000),
+            (ALL_LATE, 10 * PAGE, 10 * PAGE),
+            (COARSE[0], 12 * MOST_SCANNED_COARSELY // 4, 20 * MOST_SCANNED_COARSELY // 4),
+            (COARSE[1], 12 * MOST_SCANNED_COARSELY // 4, 20 * MOST_SCANNED_COARSELY // 4),
+        )
+    ),
+    *(
+        Row(
+            f"Feed.page of {name}",
+            partial(follow, key=ALL, how="page", behind=FIXES * 50, following=following),
+            4 * MOST_SCANNED // 4 + 1_000,
+            4 * MOST_SCANNED // 4 + 1_000,
+        )
+        for name, following in {
+            "some vessels": Following(vessel_ids=frozenset([1, 2, 3])),
+            "a box": Following(box=Box(0, 0, 1, 1)),
+        }.items()
+    ),
+    *(
+        Row(
+            f"Feed.since {n} as key {key.id}, {key.delay_s} s late",
+            partial(lambda u, key, n: feed_of(u, key).since(at(n)), key=key, n=n),
+            *beside(ALL_LATE, 300, 300),
+        )
+        for key in (ALL, ALL_LATE)
+        for n in (0, MIDST, FIXES)
     ),
     Row("Fleet.granted five", lambda u: fleet_of(u, FIVE).granted(), 20, 20),
     Row("Fleet.granted all", lambda u: fleet_of(u, NAMED).granted(), 2 * VESSELS, VESSELS),

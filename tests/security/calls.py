@@ -18,7 +18,7 @@ def call(
 ) -> Any:
     sent = {"data": body, "content_type": "application/json"} if "requestBody" in operation.described else {}
     return client.open(
-        more.get("url", operation.url),
+        more.get("url", operation.asked()),
         method=operation.method,
         headers={**operation.headers, **headers},
         **sent,

@@ -6,6 +6,8 @@ from typing import Any
 
 # What a test sends where the document has an example that fits one state of one resource only.
 _SENT = {"If-Match": "*"}
+# What must be asked, one way or another, which no document can say.
+_ASKED = {"followPositions": "from=now"}
 _METHODS = ("get", "put", "post", "delete", "patch", "trace", "query")
 
 
@@ -44,6 +46,13 @@ class Operation:
                 url = url.replace(f"{{{parameter['name']}}}", str(_a_value(parameter)))
         assert "{" not in url, f"{self} has a path parameter that is not described"
         return url
+
+    def asked(self, query: str = "") -> str:
+        """Return the URL with a query, beside what must be asked of it."""
+        must = _ASKED.get(self.described["operationId"], "")
+        name = must.partition("=")[0]
+        parts = [each for each in ("" if f"{name}=" in query else must, query) if each]
+        return "?".join((self.url, *(["&".join(parts)] if parts else [])))
 
 
 def operations_of(document: Mapping[str, Any]) -> Iterator[Operation]:

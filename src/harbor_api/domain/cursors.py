@@ -54,7 +54,7 @@ def unseal(key: bytes, cursor: str, *, holder: int, of: str) -> list[Any]:
     vector = sealed[:_VECTOR_BYTES]
     content = _hidden(key, vector, sealed[_VECTOR_BYTES:])
     if not hmac.compare_digest(vector, _vector(key, content)):
-        raise _unknown()
+        raise unknown()
     values: list[Any]
     given_to, given_of, *values = json.loads(content)
     if (given_to, given_of) != (holder, of):
@@ -67,17 +67,18 @@ def unseal(key: bytes, cursor: str, *, holder: int, of: str) -> list[Any]:
 def _bytes_of(cursor: str) -> bytes:
     try:
         if len(cursor) > _MOST_CHARACTERS:
-            raise _unknown()
+            raise unknown()
         sealed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
-        raise _unknown() from None
+        raise unknown() from None
     # Several texts stand for the same bytes; only one is ours.
     if base64.urlsafe_b64encode(sealed).rstrip(b"=").decode() != cursor:
-        raise _unknown()
+        raise unknown()
     return sealed
 
 
-def _unknown() -> InvalidParameter:
+def unknown() -> InvalidParameter:
+    """Return what is told of a text that is no cursor of ours."""
     return InvalidParameter(
         faults=[Fault("Not a cursor of this service: take it from an answer as it is.", parameter="cursor")]
     )

@@ -196,6 +196,14 @@ class StillInTheFuture(HarborError):
     status, code, title = 409, "still_in_the_future", "Still in the future"
 
 
+class CursorExpired(HarborError):
+    """Something was removed that would come after this cursor, or it is of an order that went further than
+    the one there is now. Read the fleet anew and go on with its `cursor`; or go on with `oldest`, and know
+    that what came before `oldest_at` is missing."""
+
+    status, code, title = 410, "cursor_expired", "Cursor expired"
+
+
 class LengthRequired(HarborError):
     """The request has neither ``Content-Length`` nor chunks, so there is no body where one is needed."""
 

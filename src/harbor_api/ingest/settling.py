@@ -107,6 +107,7 @@ def _settled(
 ) -> list[Verdict]:
     """Return the verdicts of fixes that are in order of vessel and time."""
     added: list[ReceivedFix] = []
+    late: set[int] = set()
     held: list[tuple[ReceivedFix, str]] = []
     repeats: list[ReceivedFix] = []
     verdicts: list[Verdict] = []
@@ -115,6 +116,8 @@ def _settled(
         for received, key, outcome in judging.outcomes:
             latest = key == judging.newest
             if outcome is _NEW:
+                if judging.newest_before is not None and key < judging.newest_before:
+                    late.add(len(added))
                 added.append(received)
                 verdicts.append(_STORED[latest])
             elif outcome is _KNOWN:
@@ -128,7 +131,7 @@ def _settled(
     for statement in _revision(unit_of_work, judgings, at=ranked[0].received_at):
         unit_of_work.run_last(statement, now=bool(repeats))
     if added:
-        unit_of_work.run_last(unit_of_work.positions.addition(added), now=bool(repeats))
+        unit_of_work.run_last(unit_of_work.positions.addition(added, late=late), now=bool(repeats))
     if repeats:
         differs = iter(unit_of_work.positions.differ(repeats))
         verdicts = [
@@ -190,7 +193,7 @@ class _Judging:
 
     def __init__(self, run: Sequence[ReceivedFix], around: Surroundings, thresholds: Thresholds) -> None:
         self.vessel_id = run[0].vessel_id
-        self.newest = around.newest
+        self.newest = self.newest_before = around.newest
         self.outcomes: list[tuple[ReceivedFix, FixKey, str]] = []
         self.held: list[tuple[ReceivedFix, str]] = []
         self.confirmed: list[tuple[Neighbour, Sequence[Neighbour]]] = []

@@ -134,6 +134,8 @@ positions = Table(
     # When it was let in that had been held. So a fix came in when it was released, or else received: that
     # grows with the numbers, but for as long as a group of fixes takes.
     Column("released_at", Time),
+    # Whether a newer one of its vessel was stored before it; null: it was not, or it is not known any more.
+    Column("late", Boolean),
     # Refuses a repeated fix and serves tracks, in order of time. The key holds vessel_id and recorded_at, so
     # that the table can be distributed and partitioned as it is; for that it has no foreign keys, either.
     PrimaryKeyConstraint("vessel_id", "recorded_at", "tracker_id"),
@@ -207,6 +209,17 @@ withdrawals = Table(
     Column("recorded_at", Time, nullable=False),
     Column("tracker_id", Integer, nullable=False),
     Column("withdrawn_at", Time, nullable=False),
+)
+
+# Up to which number followers are told no more, and when what stood there came: one row, once anything was
+# removed that they would be told of. Whoever has read up to a lower one has missed something.
+feed_floor = Table(
+    "feed_floor",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False, server_default=text("1")),
+    Column("number", BigInteger, nullable=False),
+    Column("at", Time, nullable=False),
+    CheckConstraint("id = 1", name="id"),
 )
 
 # Whoever issues, changes, rotates or revokes keys holds this lock up to the commit: what a key may give hangs
@@ -292,4 +305,18 @@ idempotency_keys = Table(
     Column("created_at", Time, nullable=False, server_default=func.now()),
     # Serves the removal of those that are a day old.
     Index("idempotency_keys_created_at_idx", "created_at"),
+)
+
+# Consumers whose place in the committed order is kept here, for partners that have nowhere to keep it.
+feeds = Table(
+    "feeds",
+    metadata,
+    Column("api_key_id", Integer, ForeignKey("api_keys.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    # As the partner gave them; no members where all is followed.
+    Column("filters", JSONB, nullable=False),
+    Column("created_at", Time, nullable=False, server_default=func.now()),
+    # When it was read last.
+    Column("seen_at", Time),
 )

@@ -1,46 +1,17 @@
 """The history of a vessel as one key may see it, in pages."""
 
 from datetime import datetime
-from string import Formatter
 
 from sqlalchemy import Connection
 
 from harbor_api.domain.errors import NotFound
 from harbor_api.domain.history import HistoryPage, RowForm, Window
 from harbor_api.domain.positions import FixKey
-from harbor_api.domain.vessels import DIRECTION_STEP, SPEED_STEP_KN, coarse_accuracy_m, floored
-from harbor_api.postgres import statements
+from harbor_api.domain.vessels import floored
+from harbor_api.postgres import shown, statements
 from harbor_api.postgres.sight import IS_GRANTED, NEWEST, OLDEST, SEEN, Sight, stretch
 from harbor_api.postgres.statements import Statement
 from harbor_api.schemas.history import WRITERS
-
-_TIME = """to_char({0} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
-# A double is written with an exponent where it is small, a real where it is large, and a numeric never: that
-# takes longer, and few numbers need it.
-_PLAIN = "CASE WHEN abs(p.{0}) < 0.0001 THEN p.{0}::numeric::text ELSE p.{0}::text END"
-_LARGE = "CASE WHEN p.{0} >= 1000000 THEN p.{0}::text::numeric::text ELSE p.{0}::text END"
-_FINE = {
-    **dict.fromkeys(("recorded_at", "received_at"), _TIME.format("p.{0}")),
-    **dict.fromkeys(("lat", "lon"), _PLAIN),
-    **dict.fromkeys(("sog", "cog", "heading", "nav_status"), "p.{0}::text"),
-    "accuracy_m": _LARGE,
-}
-# As ``domain.vessels.coarsened`` has it. A measure is the decimal that it was before it had four bytes.
-_NEAREST = "(round(p.{{0}}::text::float8 / {0}) * {0})"
-_DIRECTION = f"mod({_NEAREST.format(DIRECTION_STEP)}::integer, 360)::text"
-_COARSE = {
-    **dict.fromkeys(
-        ("recorded_at", "received_at"),
-        _TIME.format("date_bin(%(step)s, p.{0}, timestamptz '1970-01-01 00:00:00Z')"),
-    ),
-    **dict.fromkeys(("lat", "lon"), "trim_scale(round(p.{0}::numeric, %(decimals)s))::text"),
-    "sog": f"{_NEAREST.format(SPEED_STEP_KN)}::text",
-    **dict.fromkeys(("cog", "heading"), _DIRECTION),
-    "nav_status": "p.{0}::text",
-    "accuracy_m": "%(accuracy_m)s",
-}
-# Never null.
-_KNOWN = {"recorded_at", "received_at", "lat", "lon"}
 
 # When the last fix of a window was recorded that goes on behind this page. A page against the order of time
 # looks at nothing that is later than itself.
@@ -99,8 +70,7 @@ class History:
             ),
             "vessel_id": window.vessel_id,
             "limit": limit,
-            "decimals": sight.decimals,
-            "accuracy_m": f"{coarse_accuracy_m(sight.decimals):g}",
+            **shown.values(sight),
         }
         statement = Statement(_PAGES[form, sight.is_coarse, window.descending], values)
         found = statements.rows(self._connection, statement)
@@ -121,30 +91,15 @@ class History:
 
 
 def _page(form: RowForm, *, is_coarse: bool, descending: bool) -> bytes:
-    expressions = {
-        name: expression.format(name)
-        if name in _KNOWN
-        else f"coalesce({expression.format(name)}, {_literal(form.null)})"
-        for name, expression in (_COARSE if is_coarse else _FINE).items()
-    }
-    pieces: list[str] = []
-    for text, name, _, _ in Formatter().parse(form.text):
-        pieces += [_literal(text)] if text else []
-        pieces += [expressions[name]] if name else []
     return _PAGE.format(
         seen=SEEN[is_coarse, descending],
         newest=NEWEST,
         oldest=OLDEST,
         end=_ENDS[descending],
-        text=" || ".join(pieces),
-        between=_literal(form.between),
+        text=shown.text(form.text, is_coarse=is_coarse, null=form.null),
+        between=shown.literal(form.between),
         is_granted=IS_GRANTED,
     ).encode()
-
-
-def _literal(text: str) -> str:
-    # Forms are constants of ours; psycopg looks for placeholders in the text.
-    return "'" + text.replace("'", "''").replace("%", "%%") + "'"
 
 
 _PAGES = {

@@ -1,6 +1,6 @@
 """Positions: the history of fixes, and the latest one of each vessel."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import count, groupby
 from operator import attrgetter
@@ -20,12 +20,13 @@ _MOTION = ", ".join(MOTION)
 # Fixes as JSON hands them over, those that came together under what they share: PostgreSQL parses one
 # parameter faster than a driver adapts rows, and what is said once is parsed once.
 _INPUT = f"""
-    SELECT submission.vessel_id, recorded_at, submission.tracker_id, submission.received_at, {_MOTION}, place
+    SELECT submission.vessel_id, recorded_at, submission.tracker_id, submission.received_at, {_MOTION}, late,
+        place
     FROM json_to_recordset(%(submissions)s)
             AS submission (vessel_id integer, tracker_id integer, received_at timestamptz, fixes json),
         json_to_recordset(submission.fixes) AS fix (
             place integer, recorded_at timestamptz, lat float8, lon float8, sog real, cog real, heading real,
-            nav_status smallint, accuracy_m real, battery_v real)
+            nav_status smallint, accuracy_m real, battery_v real, late boolean)
 """  # noqa: S608 - only names of columns are put in, none from a caller
 
 
@@ -41,8 +42,8 @@ _ADD = f"""
 WITH input AS MATERIALIZED ({_INPUT}), turn AS MATERIALIZED (
     SELECT pg_advisory_xact_lock({FLEET_ORDER_LOCK}) FROM (SELECT count(*) FROM input) AS parsed
 ), stored AS (
-    INSERT INTO positions (vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, seq)
-    SELECT vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, nextval('fleet_order')
+    INSERT INTO positions (vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, late, seq)
+    SELECT vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, late, nextval('fleet_order')
     FROM turn, input
     RETURNING vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, seq
 )
@@ -208,12 +209,13 @@ class Positions:
             rows[place] += 1
         return [run for run, many in zip(stretches, rows, strict=True) if many >= 2 * len(run) + _MARGIN]
 
-    def addition(self, fixes: Sequence[ReceivedFix]) -> Statement:
+    def addition(self, fixes: Sequence[ReceivedFix], *, late: Container[int] = ()) -> Statement:
         """Return what stores fixes, none of which is stored yet, and moves latest positions forward.
 
-        Whoever runs it holds the lock of the order up to the end of the transaction.
+        ``late`` are the places of those of whose vessels a newer fix is stored. Whoever runs it holds the
+        lock of the order up to the end of the transaction.
         """
-        return Statement(_ADD, {"submissions": _as_json(fixes)})
+        return Statement(_ADD, {"submissions": _as_json(fixes, late=late)})
 
     def trackers_at(self, vessel_id: int, recorded_at: datetime) -> list[int]:
         """Return the numbers of the trackers that a vessel has a stored fix of that tells this time."""
@@ -262,8 +264,11 @@ def _parts(run: list[ReceivedFix]) -> list[list[ReceivedFix]]:
     return [run[place : place + size] for place in range(0, len(run), size)]
 
 
-def _as_json(fixes: Iterable[ReceivedFix], *, placed: bool = False) -> str:
-    """Return fixes as ``_INPUT`` takes them, each with its place where that is wanted."""
+def _as_json(fixes: Iterable[ReceivedFix], *, placed: bool = False, late: Container[int] = ()) -> str:
+    """Return fixes as ``_INPUT`` takes them, each with its place where that is wanted.
+
+    ``late`` are the places of those that come late.
+    """
     submissions = []
     places = count()
     for (vessel_id, tracker_id, received_at), run in groupby(fixes, key=_submission):
@@ -271,8 +276,11 @@ def _as_json(fixes: Iterable[ReceivedFix], *, placed: bool = False) -> str:
         for each in run:
             row = measures_of(each.fix.motion)
             row["recorded_at"] = each.fix.recorded_at
+            place = next(places)
             if placed:
-                row["place"] = next(places)
+                row["place"] = place
+            if place in late:
+                row["late"] = True
             rows.append(row)
         submissions.append(
             {"vessel_id": vessel_id, "tracker_id": tracker_id, "received_at": received_at, "fixes": rows}

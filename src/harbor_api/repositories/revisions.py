@@ -154,8 +154,15 @@ WITH {_TURN}, decided AS (
     WHERE {_named("quarantine", condition="WHERE found.state = ANY (%(states)s::text[])")}
     RETURNING vessel_id, recorded_at, tracker_id, received_at, fix
 ), stored AS (
-    INSERT INTO positions (vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, seq, released_at)
-    SELECT vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, nextval('fleet_order'), %(at)s
+    INSERT INTO positions (vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, late, seq, released_at)
+    SELECT vessel_id, recorded_at, tracker_id, received_at, {_MOTION},
+        (
+            SELECT true FROM latest_positions AS l
+            WHERE l.vessel_id = decided.vessel_id
+                AND (l.recorded_at, l.tracker_id) > (decided.recorded_at, decided.tracker_id)
+            LIMIT 1
+        ),
+        nextval('fleet_order'), %(at)s
     FROM decided, jsonb_to_record(fix) AS measure (
         lat float8, lon float8, sog real, cog real, heading real, nav_status smallint, accuracy_m real,
         battery_v real)

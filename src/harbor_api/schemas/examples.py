@@ -10,6 +10,7 @@ from typing import Any
 
 from harbor_api.domain.judgement import FUTURE, NULL_ISLAND, REASONS, WITHDRAWN
 from harbor_api.domain.times import from_rfc3339, rfc3339
+from harbor_api.schemas.feed import CURSOR_EXAMPLE
 from harbor_api.schemas.formats import MEDIA_TYPES
 from harbor_api.schemas.positions import warnings_about
 
@@ -311,6 +312,25 @@ _MORE_PAST = (
     "/api/v1/vessels/1/positions?from=2026-01-02T00%3A00%3A00Z&limit=1&format=json"
     "&cursor=lVQ2qYvXo1dN8m0xkqfJ3hWcC4Vt5n2bYgR7sZ9e"
 )
+
+
+_UPSERT: Json = {
+    "op": "upsert",
+    "id": "vN3-u0c2aYzQ",
+    "vessel_id": 1,
+    **_PAST[1],
+    "late": False,
+    "released": False,
+}
+_LATE: Json = {**_UPSERT, "id": "Qm1xT7bKp0Re", **_PAST[0], "late": True}
+_DELETE: Json = {
+    "op": "delete",
+    **{name: _LATE[name] for name in ("id", "vessel_id", "recorded_at")},
+}
+
+
+def _told(*items: Json, has_more: bool = False) -> Json:
+    return {"items": [*items], "next": CURSOR_EXAMPLE, "has_more": has_more, "now": _at("03:04:06.251")}
 
 
 def _past(*fixes: Json, more: str | None = None) -> Json:
@@ -698,6 +718,13 @@ ANSWERS: Mapping[str, Mapping[int, Examples]] = {
             "page": ("There are more", _past(_PAST[0], more=_MORE_PAST)),
             "last": ("The last page", _past(*_PAST)),
             "none": ("A vessel that was never seen", _past()),
+        }
+    },
+    "followPositions": {
+        200: {
+            "page": ("There is more by now", _told(_UPSERT, _LATE, has_more=True)),
+            "last": ("A fix was withdrawn, and that is all", _told(_DELETE)),
+            "none": ("Nothing has happened", _told()),
         }
     },
     "getHealth": {

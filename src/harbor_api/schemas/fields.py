@@ -16,6 +16,7 @@ from marshmallow.validate import Length, Range, Regexp
 from harbor_api.domain.times import from_rfc3339, rfc3339
 from harbor_api.domain.values import Form, Span, Text
 
+NOW = "now"
 _DIGITS = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 # As JSON spells a number, and most languages one that is close to 0: 1e-7, too.
 _JSON_NUMBER = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
@@ -146,6 +147,20 @@ class Timestamp(fields.AwareDateTime):
 
     def _serialize(self, value: datetime | None, *_: Any, **__: Any) -> str | None:
         return None if value is None else rfc3339(value)
+
+
+class Beginning(fields.String):
+    """``now``, or an RFC 3339 date-time as ``Timestamp`` takes it."""
+
+    default_error_messages = {
+        "beginning": "Neither now nor an RFC 3339 date-time with an offset, such as 2026-01-02T03:04:05Z."
+    }
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        moment = NOW if value == NOW else from_rfc3339(value)
+        if moment is None:
+            raise self.make_error("beginning")
+        return moment
 
 
 class Seen(Length):

@@ -4,7 +4,7 @@ from marshmallow import Schema
 from marshmallow.fields import List, Nested, String
 from marshmallow.validate import Range
 
-from harbor_api.schemas.fields import Whole
+from harbor_api.schemas.fields import Timestamp, Whole
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -97,5 +97,20 @@ class ProblemSchema(Schema):
         metadata={
             "description": "Only of `signature_invalid` from `/api/v1/positions/check`, for a tracker that "
             "the operator has marked as one under test."
+        },
+    )
+    oldest = String(
+        metadata={
+            "description": "Only of `cursor_expired`: the cursor that goes on with the oldest that is kept, "
+            "for the same filters.",
+            "examples": ["kq0vJZ3cX1A.2gB8m1Jd0uXc6Zr5oQbYp3VtLw9"],
+        },
+    )
+    oldest_at = Timestamp(
+        allow_none=True,
+        metadata={
+            "description": "Only of `cursor_expired`: from when on all is kept; null where nothing was "
+            "removed.",
+            "examples": ["2026-01-02T03:04:05.000000Z"],
         },
     )

@@ -11,6 +11,7 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
 from harbor_api.domain.errors import HarborError
+from harbor_api.schemas import feed
 from harbor_api.schemas.examples import ANSWERS, OTHERWISE, PROBLEM, REQUESTS, Examples
 from harbor_api.schemas.problems import ProblemSchema
 from harbor_api.web import problems
@@ -48,6 +49,8 @@ def register(app: Flask, blueprints: Iterable[Blueprint], *, contact: str | None
     api.register_converter(IdentifierConverter, identifier_schema)
     for name, scheme in SECURITY_SCHEMES.items():
         api.spec.components.security_scheme(name, scheme)
+    for name, schema in feed.COMPONENTS.items():
+        api.spec.components.schema(name, schema=schema)
     api.spec.tag(_START)
     for blueprint in blueprints:
         api.register_blueprint(blueprint)

@@ -36,12 +36,14 @@ UNREAD: Final = object()
 class Runtime:
     """All that an application holds for its requests.
 
-    ``document`` is the OpenAPI document as JSON; with the keys tags are made, and cursors are sealed.
+    ``document`` is the OpenAPI document as JSON; with the keys tags are made, cursors are sealed, and items
+    of the change feed get their ids.
     """
 
     settings: Settings
     tag_key: bytes
     cursor_key: bytes
+    item_key: bytes
     database: Database
     intake: Intake
     fleet: LiveFleet

@@ -1,0 +1,54 @@
+"""Following: partners learn of all that happens to fixes, in the order in which it does."""
+
+from flask import Response
+from flask.views import MethodView
+
+from harbor_api.domain import errors
+from harbor_api.live.following import resolve
+from harbor_api.schemas.feed import FeedPageSchema, FeedQuery, FeedQuerySchema, page_text
+from harbor_api.services import feed
+from harbor_api.web import auth, feed_cursors
+from harbor_api.web.blueprint import Blueprint
+from harbor_api.web.coded import coded
+from harbor_api.web.runtime import caller, current, sight
+
+blueprint = Blueprint(
+    "feed",
+    __name__,
+    description="What happens, as it does.",
+    url_prefix="/api/v1",
+)
+
+
+@blueprint.route("/positions")
+class PositionFeed(MethodView):
+    @auth.requires_key("vessels:read")
+    @coded
+    @blueprint.arguments(FeedQuerySchema, location="query")
+    @blueprint.response(
+        200, FeedPageSchema, content_type="application/json", description="What has happened."
+    )
+    @blueprint.raises(errors.CursorMismatch, errors.CursorExpired)
+    @blueprint.doc(operationId="followPositions")
+    def get(self, query: FeedQuery) -> Response:
+        """Follow all that happens to fixes.
+
+        Each fix that is stored, late or not, and each that is withdrawn, once, in one order that nothing is
+        ever put into behind you. Begin with the `cursor` of the fleet, and what you hold stays what the
+        service holds. Go on with `next`, with the same filters, for as long as you like: it does not expire
+        because nothing happens.
+
+        410 where something was removed that would have come: never an empty answer instead.
+        """
+        runtime, bound = current(), query.filters.bound
+        found = resolve(runtime.fleet, caller(), query.filters.search)
+        with feed_cursors.expiring(bound), runtime.database.autocommit() as unit_of_work:
+            seen, item_key = sight(unit_of_work), runtime.item_key
+            if query.cursor is None:
+                after = feed.first_number(unit_of_work, seen, query.since, item_key=item_key)
+            else:
+                after = feed_cursors.take(query.cursor, bound)
+            page = unit_of_work.feed(seen, item_key=item_key).page(
+                after, found.following, limit=query.limit, number=found.number
+            )
+        return Response(page_text(page, feed_cursors.give(page.next, bound)), content_type="application/json")

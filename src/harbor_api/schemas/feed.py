@@ -1,0 +1,214 @@
+"""The change feed: how it is asked for, and how its items look."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from marshmallow import Schema, ValidationError
+from marshmallow.fields import Boolean, List, Raw, String
+from marshmallow.validate import Equal, Length, Range
+
+from harbor_api.domain.feed import FeedPage
+from harbor_api.domain.fleet_search import Search
+from harbor_api.domain.times import rfc3339
+from harbor_api.schemas.fields import NOW, Beginning, QueryWhole, Timestamp, Whole
+from harbor_api.schemas.history import PastPositionSchema
+from harbor_api.schemas.vessel_filters import VesselFiltersSchema, sought
+
+USUAL_LIMIT, MOST = 1_000, 10_000
+CURSOR_EXAMPLE = "kq0vJZ3cX1A.2gB8m1Jd0uXc6Zr5oQbYp3VtLw9"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedFilters:
+    """Of which vessels, and where, as it was asked; None is not asked."""
+
+    box: tuple[float, float, float, float] | None = None
+    vessel_ids: tuple[int, ...] | None = None
+    imos: tuple[str, ...] | None = None
+    mmsis: tuple[str, ...] | None = None
+    kinds: tuple[str, ...] | None = None
+    flags: tuple[str, ...] | None = None
+
+    @cached_property
+    def search(self) -> Search:
+        """What is asked of a vessel and of its fix."""
+        return Search(
+            **sought(
+                box=self.box,
+                vessel_ids=self.vessel_ids,
+                imos=self.imos,
+                mmsis=self.mmsis,
+                kinds=self.kinds,
+                flags=self.flags,
+            )
+        )
+
+    @cached_property
+    def bound(self) -> dict[str, str]:
+        """What a cursor is bound to: the same however the values of a list are ordered."""
+        found = {} if self.box is None else {"bbox": ",".join(str(edge + 0.0) for edge in self.box)}
+        lists: dict[str, tuple[Any, ...] | None] = {
+            "vessel_id": self.vessel_ids,
+            "imo": self.imos,
+            "mmsi": self.mmsis,
+            "kind": self.kinds,
+            "flag": self.flags,
+        }
+        return found | {
+            name: ",".join(map(str, sorted(set(values))))
+            for name, values in lists.items()
+            if values is not None
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedQuery:
+    """From where on, and which fixes: at most ``limit``; where there is none, up to ``wait`` seconds later.
+
+    It begins behind ``cursor``, or else at what came in ``since`` a moment, None for now.
+    """
+
+    filters: FeedFilters
+    cursor: str | None
+    since: datetime | None
+    limit: int
+    wait: int
+
+
+def _feed_query(
+    *, cursor: str | None = None, begin: datetime | str | None = None, limit: int, **filters: Any
+) -> FeedQuery:
+    if (cursor is None) is (begin is None):
+        raise ValidationError(
+            "Say where to begin, in one way: `cursor` from an answer, or `from`, a time or `now`.", "cursor"
+        )
+    since = begin if isinstance(begin, datetime) else None
+    return FeedQuery(filters=FeedFilters(**filters), cursor=cursor, since=since, limit=limit, wait=0)
+
+
+class FollowingSchema(VesselFiltersSchema):
+    """From where on, and of which vessels: all that is given must hold."""
+
+    cursor = String(
+        validate=Length(1, 1_000),
+        metadata={
+            "description": "Go on from here: `next` of an answer or an `id` of the stream, with the filters "
+            "that it came with; or the `cursor` of the fleet, with any filters.",
+            "pattern": "^[A-Za-z0-9_.-]+$",
+            "examples": [CURSOR_EXAMPLE],
+        },
+    )
+    begin = Beginning(
+        data_key="from",
+        metadata={
+            "description": "Begin here: `now`, or with what came in at this time or later. That is the time "
+            "of reception (or of release), so fixes with an earlier `recorded_at` may be among it.",
+            "anyOf": [{"type": "string", "const": NOW}, {"type": "string", "format": "date-time"}],
+            "examples": [NOW, "2026-01-02T03:04:05Z"],
+        },
+    )
+
+
+class FeedQuerySchema(FollowingSchema):
+    """From where on, of which vessels, and how many."""
+
+    makes = _feed_query
+
+    limit = QueryWhole(
+        load_default=USUAL_LIMIT,
+        validate=Range(1, MOST),
+        metadata={"description": "At most so many items.", "examples": [USUAL_LIMIT]},
+    )
+
+
+_ID = {
+    "description": "Names the fix in the feed and the stream, for this key, in all items about it. A key "
+    "with `coordinate_decimals` below 6 sees one fix in each step of time, and the id names the step. An "
+    "`upsert` with an id that is known replaces what was told of it.",
+    "examples": ["vN3-u0c2aYzQ"],
+    "pattern": "^[A-Za-z0-9_-]{12}$",
+}
+
+
+class PositionUpsertSchema(PastPositionSchema):
+    """A fix that was stored, or is told anew. What is not known is null."""
+
+    op = String(required=True, validate=Equal("upsert"), metadata={"const": "upsert"})
+    id = String(required=True, metadata=_ID)
+    vessel_id = Whole(required=True, metadata={"description": "Whose it is.", "examples": [1]})
+    late = Boolean(
+        required=True,
+        metadata={
+            "description": "Whether a newer fix of the vessel was stored before it: it belongs to her track, "
+            "and is not where she is.",
+            "examples": [False],
+        },
+    )
+    released = Boolean(
+        required=True,
+        metadata={
+            "description": "Whether it was held back at first, and let in later.",
+            "examples": [False],
+        },
+    )
+
+
+class PositionDeleteSchema(Schema):
+    """A fix that was withdrawn: forget it, whether it was told or not."""
+
+    op = String(required=True, validate=Equal("delete"), metadata={"const": "delete"})
+    id = String(required=True, metadata=_ID)
+    vessel_id = Whole(required=True, metadata={"description": "Whose it was.", "examples": [1]})
+    recorded_at = Timestamp(required=True, metadata={"description": "When it was taken."})
+
+
+COMPONENTS: dict[str, type[Schema]] = {
+    "PositionUpsert": PositionUpsertSchema,
+    "PositionDelete": PositionDeleteSchema,
+}
+"""What stands in a list or a stream, for the document."""
+
+
+class FeedPageSchema(Schema):
+    """A stretch of what has happened to fixes, in the order in which it did."""
+
+    items = List(
+        Raw(
+            metadata={
+                "oneOf": [{"$ref": f"#/components/schemas/{name}"} for name in COMPONENTS],
+                "discriminator": {
+                    "propertyName": "op",
+                    "mapping": {
+                        "upsert": "#/components/schemas/PositionUpsert",
+                        "delete": "#/components/schemas/PositionDelete",
+                    },
+                },
+            }
+        ),
+        required=True,
+        metadata={"description": "What has happened behind the cursor; empty where nothing has."},
+    )
+    next = String(
+        required=True,
+        metadata={
+            "description": "Go on from here, also where `items` is empty: keep it once the items are kept.",
+            "examples": [CURSOR_EXAMPLE],
+        },
+    )
+    has_more = Boolean(
+        required=True,
+        metadata={
+            "description": "true: there is more by now, ask again at once (a filter may pass over many, so "
+            "`items` may be empty all the same). false: that was all."
+        },
+    )
+    now = Timestamp(required=True, metadata={"description": "The service's time at this answer."})
+
+
+def page_text(page: FeedPage, following: str) -> bytes:
+    """Return an answer as JSON; ``following`` is the cursor behind it."""
+    more = "true" if page.has_more else "false"
+    tail = f'],"next":"{following}","has_more":{more},"now":"{rfc3339(page.moment)}"}}'
+    return f'{{"items":[{page.items}{tail}'.encode()
