@@ -17,9 +17,10 @@ Each job runs its candidates in turns, A, B, C, A, B, C, on a PostgreSQL of its 
   with fewer decimals and with a delay;
 - `as_of`: the fleet of 1,000 vessels as it was at moments all over its past;
 - `history`, `track`: a page of a thousand fixes, tracks of a thousand and of ten thousand;
+- `feed`: a page of a thousand changes, of ten thousand, and of none;
 - `read_growth`: one of each of these beside 100,000 stored positions and beside `--rows`;
 - `read_layers`: where the time of one read goes;
-- `reads`: these last six.
+- `reads`: these last seven.
 
 The candidates of the ingest are the service as it is shipped, with two workers; the peer (`peer.py`) with two
 workers; and, as the ceiling, pgbench with the service's own statement (`pgbench.py`), with and without the
@@ -62,7 +63,7 @@ from tests.benchmarks.reads.candidates import ReadRun
 from tests.benchmarks.servers import Bench
 
 _OF_INGEST = ("single", "batch", "growth", "layers")
-_OF_READS = ("fleet", "as_of", "history", "track", read_jobs.GROWTH, "read_layers")
+_OF_READS = ("fleet", "as_of", "history", "track", "feed", read_jobs.GROWTH, "read_layers")
 _READS = "reads"
 # Whatever they keep is warm with the first answers.
 _WARMUP_OF_READS_S = 0.5
@@ -136,6 +137,7 @@ def main(chosen: tuple[str, ...], seconds: float, rounds: int, rows: int, out: P
             "as_of": read_jobs.as_of,
             "history": read_jobs.history,
             "track": read_jobs.track,
+            "feed": read_jobs.feed,
         }
         for name, job in of_reads.items():
             if name in chosen:

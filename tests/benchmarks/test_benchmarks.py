@@ -116,7 +116,10 @@ def test_reads_are_measured_and_come_back_right(tmp_path, peer):
     ):
         bench = Bench(postgres, tmp_path, seconds=0.1, warmup_s=0)
         usual = (SERVICE, PEER, CONSTANT) if peer else (SERVICE, CONSTANT)
-        asked = [replace(case, connections=2, candidates=usual) for case in cases.fleet(at_sea)]
+        asked = [
+            replace(case, connections=2, candidates=usual)
+            for case in (*cases.fleet(at_sea), cases.feed_page(at_sea, 5, usual))
+        ]
         with readers(bench, at_sea, asked) as started:
             runs = [
                 started.run(candidate, case, number)

@@ -97,10 +97,10 @@ class Readers:
         tables = fleet.PEER if candidate == PEER else fleet.SERVICE
         tags = []
         if case.again:
-            for path in case.paths:
+            for path in case.paths_of(candidate):
                 answer = ask(self._running[candidate].port, below + path, case, self._sea.keys[case.key])
                 tags.append(answer.tag)
-        requests = case.requests(self._sea.keys[case.key], below=below, tags=tags)
+        requests = case.requests(candidate, self._sea.keys[case.key], below=below, tags=tags)
         judge, running = Judge(case), self._running[candidate]
         measure = partial(
             servers.measure,
@@ -192,7 +192,7 @@ def _constant(logs: Path, sea: Sea, cases: list[Case], running: Mapping[str, Run
         if CONSTANT not in case.candidates:
             continue
         secret = sea.keys[case.key]
-        answers = [ask(each.port, case.paths[0], case, secret) for each in running.values()]
+        answers = [ask(each.port, case.paths_of(name)[0], case, secret) for name, each in running.items()]
         right = next((each for each in answers if each.status == 200), None)
         if right is None:
             continue

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from tests.benchmarks.reads import seas
 from tests.benchmarks.reads.seas import Sea
-from tests.support.urls import VESSELS
+from tests.support.urls import POSITIONS, VESSELS
 
 from harbor_api.domain.times import rfc3339
 
@@ -27,7 +27,7 @@ _BOTH_CEILINGS = (SERVICE, PEER, CONSTANT, PGBENCH)
 
 @dataclass(frozen=True)
 class Case:
-    """One kind of read: the paths are asked in turns.
+    """One kind of read: the paths are asked in turns, of some candidates ``other_paths`` that mean the same.
 
     ``holds`` counts what an answer is about, which has to be ``many``. With ``again`` the caller has the
     answer already, and gets 304. ``goals`` are what the service is to be compared with, and how.
@@ -45,19 +45,27 @@ class Case:
     writes_a_second: int = 0
     connections: int = CONNECTIONS
     goals: Mapping[str, float] = field(default_factory=dict)
+    other_paths: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def paths_of(self, candidate: str) -> Sequence[str]:
+        """Return what a candidate is asked."""
+        return self.other_paths.get(candidate, self.paths)
 
     @property
     def status(self) -> int:
         return 304 if self.again else 200
 
-    def requests(self, secret: str, *, below: str = "", tags: Sequence[str] = ()) -> Iterator[bytes]:
+    def requests(
+        self, candidate: str, secret: str, *, below: str = "", tags: Sequence[str] = ()
+    ) -> Iterator[bytes]:
         """Return the requests as they go over the wire, without end; ``tags`` are those of the paths."""
+        paths = self.paths_of(candidate)
         headers = {"Host": "harbor", "Authorization": f"Bearer {secret}", **self.headers}
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        revalidated = [f"If-None-Match: {tag}\r\n" for tag in tags] if self.again else [""] * len(self.paths)
+        revalidated = [f"If-None-Match: {tag}\r\n" for tag in tags] if self.again else [""] * len(paths)
         return cycle(
             f"GET {below}{path} HTTP/1.1\r\n{lines}{line}\r\n".encode()
-            for path, line in zip(self.paths, revalidated, strict=True)
+            for path, line in zip(paths, revalidated, strict=True)
         )
 
 
@@ -164,6 +172,32 @@ def track_of(sea: Sea, many: int, **rest: Any) -> Case:
     )
 
 
+def feed(sea: Sea) -> Iterator[Case]:
+    """Pages of the change feed, of a thousand and of ten thousand, and one where nothing is new."""
+    for many in (1_000, 10_000):
+        few = FEW_CONNECTIONS if many >= 10_000 else CONNECTIONS
+        yield feed_page(sea, many, _BOTH_CEILINGS, connections=few)
+    end = [_following(sea, sea.positions, 1_000)]
+    peers = [f"{POSITIONS}?{urlencode({'after': sea.positions, 'limit': 1_000})}"]
+    yield Case("feed", "nothing is new", end, _items, 0, _BOTH_CEILINGS, other_paths={PEER: peers})
+
+
+def feed_page(sea: Sea, many: int, candidates: Sequence[str], **rest: Any) -> Case:
+    """A page of the feed from places all over the last tenth of it."""
+    tenth = sea.positions // 10
+    places = [sea.positions - many - (tenth - many) * n // 97 for n in range(97)]
+    peers = [f"{POSITIONS}?{urlencode({'after': place, 'limit': many})}" for place in places]
+    paths = [_following(sea, place, many) for place in places]
+    name = f"a page of {many:,}"
+    return Case("feed", name, paths, _items, many, candidates, other_paths={PEER: peers}, **rest)
+
+
+def _following(sea: Sea, place: int, limit: int) -> str:
+    """Return where the service has what comes behind so many fixes."""
+    query = urlencode({"cursor": sea.cursor_behind(place), "limit": limit})
+    return f"{POSITIONS}?{query}"
+
+
 def growing(sea: Sea) -> Iterator[Case]:
     """One of each: the same page, track and moment, whatever lies behind them in time."""
     at_end = sea.before_end(0)
@@ -179,6 +213,7 @@ def growing(sea: Sea) -> Iterator[Case]:
     window = {"from": sea.before_end(900), "to": at_end, "limit": 500}
     paths = [_below(vessel, "positions", **window) for vessel in _some(sea)]
     yield Case("history", "a page of 500", paths, _positions, 500, (SERVICE,))
+    yield feed_page(sea, 500, (SERVICE,))
     day = track_of(sea, 900)
     yield Case("track", "of 900 points", day.paths, _points, 900, (SERVICE,))
 
@@ -201,6 +236,10 @@ def _features(answer: Any) -> int:
 
 def _positions(answer: Any) -> int:
     return len(answer["positions"])
+
+
+def _items(answer: Any) -> int:
+    return len(answer["items"])
 
 
 def _points(answer: Any) -> int:

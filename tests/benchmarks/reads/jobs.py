@@ -45,6 +45,11 @@ def track(bench: Bench, rounds: int, *, peer: bool) -> Iterator[ReadRun]:
     return _of_a_day(bench, rounds, cases.track, peer=peer)
 
 
+def feed(bench: Bench, rounds: int, *, peer: bool) -> Iterator[ReadRun]:
+    """Pages of the change feed."""
+    return _of_a_day(bench, rounds, cases.feed, peer=peer)
+
+
 def growth(bench: Bench, rounds: int, *, rows: int, small: int = SMALL) -> Iterator[ReadRun]:
     """The same reads of the service beside few stored positions and beside many."""
     with ExitStack() as stack:

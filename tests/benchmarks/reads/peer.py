@@ -72,6 +72,11 @@ SELECT tracker_id, {", ".join(_MEASURES)}, lat, lon FROM positions
 WHERE vessel_id = $1 AND recorded_at >= $2 AND recorded_at < $3 AND (recorded_at, tracker_id) > ($4, $5)
 ORDER BY recorded_at, tracker_id LIMIT $6
 """
+_FEED = f"""
+SELECT seq, vessel_id, tracker_id, {", ".join(_MEASURES)}, lat, lon FROM positions
+WHERE seq > $1 AND ($4 OR vessel_id IN (SELECT vessel_id FROM grants WHERE api_key_id = $3))
+ORDER BY seq LIMIT $2
+"""
 _TRACK = """
 SELECT recorded_at, lon, lat FROM positions
 WHERE vessel_id = $1 AND recorded_at >= $2 AND recorded_at < $3
@@ -173,6 +178,25 @@ class Page(BaseModel):
     available_from: datetime | None
     positions: list[Position]
     links: Links
+
+
+class Item(Measures):
+    """A fix that was stored."""
+
+    op: Literal["upsert"] = "upsert"
+    id: str
+    vessel_id: int
+    lat: float
+    lon: float
+
+
+class Feed(BaseModel):
+    """What was stored behind a number."""
+
+    items: list[Item]
+    next: int
+    has_more: bool
+    now: datetime
 
 
 class LineString(BaseModel):
@@ -302,6 +326,21 @@ async def get_track(
         raise HTTPException(400, "The track is too long")
     features = [*_parts(rows, timedelta(seconds=gap))]
     return _tagged(Track(vessel_id=vessel_id, points=len(rows), features=features), if_none_match)
+
+
+@app.get("/api/v1/positions")
+async def follow(
+    request: Request, key: Key, after: int, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000
+) -> Feed:
+    """Return what was stored behind a number, which skips what is committed late."""
+    arguments = (after, limit + 1, key["id"], key["all_vessels"])
+    rows = await request.app.state.pool.fetch(_FEED, *arguments)
+    items = [
+        Item(id=f"{row['vessel_id']}-{row['tracker_id']}-{row['recorded_at'].timestamp()}", **row)
+        for row in rows[:limit]
+    ]
+    end = rows[:limit][-1]["seq"] if rows else after
+    return Feed(items=items, next=end, has_more=len(rows) > limit, now=datetime.now(UTC))
 
 
 def _parts(rows: Sequence[Mapping[str, Any]], gap: timedelta) -> Iterator[TrackFeature]:

@@ -6,15 +6,16 @@ they were taken. Ships go in circles at some eight knots, so that no fix contrad
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 from tests.benchmarks import fleet
-from tests.support.factories import World
+from tests.support.factories import MASTER_KEY, World
 
 from harbor_api.database import Database
+from harbor_api.domain import cursors, feed_cursors
 
 WHOLE, GRANTED, COARSE, LATE = "whole", "granted", "coarse", "late"
 DECIMALS, DELAY_S, GRANTS = 2, 300, 1_000
@@ -77,10 +78,19 @@ class Sea:
     end: datetime
     urls: Mapping[str, str]
     keys: dict[str, str]
+    # Of the key that sees all, and where its feed begins.
+    whole_id: int = 0
+    begins_at: int = 0
 
     @property
     def positions(self) -> int:
         return self.vessels * self.fixes
+
+    def cursor_behind(self, fixes: int) -> str:
+        """Return the cursor of the change feed behind so many fixes, for the key that sees all."""
+        key = cursors.cursor_key(MASTER_KEY)
+        tag = feed_cursors.tag(key, holder=self.whole_id, filters={})
+        return f"{tag}.{feed_cursors.token(key, self.begins_at + fixes)}"
 
     def before_end(self, fixes: float) -> datetime:
         """Return when so many fixes of a vessel were still to come."""
@@ -106,6 +116,7 @@ def sea(
         for name, url in urls.items():
             _fill(url, made, numbered=name == fleet.SERVICE, silent=silent)
         made.keys.update(_issue(urls[fleet.SERVICE], vessels))
+        made = replace(made, **_places(urls[fleet.SERVICE]))
         if peer:
             _copy_keys(urls[fleet.SERVICE], urls[fleet.PEER])
         for url in urls.values():
@@ -137,6 +148,9 @@ def _fill(url: str, filled: Sea, *, numbered: bool, silent: bool) -> None:
                 where = f"WHERE {which}" if which else ""
                 connection.execute(_POSITIONS.format(**text, where=where), {**values, "end": end})
         connection.execute(_LATEST.format(**text))
+        if not numbered:
+            # Whoever reads by numbers needs it; whoever only writes is spared it (`../peer.sql`).
+            connection.execute("CREATE INDEX positions_seq_idx ON positions (seq)")
 
 
 def _issue(url: str, vessels: int) -> dict[str, str]:
@@ -155,6 +169,14 @@ def _issue(url: str, vessels: int) -> dict[str, str]:
         return {name: world.key("vessels:read", **each)[1] for name, each in terms.items()}
     finally:
         database.dispose()
+
+
+def _places(url: str) -> dict[str, int]:
+    with psycopg.connect(url) as connection:
+        [(whole, begins)] = connection.execute(
+            "SELECT (SELECT min(id) FROM api_keys), (SELECT min(seq) - 1 FROM positions)"
+        ).fetchall()
+    return {"whole_id": whole, "begins_at": begins}
 
 
 def _copy_keys(url: str, peer_url: str) -> None:
