@@ -59,8 +59,9 @@ _IS_THERE = f"""(%(west)s::float8 IS NULL OR p.at_lat IS NULL OR (
     ))"""
 _FINE = "SELECT p.*, p.lat AS at_lat, p.lon AS at_lon FROM scanned AS p"
 # Of each step of time the first fix is shown, as the order stands at %(number)s. A fix that is not, or is not
-# any more, is told at the number of the one that took its place; and where the first was withdrawn, what is
-# the first now. Of these all take the place of something, but the first that came of a step.
+# any more, is told at the number of the one that took its place; and where one was withdrawn, what is the
+# first now, whether it was before or not: what it was is forgotten. Of these all take the place of something,
+# but the first that came of a step.
 _COARSE = """
 SELECT s.seq, s.vessel_id, coalesce(f.recorded_at, s.recorded_at) AS recorded_at, f.tracker_id,
     {measures}, f.late, f.released_at, f.seq IS NOT NULL AS is_stored,
@@ -74,8 +75,7 @@ LEFT JOIN LATERAL (
     ORDER BY p.recorded_at, p.tracker_id LIMIT 1
 ) AS f ON true
 CROSS JOIN LATERAL (SELECT {is_new} AS is_new) AS step
-WHERE CASE WHEN s.is_stored THEN f.seq = s.seq
-    ELSE f.seq IS NULL OR (s.recorded_at, s.tracker_id) <= (f.recorded_at, f.tracker_id) END
+WHERE NOT s.is_stored OR f.seq = s.seq
 """
 _IS_NEW = """s.is_stored AND NOT EXISTS (
     SELECT FROM positions AS p
@@ -169,7 +169,10 @@ _UNDER_WAY = timedelta(minutes=10)
 _SINCE = f"""
 WITH RECURSIVE halving AS (
     SELECT
-        coalesce((SELECT seq - 1 FROM positions ORDER BY seq LIMIT 1), 0) AS low,
+        coalesce(least(
+            (SELECT seq - 1 FROM positions ORDER BY seq LIMIT 1),
+            (SELECT seq - 1 FROM withdrawals ORDER BY seq LIMIT 1)
+        ), 0) AS low,
         (SELECT seq FROM positions ORDER BY seq DESC LIMIT 1) AS high
     UNION ALL
     SELECT
