@@ -8,6 +8,7 @@ from harbor_api.database import Database
 from harbor_api.domain import cursors, feed_cursors, tags
 from harbor_api.ingest.intake import Intake
 from harbor_api.live.fleet import LiveFleet
+from harbor_api.live.hub import Hub
 from harbor_api.pages import docs, guides, home, security_txt
 from harbor_api.resources import (
     api_keys,
@@ -82,19 +83,29 @@ def create_app(settings: Settings) -> Flask:
     database = Database(
         settings.database_url, pool_size=settings.database_pool, timeout_ms=settings.database_timeout_ms
     )
+    item_key = feed_cursors.item_key(cursor_key)
+    fleet, known_keys = LiveFleet(database, settings), KnownKeys(database, settings)
     runtime.install(
         app,
         Runtime(
             settings=settings,
             tag_key=tags.tag_key(master_key),
             cursor_key=cursor_key,
-            item_key=feed_cursors.item_key(cursor_key),
+            item_key=item_key,
             database=database,
             intake=Intake(database, settings),
-            fleet=LiveFleet(database, settings),
+            fleet=fleet,
+            hub=Hub(
+                database,
+                fleet,
+                settings,
+                cursor_key=cursor_key,
+                item_key=item_key,
+                recognise=known_keys.recognise,
+            ),
             counters=RateCounters(settings.redis_url),
             document=document,
-            known_keys=KnownKeys(database, settings),
+            known_keys=known_keys,
         ),
     )
     return app

@@ -289,6 +289,19 @@ class Settings:
         "Fixes that may wait for the database in each worker, and as many keys; beyond that the answer is "
         "503 at once.",
     )
+    streams: int = _setting(
+        _whole_number(0, 50_000),
+        5_000,
+        "Streams that each worker holds open at once, as far as it may open files; further ones get a 429.",
+    )
+    streams_per_key: int = _setting(
+        _whole_number(1, 50_000), 100, "Streams that one API key may have open at each worker."
+    )
+    stream_s: int = _setting(
+        _whole_number(1, 86_400),
+        600,
+        "About how long a stream is held before its client is told to connect again, maybe elsewhere.",
+    )
     trusted_proxies: int = _setting(
         _whole_number(0, 8),
         0,

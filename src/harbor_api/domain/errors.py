@@ -126,6 +126,10 @@ class KeyRevoked(HarborError):
     status, code, title = 401, "key_revoked", "API key revoked or expired"
 
 
+class KeyExpired(KeyRevoked):
+    """The API key has come to its end."""
+
+
 class SignatureMissing(HarborError):
     """A ``webhook-id``, ``webhook-timestamp`` or ``webhook-signature`` header is missing or malformed."""
 

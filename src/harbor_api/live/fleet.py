@@ -32,8 +32,9 @@ from harbor_api.domain import tags
 from harbor_api.domain.api_keys import Caller
 from harbor_api.domain.errors import Unavailable
 from harbor_api.domain.order import Horizon, step_of_delay
-from harbor_api.domain.vessels import COORDINATE_DECIMALS, floored
+from harbor_api.domain.vessels import floored
 from harbor_api.live.fragments import Fragment, Granted, Picture, fragment_of
+from harbor_api.live.kinds import Kind
 from harbor_api.postgres.grouping import Grouping
 from harbor_api.postgres.sight import Sight
 from harbor_api.repositories.fleet import MOST_NEWS, News
@@ -67,13 +68,6 @@ class Reading:
     number: int
     origin: str
     granted: Granted | None = None
-
-
-class _Kind(NamedTuple):
-    """How a key sees the fleet, apart from which vessels: decimals of a degree, and seconds late."""
-
-    decimals: int
-    delay_s: int
 
 
 class _Due:
@@ -119,7 +113,7 @@ class _State(NamedTuple):
 class _View:
     """The fleet as keys of one kind see it."""
 
-    def __init__(self, kind: _Kind, database: Database, settings: Settings, key: bytes) -> None:
+    def __init__(self, kind: Kind, database: Database, settings: Settings, key: bytes) -> None:
         self._kind = kind
         self._database = database
         self._key = key
@@ -253,20 +247,18 @@ class LiveFleet:
         self._database = database
         self._settings = settings
         self._key = tags.tag_key(settings.require_master_key())
-        self._views: dict[_Kind, _View] = {}
+        self._views: dict[Kind, _View] = {}
         self._granted: dict[int, tuple[str, int, Granted]] = {}
 
     def read(self, viewer: Caller) -> Reading:
         """Return the fleet as a key may see it, with all that was committed before; Unavailable."""
-        decimals = viewer.coordinate_decimals
-        kind = _Kind(COORDINATE_DECIMALS if decimals is None else decimals, viewer.delay_s)
-        reading = self._view(kind).read()
+        reading = self._view(Kind.of(viewer)).read()
         if viewer.all_vessels:
             return reading
         granted = self._granted_to(viewer, reading.origin)
         return Reading(reading.picture, reading.moment, reading.number, reading.origin, granted)
 
-    def _view(self, kind: _Kind) -> _View:
+    def _view(self, kind: Kind) -> _View:
         view = self._views.get(kind)
         if view is None:
             self._make_room()

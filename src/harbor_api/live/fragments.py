@@ -209,6 +209,10 @@ class Found:
         """All Features, with commas between."""
         return b",".join([each.text for each in self._blocks])
 
+    def __iter__(self) -> Iterator[Fragment]:
+        for block in self._blocks:
+            yield from block.fragments.values()
+
     @cached_property
     def size(self) -> int:
         """How many bytes the text has."""

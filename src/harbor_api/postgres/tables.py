@@ -40,6 +40,10 @@ Time = DateTime(timezone=True)
 # advisory lock FLEET_ORDER_LOCK up to the commit, so that numbers become visible in their own order.
 fleet_order = Sequence("fleet_order", metadata=metadata, data_type=BigInteger)
 FLEET_ORDER_LOCK = 0x48415242  # "HARB"
+# Where those who follow are told that there is more: a hint, sent by the same commit and once for it however
+# many numbers it takes. What is sent at once waits for its turn to commit, which the lock has given already.
+FLEET_ORDER_CHANNEL = "harbor_order"
+TAKE_ORDER = f"pg_advisory_xact_lock({FLEET_ORDER_LOCK}), pg_notify('{FLEET_ORDER_CHANNEL}', '')"
 
 # The first key of the advisory locks of vessels; the second is the vessel's id. Whoever stores fixes holds
 # those of their vessels.

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from harbor_api.domain.api_keys import ApiKey, Caller, KeyTerms
-from harbor_api.domain.errors import Conflict, NotFound
+from harbor_api.domain.errors import Conflict, KeyExpired, KeyRevoked, NotFound
 from harbor_api.postgres import statements
 from harbor_api.postgres.statements import Statement
 from harbor_api.postgres.tables import API_KEYS_LOCK, api_keys, grants, vessels
@@ -96,19 +96,24 @@ class ApiKeys:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def present(self, hashes: Collection[bytes], *, now: datetime) -> Mapping[bytes, tuple[Caller, bool]]:
-        """Return who presents keys with these hashes, and whether each holds; unknown ones are left out."""
-        found: dict[bytes, tuple[Caller, bool]] = {}
+    def present(
+        self, hashes: Collection[bytes], *, now: datetime
+    ) -> Mapping[bytes, tuple[Caller, KeyRevoked | None]]:
+        """Return who presents keys with these hashes, and why one does not hold, if it is known at all."""
+        found: dict[bytes, tuple[Caller, KeyRevoked | None]] = {}
         wanted = Statement(_PRESENTED, {"hashes": list(hashes)})
         for row in statements.rows(self._connection, wanted):
             sha256, previous, previous_ends_at, revoked_at, ends_at, scopes, used_at, *shown = row
             caller = Caller(
                 scopes=frozenset(scopes), last_used_at=used_at, **dict(zip(_SHOWN, shown, strict=True))
             )
-            holds = revoked_at is None and (ends_at is None or ends_at > now)
-            found[sha256] = caller, holds
+            fault = None if revoked_at is None else KeyRevoked()
+            if fault is None and ends_at is not None and ends_at <= now:
+                fault = KeyExpired()
+            found[sha256] = caller, fault
             if previous is not None:
-                found[previous] = caller, holds and previous_ends_at is not None and previous_ends_at > now
+                has_ended = previous_ends_at is None or previous_ends_at <= now
+                found[previous] = caller, fault or (KeyRevoked() if has_ended else None)
         return found
 
     def note_use(self, key_ids: Collection[int]) -> None:

@@ -10,6 +10,7 @@ from harbor_api.postgres.sight import NEWEST
 from harbor_api.postgres.statements import Statement
 
 _STANDING = f"SELECT now(), {NEWEST}".encode()
+_EDITED = b"SELECT coalesce((SELECT seq FROM vessels ORDER BY seq DESC LIMIT 1), 0)"
 
 # How long a fix may take from its reception to its commit, with the clocks of several hosts among it.
 _UNDER_WAY = timedelta(minutes=10)
@@ -73,3 +74,8 @@ class Order:
         }
         [[moment, number]] = statements.rows(self._connection, Statement(_HORIZON, values))
         return Horizon(moment=moment, number=number)
+
+    def edited(self) -> int:
+        """Return the number of the newest change of what any vessel is, 0 where there is none."""
+        [[number]] = statements.rows(self._connection, Statement(_EDITED, {}))
+        return int(number)

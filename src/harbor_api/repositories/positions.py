@@ -13,7 +13,7 @@ from harbor_api.domain.positions import FixKey, Neighbour, ReceivedFix, Surround
 from harbor_api.postgres import statements
 from harbor_api.postgres.rows import MOTION, MOVE_FORWARD, measures_of
 from harbor_api.postgres.statements import Statement
-from harbor_api.postgres.tables import FLEET_ORDER_LOCK, VESSELS_LOCK
+from harbor_api.postgres.tables import TAKE_ORDER, VESSELS_LOCK
 
 _MOTION = ", ".join(MOTION)
 
@@ -40,7 +40,7 @@ def _of(relation: str) -> str:
 # the fixes are parsed.
 _ADD = f"""
 WITH input AS MATERIALIZED ({_INPUT}), turn AS MATERIALIZED (
-    SELECT pg_advisory_xact_lock({FLEET_ORDER_LOCK}) FROM (SELECT count(*) FROM input) AS parsed
+    SELECT {TAKE_ORDER} FROM (SELECT count(*) FROM input) AS parsed
 ), stored AS (
     INSERT INTO positions (vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, late, seq)
     SELECT vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, late, nextval('fleet_order')

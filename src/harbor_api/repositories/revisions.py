@@ -13,7 +13,7 @@ from harbor_api.domain.positions import FixKey, NamedFix, Neighbour, Vicinity
 from harbor_api.postgres import statements
 from harbor_api.postgres.rows import MOTION, MOVE_FORWARD
 from harbor_api.postgres.statements import Statement
-from harbor_api.postgres.tables import FLEET_ORDER_LOCK
+from harbor_api.postgres.tables import TAKE_ORDER
 
 _MOTION = ", ".join(MOTION)
 
@@ -76,7 +76,7 @@ _INPUT = """input AS MATERIALIZED (
         AS named (vessel_id integer, recorded_at timestamptz, tracker_id integer)
 )"""
 _TURN = f"""{_INPUT}, turn AS MATERIALIZED (
-    SELECT pg_advisory_xact_lock({FLEET_ORDER_LOCK}) FROM (SELECT count(*) FROM input) AS parsed
+    SELECT {TAKE_ORDER} FROM (SELECT count(*) FROM input) AS parsed
 )"""  # noqa: S608 - constants of ours are put in
 
 

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from harbor_api.domain.errors import Conflict, NotFound
 from harbor_api.domain.vessels import Vessel, VesselDetails
 from harbor_api.postgres.rows import DETAILS, vessel_of
-from harbor_api.postgres.tables import FLEET_ORDER_LOCK, fleet_order, vessels
+from harbor_api.postgres.tables import TAKE_ORDER, fleet_order, vessels
 
 # Statements are built once: building one anew costs more than running it.
 _BY_NUMBERS = (
@@ -34,7 +34,7 @@ _change = (
 _REPLACE = _change.values({name: bindparam(f"new_{name}") for name in DETAILS})
 _RETIRE = _change.values(retired_at=func.now())
 _RESTORE = _change.values(retired_at=None)
-_TAKE_ORDER = select(func.pg_advisory_xact_lock(FLEET_ORDER_LOCK))
+_TAKE_ORDER = select(text(TAKE_ORDER))
 
 
 class Vessels:

@@ -5,9 +5,18 @@ from flask.views import MethodView
 
 from harbor_api.domain import errors
 from harbor_api.live.following import resolve
-from harbor_api.schemas.feed import FeedPageSchema, FeedQuery, FeedQuerySchema, page_text
+from harbor_api.schemas.feed import (
+    MEDIA_TYPE,
+    STREAM,
+    FeedPageSchema,
+    FeedQuery,
+    FeedQuerySchema,
+    StreamQuery,
+    StreamQuerySchema,
+    page_text,
+)
 from harbor_api.services import feed
-from harbor_api.web import auth, feed_cursors
+from harbor_api.web import auth, feed_cursors, stream
 from harbor_api.web.blueprint import Blueprint
 from harbor_api.web.coded import coded
 from harbor_api.web.runtime import caller, current, sight
@@ -52,3 +61,28 @@ class PositionFeed(MethodView):
                 after, found.following, limit=query.limit, number=found.number
             )
         return Response(page_text(page, feed_cursors.give(page.next, bound)), content_type="application/json")
+
+
+@blueprint.route("/positions/stream")
+class PositionStream(MethodView):
+    @auth.requires_key("vessels:read")
+    @stream.resumed
+    @blueprint.arguments(StreamQuerySchema, location="query")
+    @blueprint.response(
+        200, STREAM, content_type=MEDIA_TYPE, headers=("X-Accel-Buffering",), description="What happens."
+    )
+    @blueprint.raises(errors.CursorMismatch, errors.CursorExpired)
+    @blueprint.doc(operationId="streamPositions")
+    def get(self, query: StreamQuery) -> Response:
+        """Be told of all that happens to fixes, as it does.
+
+        The same as the change feed, in the same order, as server-sent events: a fix is told within a second
+        of its being stored. The `id` of an event is a cursor. Connect again with the last one in
+        `Last-Event-ID` whenever the stream ends, and nothing is missed: after `bye` at once, else after
+        `retry` and then ever more seldom. After 401 and 403, stop.
+
+        410 where something was removed that would have come behind `cursor`. To a client that resumes with
+        `Last-Event-ID` that is told by an event `reset`. Who reads too slowly is cut, and misses nothing by
+        that, either. A key may have some streams open; 429 where it has them.
+        """
+        return stream.answer(query)

@@ -6,17 +6,19 @@ from functools import cached_property
 from typing import Any
 
 from marshmallow import Schema, ValidationError
-from marshmallow.fields import Boolean, List, Raw, String
-from marshmallow.validate import Equal, Length, Range
+from marshmallow.fields import Boolean, Dict, List, Raw, String
+from marshmallow.validate import Equal, Length, OneOf, Range
 
 from harbor_api.domain.feed import FeedPage
 from harbor_api.domain.fleet_search import Search
 from harbor_api.domain.times import rfc3339
-from harbor_api.schemas.fields import NOW, Beginning, QueryWhole, Timestamp, Whole
+from harbor_api.schemas.fields import NOW, Beginning, QueryBoolean, QueryWhole, Timestamp, Whole
 from harbor_api.schemas.history import PastPositionSchema
 from harbor_api.schemas.vessel_filters import VesselFiltersSchema, sought
 
 USUAL_LIMIT, MOST = 1_000, 10_000
+MOST_RATE_S = 3_600
+MEDIA_TYPE = "text/event-stream"
 CURSOR_EXAMPLE = "kq0vJZ3cX1A.2gB8m1Jd0uXc6Zr5oQbYp3VtLw9"
 
 
@@ -77,6 +79,41 @@ class FeedQuery:
     wait: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamQuery:
+    """From where on, and which fixes: of each vessel at most one in ``max_rate_s``, None for all.
+
+    It begins behind ``cursor``, or else at what comes in ``since`` a moment, None for now; ``snapshot`` tells
+    the fleet as it is first.
+    """
+
+    filters: FeedFilters
+    cursor: str | None
+    since: datetime | None
+    snapshot: bool
+    max_rate_s: int | None
+
+
+def _stream_query(
+    *,
+    cursor: str | None = None,
+    begin: datetime | str | None = None,
+    snapshot: bool,
+    max_rate_s: int | None = None,
+    **filters: Any,
+) -> StreamQuery:
+    if cursor is not None and begin is not None:
+        raise ValidationError("Say where to begin in one way: `cursor`, or `from`.", "cursor")
+    since = begin if isinstance(begin, datetime) else None
+    if snapshot and (cursor is not None or since is not None):
+        raise ValidationError(
+            "It begins with the fleet as it is: leave `cursor` and `from` away.", "snapshot"
+        )
+    return StreamQuery(
+        filters=FeedFilters(**filters), cursor=cursor, since=since, snapshot=snapshot, max_rate_s=max_rate_s
+    )
+
+
 def _feed_query(
     *, cursor: str | None = None, begin: datetime | str | None = None, limit: int, **filters: Any
 ) -> FeedQuery:
@@ -123,6 +160,29 @@ class FeedQuerySchema(FollowingSchema):
     )
 
 
+class StreamQuerySchema(FollowingSchema):
+    """From where on, now unless it is said, of which vessels, and in which way."""
+
+    makes = _stream_query
+
+    snapshot = QueryBoolean(
+        load_default=False,
+        metadata={
+            "description": "true: the fleet as it is comes first, an event `vessel` each, and all that comes "
+            "after it."
+        },
+    )
+    max_rate_s = QueryWhole(
+        data_key="max_rate",
+        validate=Range(1, MOST_RATE_S),
+        metadata={
+            "description": "Of each vessel at most one event in so many seconds, the newest: for maps. What "
+            "is withdrawn is told at once. Not all that happened is told then.",
+            "examples": [5],
+        },
+    )
+
+
 _ID = {
     "description": "Names the fix in the feed and the stream, for this key, in all items about it. A key "
     "with `coordinate_decimals` below 6 sees one fix in each step of time, and the id names the step. An "
@@ -164,11 +224,123 @@ class PositionDeleteSchema(Schema):
     recorded_at = Timestamp(required=True, metadata={"description": "When it was taken."})
 
 
+class StreamHelloSchema(Schema):
+    """Event `hello`: the first. Its id is `cursor`, unless the fleet as it is comes first."""
+
+    cursor = String(required=True, metadata={"description": "Where it begins.", "examples": [CURSOR_EXAMPLE]})
+    now = Timestamp(required=True, metadata={"description": "The service's time."})
+    heartbeat_s = Whole(
+        required=True,
+        metadata={"description": "A heartbeat comes each so many seconds.", "examples": [20]},
+    )
+    filters = Dict(
+        keys=String(),
+        values=String(),
+        required=True,
+        metadata={"description": "The filters, as they were asked for.", "examples": [{"kind": "cargo"}]},
+    )
+    max_rate_s = Whole(
+        required=True,
+        allow_none=True,
+        metadata={"description": "`max_rate` as it was asked for, null for all.", "examples": [5]},
+    )
+    snapshot = Boolean(
+        required=True,
+        metadata={
+            "description": "Whether events `vessel` come next, and then `live`. Their data is a Feature as "
+            "in the fleet.",
+            "examples": [False],
+        },
+    )
+
+
+class StreamLiveSchema(Schema):
+    """Event `live`: the fleet as it is has been told, and what comes now is what happens after it."""
+
+    cursor = String(required=True, metadata={"examples": [CURSOR_EXAMPLE]})
+    now = Timestamp(required=True, metadata={"description": "The service's time."})
+
+
+class StreamHeartbeatSchema(Schema):
+    """Event `heartbeat`: all is well, also where nothing happens."""
+
+    now = Timestamp(required=True, allow_none=True, metadata={"description": "The service's time."})
+    as_of = Timestamp(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "All that was stored by then, and that the key may see by then, has been told. "
+            "Where it stands still, the service has lost its database. null where the stream has only begun."
+        },
+    )
+    newest_received_at = Timestamp(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "When the newest fix came in that is followed; null where there is none. Where it "
+            "stands still, nothing comes from the vessels."
+        },
+    )
+
+
+class StreamResetSchema(Schema):
+    """Event `reset`: something is lost, and the stream ends. Read the fleet anew, or go on from `oldest`."""
+
+    reason = String(
+        required=True,
+        validate=OneOf(["cursor_expired", "cursor_unknown"]),
+        metadata={
+            "description": "What came behind the last id was removed, or the id is none of this service, "
+            "key and filters."
+        },
+    )
+    oldest = String(
+        required=True,
+        metadata={
+            "description": "The cursor that goes on with the oldest that is kept; its id, too.",
+            "examples": [CURSOR_EXAMPLE],
+        },
+    )
+    oldest_at = Timestamp(
+        required=True,
+        allow_none=True,
+        metadata={"description": "From when on all is kept; null where nothing was removed."},
+    )
+
+
+class StreamByeSchema(Schema):
+    """Event `bye`: the stream ends, and nothing is lost. Its id is `cursor`."""
+
+    reason = String(
+        required=True,
+        validate=OneOf(["rotation", "shutdown", "key_revoked", "key_expired", "key_changed"]),
+        metadata={
+            "description": "`rotation` and `shutdown`: connect again, with `Last-Event-ID`. `key_changed`: "
+            "as well, the key shows otherwise now. `key_revoked` and `key_expired`: the key holds no more."
+        },
+    )
+    cursor = String(required=True, metadata={"examples": [CURSOR_EXAMPLE]})
+
+
 COMPONENTS: dict[str, type[Schema]] = {
     "PositionUpsert": PositionUpsertSchema,
     "PositionDelete": PositionDeleteSchema,
+    "StreamHello": StreamHelloSchema,
+    "StreamLive": StreamLiveSchema,
+    "StreamHeartbeat": StreamHeartbeatSchema,
+    "StreamReset": StreamResetSchema,
+    "StreamBye": StreamByeSchema,
 }
 """What stands in a list or a stream, for the document."""
+
+STREAM = {
+    "type": "string",
+    "description": "Server-sent events (WHATWG HTML, 9.2), each with one line of JSON as its data: `hello` "
+    "(`StreamHello`), then `vessel` (`VesselFeature`) and `live` (`StreamLive`) where the fleet was asked "
+    "for, `position` (`PositionUpsert` or `PositionDelete`), `heartbeat` (`StreamHeartbeat`), and at the end "
+    "`bye` (`StreamBye`) or `reset` (`StreamReset`). Pass over those that you do not know.",
+}
+"""What a stream is, for the document, which has no words for its events."""
 
 
 class FeedPageSchema(Schema):

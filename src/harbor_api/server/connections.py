@@ -8,6 +8,9 @@ A new connection is never refused. When an address, or all together, hold more t
 cutting what loses least: first those that are idle between two requests, then those that have been waited
 for longest. What the application is busy with is never cut.
 
+A connection may be handed over once its answer has begun, to whoever sends the rest of it: then it is none
+of these any more, and takes no greenlet.
+
 The bytes that are held for a caller who is not known yet (unfinished heads and bodies), and those
 of answers that nobody reads, are bounded for the whole worker in the same way. Many answers may be the same
 bytes, as the fleet's are: they are held once. Who reads is never cut because others do, or do not.
@@ -56,6 +59,14 @@ class Phase(IntEnum):
 
 # The kernel is asked, without a turn for anybody else.
 _poll = monkey.get_original("select", "poll")
+# What a poll is asked for that waits for nothing to read: not every kernel tells of one that sends no more.
+_HUNG_UP = getattr(select, "POLLRDHUP", 0)
+# One that gevent does not watch: it costs a few hundred bytes.
+_PlainSocket = monkey.get_original("socket", "socket")
+# What the kernel may hold for a client that follows: there may be thousands that do not read.
+_FOLLOWER_BUFFER_BYTES = 32 * 1024
+# After how long a client counts as gone that acknowledges nothing.
+_VANISHED_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,6 +286,28 @@ class Connections:
         return connection.is_waited_for and (stands_still or is_slow) and not connection.is_ready
 
 
+class _Nobody:
+    """What stands in place of a socket that was handed over: all is taken, and nothing comes."""
+
+    def recv(self, _: int) -> bytes:
+        return b""
+
+    def send(self, data: bytes) -> int:
+        return len(data)
+
+    def fileno(self) -> int:
+        return -1
+
+    def setsockopt(self, *_: Any) -> None:
+        """Do nothing."""
+
+    def shutdown(self, _: int) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
 class Connection:
     """A socket that knows what is waited for on it, and since when.
 
@@ -291,6 +324,7 @@ class Connection:
         "connections",
         "holds",
         "host",
+        "is_last",
         "is_waited_for",
         "lingers",
         "moved",
@@ -311,6 +345,8 @@ class Connection:
         self.holds = 0
         self.rest = 0
         self.is_waited_for = False
+        # Whether nothing comes after the answer to this request.
+        self.is_last = False
         # Whether the client may be sending still when this is closed.
         self.lingers = False
         self._sock = sock
@@ -402,6 +438,38 @@ class Connection:
             else:
                 self._sock.shutdown(socket.SHUT_RD)
         return True
+
+    def is_gone(self) -> bool:
+        """Return whether the client has gone, or says that it sends no more; nothing is waited for."""
+        asked = _poll()
+        asked.register(self._sock.fileno(), _HUNG_UP)
+        return bool(asked.poll(0))
+
+    def end_with_answer(self) -> None:
+        """Let nothing come after the answer to this request, which does not know how long it will be.
+
+        To be said before it begins, as its head tells the client.
+        """
+        self.is_last = True
+
+    def hand_over(self) -> Any:
+        """Return the socket, which does not block, for somebody else to send the rest of the answer.
+
+        To be asked for once the answer has begun, and ``end_with_answer``. Nothing that is done here from
+        then on has an effect on the socket: gunicorn's end of the answer is taken and goes nowhere.
+        """
+        self._send_head()
+        sock, self._sock = self._sock, _Nobody()
+        self._release()
+        self.connections.remove(self)
+        plain = _PlainSocket(sock.family, sock.type, sock.proto, sock.detach())
+        plain.setblocking(False)
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _FOLLOWER_BUFFER_BYTES)
+        if plain.family != socket.AF_UNIX:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _VANISHED_MS)
+        return plain
 
     def close(self) -> None:
         """Close it; a client that may be sending still is listened to for a moment first."""

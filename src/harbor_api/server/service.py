@@ -38,8 +38,11 @@ class Service(BaseApplication):
         # gunicorn would try five times, with two lines each, where an address is taken. It closes this one.
         self._listener = (listener or listen(settings.bind)).detach()
         self._ends_with_terminal = _has_terminal() and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+        files = _files()
+        # Those who follow take a file each and are no connections of the worker's: half of what is left over.
+        self._streams = min(settings.streams, max(0, files - _OTHER_FILES) // 2)
         # Workers find it here.
-        self.bounds = bounds or _bounds(settings)
+        self.bounds = bounds or _bounds(settings, files - self._streams)
         super().__init__()
 
     def load_config(self) -> None:
@@ -85,7 +88,7 @@ class Service(BaseApplication):
         # Imported in the worker, once gevent has patched it.
         from harbor_api.app import create_app  # noqa: PLC0415 - see the top
 
-        return create_app(self._settings)
+        return create_app(replace(self._settings, streams=self._streams))
 
 
 def _has_terminal() -> bool:
@@ -96,12 +99,17 @@ def _has_terminal() -> bool:
     return True
 
 
-def _bounds(settings: Settings) -> Bounds:
-    """Return what connections may take, with as many as this machine lets a process open."""
+def _files() -> int:
+    """Return how many files this machine lets a process open, and let it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = _MOST_FILES if most == resource.RLIM_INFINITY else min(most, _MOST_FILES)
     # What a shell gives is often 1,024, which is for programs that use select().
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
+    return files
+
+
+def _bounds(settings: Settings, files: int) -> Bounds:
+    """Return what connections may take, of which each takes a file."""
     usual = Bounds()
     return replace(
         usual,

@@ -44,6 +44,8 @@ _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9
 _ALLOCATIONS_BETWEEN_COLLECTIONS = 50_000
 # What the kernel may hold of an answer that a client does not read.
 _SEND_BUFFER_BYTES = 256 * 1024
+# For how long those who follow are told farewell, at most.
+_FAREWELLS_S = 12.0
 # gunicorn asks for a context that bounds how long a request is waited for; ours are bounded otherwise.
 _UNBOUNDED: AbstractContextManager[None] = nullcontext()
 
@@ -79,7 +81,7 @@ class KeepsInStep(GeventWorker):
         def should_close() -> bool:
             # To read on would be to wait for a body that nobody wants.
             sock.lingers = is_unread = _is_unread(req) or _is_of_unknown_length(req)
-            return is_unread or bool(is_last())
+            return is_unread or sock.is_last or bool(is_last())
 
         req.should_close = should_close
         try:
@@ -114,9 +116,25 @@ class DemandsHost(GeventWorker):
 class EndsSoon(WatchesConnections):
     """A worker that is told to end does so as soon as the requests under way are answered."""
 
+    def run(self) -> None:
+        super().run()
+        hub = self._hub()
+        if hub is not None:
+            # What is left of the time in which all has to be over, and a moment to leave.
+            hub.wait_for_end(_FAREWELLS_S)
+
     def handle_exit(self, sig: Any, frame: Any) -> None:
         super().handle_exit(sig, frame)
         self.connections.end()
+        hub = self._hub()
+        if hub is not None:
+            hub.end()
+
+    def _hub(self) -> Any:
+        """Return what sends to those who follow, None where the application is not there yet."""
+        from harbor_api.web import runtime  # noqa: PLC0415 - as with ``_problem``
+
+        return None if self.wsgi is None else runtime.of(self.wsgi).hub
 
 
 class CollectsSeldom(GeventWorker):

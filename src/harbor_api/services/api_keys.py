@@ -180,11 +180,11 @@ def holds(unit_of_work: UnitOfWork, secret: str, *, now: datetime) -> bool:
     return isinstance(found, Caller)
 
 
-def _holder(found: tuple[Caller, bool] | None) -> Caller | KeyInvalid | KeyRevoked:
+def _holder(found: tuple[Caller, KeyRevoked | None] | None) -> Caller | KeyInvalid | KeyRevoked:
     if found is None:
         return KeyInvalid()
-    caller, holds = found
-    return caller if holds else KeyRevoked()
+    caller, fault = found
+    return fault or caller
 
 
 def _is_use_due(caller: Caller, now: datetime) -> bool:

@@ -13,11 +13,13 @@ _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 # What an operation may be asked with, beside what a page may always send.
 _MAY_SEND = (
     "Authorization",
+    "Cache-Control",
     "Content-Encoding",
     "Content-Type",
     "Idempotency-Key",
     "If-Match",
     "If-None-Match",
+    "Last-Event-ID",
     "X-Request-Id",
     "webhook-id",
     "webhook-timestamp",

@@ -87,6 +87,11 @@ HEADERS: dict[str, dict[str, Any]] = {
         "required": True,
         "schema": {"type": "string", "format": "date-time", "examples": ["2026-01-02T03:04:06.251000Z"]},
     },
+    "X-Accel-Buffering": {
+        "description": "`no`: a proxy that knows it passes on each event as it comes.",
+        "required": True,
+        "schema": {"type": "string", "const": "no"},
+    },
     "Content-Disposition": {
         "description": "The name of a file to save the answer as.",
         "required": True,

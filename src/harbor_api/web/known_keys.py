@@ -29,7 +29,7 @@ class KnownKeys:
         """Look keys up in a database, and let as many wait for that as the settings say."""
         self._database = database
         self._look_ups = Grouping(
-            self._recognise,
+            self.recognise,
             most_in_group=_MOST_IN_GROUP,
             most_waiting=settings.max_waiting,
             patience_s=settings.patience_s,
@@ -53,6 +53,7 @@ class KnownKeys:
         self._known[name] = found
         return found
 
-    def _recognise(self, hashes: Sequence[bytes]) -> list[Caller | KeyInvalid | KeyRevoked]:
+    def recognise(self, hashes: Sequence[bytes]) -> list[Caller | KeyInvalid | KeyRevoked]:
+        """Return whose keys have these hashes now, or what to raise, in order; Unavailable."""
         with self._database.autocommit() as unit_of_work:
             return api_keys.recognise(unit_of_work, hashes, now=datetime.now(UTC))

@@ -18,6 +18,7 @@ from harbor_api.domain.api_keys import Caller
 from harbor_api.domain.audit import Actor
 from harbor_api.ingest.intake import Intake, Signer
 from harbor_api.live.fleet import LiveFleet
+from harbor_api.live.hub import Hub
 from harbor_api.postgres.migrations import Standing
 from harbor_api.postgres.sight import Sight
 from harbor_api.services import master_key
@@ -47,6 +48,7 @@ class Runtime:
     database: Database
     intake: Intake
     fleet: LiveFleet
+    hub: Hub
     counters: RateCounters
     document: bytes
     known_keys: KnownKeys
