@@ -17,7 +17,7 @@ from harbor_api.schemas.history import PastPositionSchema
 from harbor_api.schemas.vessel_filters import VesselFiltersSchema, sought
 
 USUAL_LIMIT, MOST = 1_000, 10_000
-MOST_RATE_S = 3_600
+MOST_RATE_S, LONGEST_WAIT_S = 3_600, 60
 MEDIA_TYPE = "text/event-stream"
 CURSOR_EXAMPLE = "kq0vJZ3cX1A.2gB8m1Jd0uXc6Zr5oQbYp3VtLw9"
 
@@ -115,14 +115,14 @@ def _stream_query(
 
 
 def _feed_query(
-    *, cursor: str | None = None, begin: datetime | str | None = None, limit: int, **filters: Any
+    *, cursor: str | None = None, begin: datetime | str | None = None, limit: int, wait: int, **filters: Any
 ) -> FeedQuery:
     if (cursor is None) is (begin is None):
         raise ValidationError(
             "Say where to begin, in one way: `cursor` from an answer, or `from`, a time or `now`.", "cursor"
         )
     since = begin if isinstance(begin, datetime) else None
-    return FeedQuery(filters=FeedFilters(**filters), cursor=cursor, since=since, limit=limit, wait=0)
+    return FeedQuery(filters=FeedFilters(**filters), cursor=cursor, since=since, limit=limit, wait=wait)
 
 
 class FollowingSchema(VesselFiltersSchema):
@@ -157,6 +157,15 @@ class FeedQuerySchema(FollowingSchema):
         load_default=USUAL_LIMIT,
         validate=Range(1, MOST),
         metadata={"description": "At most so many items.", "examples": [USUAL_LIMIT]},
+    )
+    wait = QueryWhole(
+        load_default=0,
+        validate=Range(0, LONGEST_WAIT_S),
+        metadata={
+            "description": "Where there is nothing yet: answer once there is, or after so many seconds with "
+            "what there is then.",
+            "examples": [30],
+        },
     )
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from flask import request
 
 from harbor_api.domain import errors, presented_keys
-from harbor_api.domain.api_keys import Caller
+from harbor_api.domain.api_keys import Caller, demand_scope
 from harbor_api.domain.authentication import demand_fresh, read_headers
 from harbor_api.domain.signatures import SignedMessage
 from harbor_api.web import rate_limits, runtime
@@ -47,6 +47,22 @@ def presented_key() -> Caller:
     if known is None:
         rate_limits.count_key()
     return here.caller
+
+
+def present_again(scope: str) -> None:
+    """Find out again whose key a request presents, which has waited since; it is not counted again.
+
+    KeyInvalid or KeyRevoked where it does not hold any more, ScopeMissing where it may not do this.
+    """
+    here = runtime.here()
+    secret = presented_keys.read(request.headers.get("Authorization", ""))
+    try:
+        here.caller = runtime.current().known_keys.look_up(secret)
+    except (errors.KeyInvalid, errors.KeyRevoked) as error:
+        here.caller = here.counted = None
+        error.headers["WWW-Authenticate"] = f'{_BEARER}, error="invalid_token"'
+        raise
+    demand_scope(here.caller, scope)
 
 
 def signed_message(*, is_check: bool) -> SignedMessage:

@@ -72,13 +72,14 @@ def _operations(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _put_in_order(document: dict[str, Any]) -> None:
-    """Put paths in the order of the tags, each at the first of those that its operations have."""
+    """Put paths in the order of their first tags, and behind others one whose operations have several."""
     order = {tag["name"]: number for number, tag in enumerate(document["tags"])}
 
-    def first(path: tuple[str, Any]) -> int:
-        return min(order[tag] for each in _operations({"paths": dict([path])}) for tag in each["tags"])
+    def place(path: tuple[str, Any]) -> tuple[int, int]:
+        tags = [order[tag] for each in _operations({"paths": dict([path])}) for tag in each["tags"]]
+        return min(tags), max(tags)
 
-    document["paths"] = dict(sorted(document["paths"].items(), key=first))
+    document["paths"] = dict(sorted(document["paths"].items(), key=place))
 
 
 def _open_answers(document: dict[str, Any]) -> None:

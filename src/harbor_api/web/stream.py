@@ -128,7 +128,7 @@ def answer(query: StreamQuery) -> Response:
     seat = now.hub.streams.take(runtime.caller().id)
     try:
         stream = _Stream(now, query, subscription_of(query.filters, max_rate_s=query.max_rate_s), seat)
-        stream.begin(query)
+        stream.start(query)
     except BaseException:
         seat.leave()
         raise
@@ -165,7 +165,7 @@ class _Stream:
             is_chunked=self._connection is not None and request.environ["SERVER_PROTOCOL"] != "HTTP/1.0",
         )
 
-    def begin(self, query: StreamQuery) -> None:
+    def start(self, query: StreamQuery) -> None:
         """Find out where it begins; the errors of ``answer``."""
         last_seen = request.headers.get(LAST_SEEN, "")
         if last_seen:
