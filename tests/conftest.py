@@ -194,6 +194,8 @@ def app(new_database: NewDatabase) -> Iterator[Flask]:
         # All tests come from one address, and many fail to authenticate on purpose.
         failures_per_minute=1_000_000,
         security_contact="mailto:security@harbor.example",
+        # Most tests read an answer to its end: a stream is told farewell as soon as it has begun.
+        stream_s=0,
     )
     application = create_app(settings)
     yield application

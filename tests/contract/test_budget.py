@@ -262,7 +262,7 @@ _SEARCHED_IN_MEMORY = {"listVessels"}
 
 
 # What has parameters that are no filters of a list.
-_NO_LISTS = {"listPositions", "getVesselSummary", "getVesselTrack", "followPositions"}
+_NO_LISTS = {"listPositions", "getVesselSummary", "getVesselTrack", "followPositions", "streamPositions"}
 
 
 def _lists(document: Document) -> Iterator[Asked]:
@@ -390,6 +390,8 @@ def _feed() -> Iterator[Asked]:
     yield _keyed(path, "late and coarsely", query="?from=now", key=budget.LATE)
     yield _keyed(path, "of a kind", query="?from=now&kind=cargo")
     yield _keyed(path, "from nowhere", 400, query="?cursor=none")
+    # What is told after that is read as the feed is, by whom many share.
+    yield _keyed(f"{path}/stream", "from nowhere", 400, query="?cursor=none")
 
 
 def _summaries() -> Iterator[Asked]:

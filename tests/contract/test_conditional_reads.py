@@ -32,6 +32,7 @@ def test_every_read_with_a_key_has_one_but_that_which_changes_with_each_request(
     assert reads - {each.described["operationId"] for each in _tagged(document)} == {
         "getMe",
         "followPositions",
+        "streamPositions",
     }
 
 

@@ -11,6 +11,7 @@ from tests.support.checked_client import CheckedClient
 from tests.support.factories import World, a_fix
 from tests.support.openapi_check import closed
 from tests.support.operations import Operation, operations_of
+from tests.support.streams import events_in
 from tests.support.urls import POSITIONS
 
 from harbor_api.domain.api_keys import SCOPES
@@ -38,7 +39,11 @@ def _values(document: Document) -> Iterator[tuple[str, Any]]:
     for operation in operations_of(document):
         for which, content in _contents(operation):
             for name, example in content.get("examples", {}).items():
-                yield f"{operation.described['operationId']} {which} {name}", example["value"]
+                place, value = f"{operation.described['operationId']} {which} {name}", example["value"]
+                if operation.described["operationId"] == "streamPositions":
+                    yield from ((place, event.data) for event in events_in(value))
+                else:
+                    yield place, value
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:

@@ -172,6 +172,7 @@ def explore(document: dict[str, Any], service: LiveService) -> Report:
                         "getVesselTrack",
                         "getVesselSummary",
                         "followPositions",
+                        "streamPositions",
                     )
                 ),
                 # Needs one of its members, whichever: one that selects nothing would select all.

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -221,7 +221,7 @@ class Walk:
             if text not in body and text not in head:
                 continue
             # An answer may repeat what the partner itself has asked.
-            is_asked = quote(text) in url or quote(text, safe="") in url
+            is_asked = any(each(text) in url for each in (quote, quote_plus, partial(quote, safe="")))
             part = "holds" if text in body else "a header holds"
             assert is_asked, f"{where}: {part} the {what} of {ship.identity['name']}"
         if "json" in (answer.content_type or ""):
@@ -399,7 +399,10 @@ def test_a_live_fix_changes_nothing_that_a_partner_with_a_delay_can_see(
     reads = [
         each
         for each in operations_of(document)
-        if each.method == "GET" and each.security == [{"api_key": ["vessels:read"]}]
+        if each.method == "GET"
+        and each.security == [{"api_key": ["vessels:read"]}]
+        # A stream has no end that could be compared; tests/following looks at what one tells.
+        and each.described["operationId"] != "streamPositions"
     ]
 
     def seen() -> list[tuple[str, int, dict[str, str], Any]]:

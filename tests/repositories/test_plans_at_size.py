@@ -266,6 +266,7 @@ FUTURE, ANY = Selection(reason="future"), Selection(since=BEGAN)
 ROWS = [
     # First: what others have written and rolled back leaves the end of the index full for who comes next.
     Row("Order.standing", lambda u: u.order.standing(), 10, 100),
+    Row("Order.edited", lambda u: u.order.edited(), 4, 20),
     *(
         Row(f"Order.horizon {name}", partial(horizon, delay_s=delay_s), most, most)
         # A delay that ends before the first fix, and in the midst of all: fixes of ten minutes and of what is

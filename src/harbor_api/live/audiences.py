@@ -14,8 +14,6 @@ from harbor_api.domain.fleet_search import Box, Search
 from harbor_api.live import frames
 from harbor_api.live.seats import Seat
 
-# What is kept for a client that reads more slowly than it is told, beside what the kernel holds.
-MOST_QUEUED = 64 * 1024
 SLOW = "slow_reader"
 
 log = structlog.get_logger(__name__)
@@ -41,7 +39,7 @@ class Told(Protocol):
 class Sink(Protocol):
     """Where bytes go to: a socket that does not block, or what stands in for one."""
 
-    def send(self, data: bytes, /) -> int: ...
+    def send(self, data: bytes | memoryview, /) -> int: ...
     def recv(self, size: int, /) -> bytes: ...
     def close(self) -> None: ...
 
@@ -73,23 +71,22 @@ class Rate:
         self._every_s = every_s
         self._told_at: dict[int, float] = {}
         self._waiting: dict[int, Told] = {}
+        self._at_once: list[Told] = []
 
-    def let(self, items: Iterable[Told], now: float) -> list[Told]:
-        """Return what is to be told now of what has come."""
-        found = []
+    def add(self, items: Iterable[Told]) -> None:
+        """Take in what has come."""
         for each in items:
             waiting = self._waiting.get(each.vessel_id)
             if b'"op":"delete"' in each.piece:
                 # Whoever shows it must not go on with that; one that was not told yet is told no more.
                 if waiting is not None and _name(waiting) == _name(each):
                     del self._waiting[each.vessel_id]
-                found.append(each)
+                self._at_once.append(each)
             elif waiting is None or b'"late":true' not in each.piece:
                 self._waiting[each.vessel_id] = each
-        return found + self.due(now)
 
     def due(self, now: float) -> list[Told]:
-        """Return those whose time has come, in their order."""
+        """Return what is to be told now, in its order."""
         earliest = now - self._every_s
         if len(self._told_at) > 2 * len(self._waiting):
             self._told_at = {name: at for name, at in self._told_at.items() if at > earliest}
@@ -99,11 +96,14 @@ class Rate:
         for each in found:
             del self._waiting[each.vessel_id]
             self._told_at[each.vessel_id] = now
+        found += self._at_once
+        self._at_once = []
         return sorted(found, key=lambda each: each.number)
 
     def told_up_to(self, number: int) -> int:
         """Return up to where all was told, of what came up to a number."""
-        return min((each.number - 1 for each in self._waiting.values()), default=number)
+        waiting = (*self._waiting.values(), *self._at_once)
+        return min((each.number - 1 for each in waiting), default=number)
 
 
 def _name(item: Told) -> bytes:
@@ -170,18 +170,19 @@ class Follower:
         "ahead",
         "audience",
         "began",
+        "behind",
         "ends_at",
         "is_chunked",
         "is_ending",
         "is_over",
         "is_stream",
         "key_hash",
+        "moved_at",
         "request_id",
         "seat",
         "sent_bytes",
         "sent_items",
         "waiting",
-        "waiting_bytes",
     )
 
     def __init__(
@@ -209,8 +210,11 @@ class Follower:
         self.ahead: int | None = None
         self.is_ending = self.is_over = False
         self.sent_items = self.sent_bytes = 0
-        self.waiting: deque[bytes] | None = None
-        self.waiting_bytes = 0
+        # What the client does not read yet of the last that it was sent, since when, and up to where it was
+        # told by then, None where up to where all others are.
+        self.waiting: deque[memoryview] | None = None
+        self.moved_at = 0.0
+        self.behind: int | None = None
 
     @property
     def sink(self) -> Sink:
@@ -223,29 +227,26 @@ class Follower:
         assert self._open_sink is not None
         self._sink, self._open_sink = self._open_sink(), None
 
-    def send(self, data: bytes, many: int = 0) -> bool:
-        """Send a part of a body, of so many items, or keep what the client does not read yet.
+    def send(self, data: bytes, many: int = 0) -> None:
+        """Send a part of a body, of so many items; what the client does not read yet waits.
 
-        False where too much is kept already: it is too slow. OSError where the client is gone.
+        OSError where the client is gone.
         """
         self.sent_items += many
         self.sent_bytes += len(data)
-        if self.waiting is None:
-            try:
-                sent = self.sink.send(data)
-            except BlockingIOError:
-                sent = 0
-            if sent == len(data):
-                return True
-            self.waiting = deque()
-            data = data[sent:]
-        if self.waiting_bytes + len(data) > MOST_QUEUED:
-            return False
-        self.waiting.append(data)
-        self.waiting_bytes += len(data)
-        return True
+        if self.waiting is not None:
+            self.waiting.append(memoryview(data))
+            return
+        try:
+            sent = self.sink.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            # All of an audience share the bytes.
+            self.waiting = deque([memoryview(data)[sent:]])
+            self.moved_at = time.monotonic()
 
-    def flush(self) -> bool:
+    def flush(self, now: float) -> bool:
         """Send what waits, and return whether none does any more; OSError where the client is gone."""
         while self.waiting:
             data = self.waiting[0]
@@ -253,7 +254,7 @@ class Follower:
                 sent = self.sink.send(data)
             except BlockingIOError:
                 return False
-            self.waiting_bytes -= sent
+            self.moved_at = now
             if sent < len(data):
                 self.waiting[0] = data[sent:]
                 return False

@@ -7,8 +7,9 @@ A worker has one hub, and while nobody follows it does nothing. While somebody d
     looks     sends what a client did not take at once, heartbeats and farewells; notices who has gone
 
 A client costs neither thread nor request: some hundred bytes and a socket. All that is sent goes straight to
-the kernel; what that does not take waits in the client's queue, and whose queue is full is cut, as others
-must not wait for it. It resumes where it was, and is told what it has missed.
+the kernel, and what that does not take waits, shared by all who wait for the same. Who has not read it is
+sent nothing more, but from what is kept once it has; who is so slow that it is kept no more, or stands still,
+is cut. It resumes where it was, and is told what it has missed.
 
 Whoever begins reads by itself what is behind it, up to where the hub keeps what it has told. Then it joins:
 the hub adds the rest, and from there on it is one of an audience. Both go by the numbers of the committed
@@ -23,7 +24,7 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import structlog
 
@@ -39,7 +40,7 @@ from harbor_api.live.following import resolve
 from harbor_api.live.fragments import Fragment, Picture
 from harbor_api.live.kinds import Kind
 from harbor_api.live.seats import Seats
-from harbor_api.live.tails import CHUNK, FeedReader, Item, Stretch, Tail
+from harbor_api.live.tails import CHUNK, TOLD_AT_ONCE, FeedReader, Item, Stretch, Tail
 from harbor_api.postgres.listener import Listener
 from harbor_api.postgres.tables import FLEET_ORDER_CHANNEL
 from harbor_api.settings import Settings
@@ -54,10 +55,12 @@ _KEYS_EVERY_S = 3.0
 _MOST_KEYS = 1_000
 # For how long all stays ready once nobody follows: who reconnects comes back soon.
 _IDLE_S = 5.0
-# What may be left to tell to somebody who joins: it has to fit into the queue.
+# What may be left to tell to somebody who joins.
 _MOST_BEHIND = 32 * 1024
 # A part of the clients is looked at each tick, each of them once in so many.
 _TICKS_A_ROUND = 50
+# For how long a client may read nothing while there is something.
+_PATIENCE_S = 30.0
 # How long a client that is told farewell may take to read that.
 _FAREWELL_S = 5.0
 _RATES_EVERY_S = 0.25
@@ -66,8 +69,8 @@ _SENT_IN_A_ROW = 500
 # A farewell to many takes a while, so that not all come back at once.
 _FAREWELLS_A_SECOND = 200
 _MOST_FAREWELL_S = 10.0
-# Long polls that a key may have waiting at once.
-WAITS_OF_A_KEY = 8
+# Long polls that a key may have waiting at once, and all together: each keeps its request.
+WAITS_OF_A_KEY, _MOST_WAITS = 8, 1_000
 
 Recognise = Callable[[Sequence[bytes]], list[Caller | KeyInvalid | KeyRevoked]]
 
@@ -111,7 +114,7 @@ class Hub:
     ) -> None:
         """Read from a database; ``recognise`` says whose keys have some hashes, or why they hold no more."""
         self.streams = Seats("streams", most=settings.streams, most_of_a_key=settings.streams_per_key)
-        self.waits = Seats("requests that wait", most=settings.streams, most_of_a_key=WAITS_OF_A_KEY)
+        self.waits = Seats("requests that wait", most=_MOST_WAITS, most_of_a_key=WAITS_OF_A_KEY)
         self.is_ending = False
         self._fleet = fleet
         self._recognise = recognise
@@ -372,7 +375,7 @@ class Hub:
         has_more = True
         while has_more:
             try:
-                stretch = self._reader.read(tail.kind.viewer, tail.number)
+                stretch = self._reader.read(tail.kind.viewer, tail.number, most=TOLD_AT_ONCE)
             except Expired as error:
                 self._reset(tail, error)
                 return
@@ -434,11 +437,16 @@ class Hub:
         """Tell some of an audience of items that it asks for."""
         audience.note(items)
         if audience.rate is not None:
-            self._tell_rated(audience, audience.rate.let(items, time.monotonic()), tail)
+            audience.rate.add(items)
+            self._tell_rated(audience, time.monotonic(), tail)
             return
         parts: dict[bool, bytes] = {}
         for each in followers:
             own, part = items, None
+            if each.waiting is not None or each.behind is not None:
+                # It is told of it once it has read what it was sent.
+                each.behind = items[0].number - 1 if each.behind is None else each.behind
+                continue
             if each.ahead is not None:
                 own = [item for item in items if item.number > each.ahead]
                 each.ahead = None if each.ahead <= tail.number else each.ahead
@@ -451,26 +459,28 @@ class Hub:
                     part = parts[each.is_chunked] = audience.part(items, is_chunked=each.is_chunked)
             self._send(each, part, len(own))
 
-    def _tell_rated(self, audience: Audience, items: Sequence[Any], tail: Tail) -> None:
-        if not items or audience.rate is None:
+    def _tell_rated(self, audience: Audience, now: float, tail: Tail) -> None:
+        if audience.rate is None or any(each.waiting is not None for each in audience.followers):
+            return
+        items = audience.rate.due(now)
+        if not items:
             return
         # All that waits is behind the cursor: whoever resumes is told of it.
         token = self.token(audience.rate.told_up_to(tail.number))
-        told = [item._replace(piece=frames.moved(item.piece, token)) for item in items]
-        for each in [*audience.followers]:
-            self._send(each, audience.part(told, is_chunked=each.is_chunked), len(told))
+        pieces = [frames.moved(each.piece, token) for each in items]
+        for follower in [*audience.followers]:
+            part = audience.tag.join(frames.joined(pieces, is_chunked=follower.is_chunked))
+            self._send(follower, part, len(pieces))
 
     def _send(self, follower: Follower, part: bytes, many: int = 0) -> None:
         if follower.is_ending or follower.is_over:
             return
         try:
-            is_taken = follower.send(part, many)
+            follower.send(part, many)
         except OSError:
             self._drop(follower, "client_gone")
             return
-        if not is_taken:
-            self._drop(follower, SLOW)
-        elif follower.waiting is not None:
+        if follower.waiting is not None:
             self._blocked.add(follower)
 
     # --- keys ---
@@ -542,14 +552,41 @@ class Hub:
     def _flush(self, now: float) -> None:
         for each in [*self._blocked]:
             try:
-                is_done = each.flush()
+                is_done = each.flush(now)
             except OSError:
                 self._drop(each, "client_gone")
                 continue
             if is_done:
                 self._blocked.discard(each)
-            if each.is_ending and (is_done or now > each.ends_at):
-                self._close(each)
+            if each.is_ending:
+                if is_done or now > each.ends_at:
+                    self._close(each)
+            elif is_done:
+                self._tell_rest(each)
+            elif now - each.moved_at > _PATIENCE_S or self._is_lost(each):
+                self._drop(each, SLOW)
+
+    def _is_lost(self, follower: Follower) -> bool:
+        """Return whether what somebody was not told yet is kept no more."""
+        return follower.behind is not None and self._tail_of(follower).low > follower.behind
+
+    def _tell_rest(self, follower: Follower) -> None:
+        """Tell somebody who has read all that it was sent what has come meanwhile."""
+        tail, audience = self._tail_of(follower), follower.audience
+        while follower.behind is not None and follower.waiting is None and audience is not None:
+            if tail.low > follower.behind:
+                self._drop(follower, SLOW)
+                return
+            items = tail.after(follower.behind, most=TOLD_AT_ONCE)
+            follower.behind = items[-1].number if len(items) == TOLD_AT_ONCE else None
+            theirs = [each for each in items if audience.asks_for(each)]
+            if theirs:
+                part = audience.part(theirs, is_chunked=follower.is_chunked)
+                self._send(follower, part, len(theirs))
+
+    def _tail_of(self, follower: Follower) -> Tail:
+        assert follower.audience is not None
+        return self._tails[Kind.of(follower.audience.subscription.viewer)]
 
     def _look_for_gone(self, turn: int) -> None:
         for each in [*self._rounds[turn]]:
@@ -567,7 +604,7 @@ class Hub:
                 continue
             heapq.heappush(self._due, (min(now + HEARTBEAT_S, follower.ends_at), number, follower))
             # One that does not read is not told that all is well.
-            if follower.waiting is None:
+            if follower.waiting is None and follower.behind is None:
                 part = parts.get(follower.audience)
                 if follower.ahead is not None:
                     part = self._heartbeat(follower, now)
@@ -578,7 +615,7 @@ class Hub:
     def _heartbeat(self, follower: Follower, now: float) -> bytes:
         audience = follower.audience
         assert audience is not None
-        tail = self._tails[Kind.of(audience.subscription.viewer)]
+        tail = self._tail_of(follower)
         moment = tail.moment
         as_of = None if moment is None else rfc3339(moment)
         time_now = None if moment is None else rfc3339(moment + timedelta(seconds=max(0, now - tail.read_at)))
@@ -591,8 +628,7 @@ class Hub:
         self._rated_at = now
         for audience in [*self._rated]:
             tail = self._tails[Kind.of(audience.subscription.viewer)]
-            if audience.rate is not None:
-                self._tell_rated(audience, audience.rate.due(now), tail)
+            self._tell_rated(audience, now, tail)
 
     def _end_some(self, ending: list[Follower] | None, now: float) -> list[Follower]:
         if ending is None:
@@ -626,10 +662,12 @@ class Hub:
         """Return from where a follower goes on who is told no more."""
         audience = follower.audience
         assert audience is not None
-        number = self._tails[Kind.of(audience.subscription.viewer)].number
+        number = max(self._tail_of(follower).number, follower.ahead or 0)
+        if follower.behind is not None:
+            number = follower.behind
         if audience.rate is not None:
             number = audience.rate.told_up_to(number)
-        return f"{audience.subscription.tag}.{self.token(max(number, follower.ahead or 0))}"
+        return f"{audience.subscription.tag}.{self.token(number)}"
 
     def _finish(self, follower: Follower, part: bytes, reason: str) -> None:
         """Tell a follower the last that it is told."""

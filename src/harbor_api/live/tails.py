@@ -22,9 +22,10 @@ from harbor_api.live import frames
 from harbor_api.live.audiences import Audience
 from harbor_api.live.kinds import Kind
 
-# How many items are read at once, and kept by all tails together: some 5 MB.
-CHUNK = 300
-_MOST_KEPT, _LEAST_KEPT = 8_192, 256
+# How many items are read at once by somebody who is behind, and told to all at once; and how many are kept by
+# all tails together, some 5 MB.
+CHUNK, TOLD_AT_ONCE = 300, 100
+_MOST_KEPT, _LEAST_KEPT = 4_096, 256
 _RECEIVED = '"received_at":"'
 _TIME = len("2026-01-02T03:04:05.000000Z")
 
@@ -64,13 +65,19 @@ class FeedReader:
         self._future_tolerance = future_tolerance
 
     def read(
-        self, viewer: Caller, after: int, following: Following = ALL, *, number: int | None = None
+        self,
+        viewer: Caller,
+        after: int,
+        following: Following = ALL,
+        *,
+        number: int | None = None,
+        most: int = CHUNK,
     ) -> Stretch:
         """Return what comes next behind a number, as ``Feed.scan``; Expired, Unavailable."""
         with self._database.autocommit() as unit_of_work:
             sight = unit_of_work.sight(viewer, future_tolerance=self._future_tolerance)
             feed = unit_of_work.feed(sight, item_key=self._item_key)
-            scan = feed.scan(after, following, limit=CHUNK, number=number)
+            scan = feed.scan(after, following, limit=most, number=number)
         more_at = None
         if sight.horizon is not None:
             delay = timedelta(seconds=viewer.delay_s)

@@ -5,6 +5,7 @@ and times. tests/contract/test_examples.py holds them to the schemas and to each
 to the service. Values that are not known stand in the examples, too: a caller has to expect them.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -322,6 +323,19 @@ _UPSERT: Json = {
     "late": False,
     "released": False,
 }
+_PLACE: Json = {"cursor": CURSOR_EXAMPLE, "now": _at("03:04:06.251")}
+_HELLO: Json = {
+    **_PLACE,
+    "heartbeat_s": 20,
+    "filters": {"kind": "cargo"},
+    "max_rate_s": None,
+    "snapshot": False,
+}
+_HEARTBEAT: Json = {
+    "now": _at("03:04:26.251"),
+    "as_of": _at("03:04:26.003"),
+    "newest_received_at": _at("03:04:06.251"),
+}
 _LATE: Json = {**_UPSERT, "id": "Qm1xT7bKp0Re", **_PAST[0], "late": True}
 _DELETE: Json = {
     "op": "delete",
@@ -331,6 +345,15 @@ _DELETE: Json = {
 
 def _told(*items: Json, has_more: bool = False) -> Json:
     return {"items": [*items], "next": CURSOR_EXAMPLE, "has_more": has_more, "now": _at("03:04:06.251")}
+
+
+def _event(name: str, data: Json, cursor: str | None = CURSOR_EXAMPLE) -> str:
+    head = "" if cursor is None else f"id: {cursor}\n"
+    return f"{head}event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"
+
+
+def _stream(*events: str) -> str:
+    return "".join(("retry: 3712\n", *events))
 
 
 def _past(*fixes: Json, more: str | None = None) -> Json:
@@ -725,6 +748,34 @@ ANSWERS: Mapping[str, Mapping[int, Examples]] = {
             "page": ("There is more by now", _told(_UPSERT, _LATE, has_more=True)),
             "last": ("A fix was withdrawn, and that is all", _told(_DELETE)),
             "none": ("Nothing has happened", _told()),
+        }
+    },
+    "streamPositions": {
+        200: {
+            "fleet": (
+                "The fleet first, then what happens",
+                _stream(
+                    _event("hello", {**_HELLO, "max_rate_s": 5, "snapshot": True}, None),
+                    _event("vessel", _TRADER, None),
+                    _event("live", _PLACE),
+                    _event("position", _UPSERT),
+                    _event("heartbeat", _HEARTBEAT),
+                    _event("bye", {"reason": "rotation", "cursor": CURSOR_EXAMPLE}),
+                ),
+            ),
+            "reset": (
+                "What came behind the last id was removed",
+                _stream(
+                    _event(
+                        "reset",
+                        {
+                            "reason": "cursor_expired",
+                            "oldest": CURSOR_EXAMPLE,
+                            "oldest_at": _at("03:04:05.000"),
+                        },
+                    )
+                ),
+            ),
         }
     },
     "getHealth": {

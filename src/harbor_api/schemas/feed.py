@@ -331,9 +331,12 @@ class StreamByeSchema(Schema):
     cursor = String(required=True, metadata={"examples": [CURSOR_EXAMPLE]})
 
 
-COMPONENTS: dict[str, type[Schema]] = {
+ITEMS: dict[str, type[Schema]] = {
     "PositionUpsert": PositionUpsertSchema,
     "PositionDelete": PositionDeleteSchema,
+}
+COMPONENTS: dict[str, type[Schema]] = {
+    **ITEMS,
     "StreamHello": StreamHelloSchema,
     "StreamLive": StreamLiveSchema,
     "StreamHeartbeat": StreamHeartbeatSchema,
@@ -358,7 +361,7 @@ class FeedPageSchema(Schema):
     items = List(
         Raw(
             metadata={
-                "oneOf": [{"$ref": f"#/components/schemas/{name}"} for name in COMPONENTS],
+                "oneOf": [{"$ref": f"#/components/schemas/{name}"} for name in ITEMS],
                 "discriminator": {
                     "propertyName": "op",
                     "mapping": {

@@ -132,9 +132,11 @@ class EndsSoon(WatchesConnections):
 
     def _hub(self) -> Any:
         """Return what sends to those who follow, None where the application is not there yet."""
+        if self.wsgi is None:
+            return None
         from harbor_api.web import runtime  # noqa: PLC0415 - as with ``_problem``
 
-        return None if self.wsgi is None else runtime.of(self.wsgi).hub
+        return runtime.of(self.wsgi).hub
 
 
 class CollectsSeldom(GeventWorker):

@@ -27,7 +27,7 @@ class _Bell:
         self._rung = threading.Event()
         self.is_closed = False
 
-    def send(self, data: bytes) -> int:
+    def send(self, data: bytes | memoryview) -> int:
         self._rung.set()
         return len(data)
 

@@ -88,8 +88,8 @@ class Inbox:
         while (part := self._parts.get()) is not None:
             yield part
 
-    def send(self, data: bytes) -> int:
-        self._parts.put(data)
+    def send(self, data: bytes | memoryview) -> int:
+        self._parts.put(bytes(data))
         return len(data)
 
     def recv(self, _: int) -> bytes:
@@ -301,7 +301,8 @@ class _Stream:
     def _told_of(self, stretch: Stretch) -> bytes:
         items = list(stretch.items)
         if self._rate is not None:
-            let = self._rate.let(items, time.monotonic())
+            self._rate.add(items)
+            let = self._rate.due(time.monotonic())
             token = self._hub.token(self._rate.told_up_to(stretch.next))
             pieces = [frames.moved(each.piece, token) for each in let]
         else:
