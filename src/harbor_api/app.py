@@ -13,6 +13,7 @@ from harbor_api.pages import docs, guides, home, security_txt
 from harbor_api.resources import (
     api_keys,
     audit,
+    consumers,
     feed,
     health,
     history,
@@ -37,6 +38,7 @@ _RESOURCES = (
     history,
     tracks,
     summaries,
+    consumers,
     feed,
     positions,
     health,

@@ -45,6 +45,7 @@ from harbor_api.postgres.statements import Statement
 from harbor_api.repositories.api_keys import ApiKeys
 from harbor_api.repositories.arrived_numbers import ArrivedNumbers
 from harbor_api.repositories.audit import Audit
+from harbor_api.repositories.consumers import Consumers
 from harbor_api.repositories.feed import Feed
 from harbor_api.repositories.fleet import Fleet
 from harbor_api.repositories.history import History
@@ -124,6 +125,10 @@ class UnitOfWork:
     @cached_property
     def idempotency_keys(self) -> IdempotencyKeys:
         return IdempotencyKeys(self._connection)
+
+    @cached_property
+    def consumers(self) -> Consumers:
+        return Consumers(self._connection)
 
     @cached_property
     def order(self) -> Order:

@@ -294,7 +294,7 @@ _TABLES = [
         "assignments",
         "trackers",
     ),
-    *("grants", "vessels", "idempotency_keys", "api_keys", "audit"),
+    *("grants", "vessels", "idempotency_keys", "feeds", "api_keys", "audit"),
 ]
 _AT_SEA = f"{AT_SEA[0]}, {AT_SEA[1]}"
 _HELD = f'{{"lat": {HELD_AT[0]}, "lon": {HELD_AT[1]}}}'
@@ -387,6 +387,14 @@ _STOCK = (
     """
     INSERT INTO grants (api_key_id, vessel_id)
     SELECT 1000 + number, 1 + number % 12 FROM generate_series(1, {rows}) AS number
+    """,
+    # Those that are asked for stand before all that there is, and behind it.
+    """
+    INSERT INTO feeds (api_key_id, name, number, filters)
+    SELECT 1000 + number, 'warehouse', number, '{}'::jsonb FROM generate_series(1, {rows}) AS number
+    UNION ALL
+    SELECT key, name, place, '{}'::jsonb
+    FROM generate_series(1, 3) AS key, (VALUES ('first', 0), ('last', {rows})) AS feed (name, place)
     """,
     """
     INSERT INTO idempotency_keys (api_key_id, key, fingerprint, nonce, answer)

@@ -16,7 +16,7 @@ from tests.contract import budget
 from tests.contract.budget import Counts, Plans, Service, at, exceeded
 from tests.support import sql
 from tests.support.operations import Operation, operations_of
-from tests.support.urls import AUDIT, BATCH, CHECK, KEYS, ME, POSITIONS, QUARANTINE, TRACKERS, VESSELS
+from tests.support.urls import AUDIT, BATCH, CHECK, FEEDS, KEYS, ME, POSITIONS, QUARANTINE, TRACKERS, VESSELS
 
 from harbor_api.domain.api_keys import generate
 from harbor_api.schemas.fields import rfc3339
@@ -219,7 +219,7 @@ def _keyed(
     headers: Mapping[str, str] | None = None,
     query: str = "",
     first: First = None,
-    **of: int,
+    **of: int | str,
 ) -> Asked:
     """Return a request with a key; ``{serial}`` in the members and the headers is new each time."""
 
@@ -262,7 +262,14 @@ _SEARCHED_IN_MEMORY = {"listVessels"}
 
 
 # What has parameters that are no filters of a list.
-_NO_LISTS = {"listPositions", "getVesselSummary", "getVesselTrack", "followPositions", "streamPositions"}
+_NO_LISTS = {
+    "listPositions",
+    "getVesselSummary",
+    "getVesselTrack",
+    "followPositions",
+    "streamPositions",
+    "readFeed",
+}
 
 
 def _lists(document: Document) -> Iterator[Asked]:
@@ -394,6 +401,23 @@ def _feed() -> Iterator[Asked]:
     yield _keyed(f"{path}/stream", "from nowhere", 400, query="?cursor=none")
 
 
+def _consumers() -> Iterator[Asked]:
+    one, read = f"{FEEDS}/{{name}}", f"GET {FEEDS}/{{name}}/positions"
+    yield _keyed(f"GET {FEEDS}")
+    for key in (budget.ADMIN, budget.PARTNER):
+        yield _keyed(f"GET {one}", f"that has all, key {key}", name="last", key=key)
+        yield _keyed(read, f"that has all, key {key}", name="last", key=key)
+        yield _keyed(read, f"that has nothing, key {key}", name="first", key=key, query="?limit=20")
+        yield _keyed(f"PUT {one}", f"moved, key {key}", name="last", key=key, members={"from": "now"})
+    yield _keyed(f"GET {one}", "not there", 404, name="none")
+    yield _keyed(f"GET {one}", "that has nothing", name="first")
+    yield _keyed(f"PUT {one}", "left where it stands", name="last", members={})
+    gone = _run("DELETE FROM feeds WHERE name = 'new'")
+    yield _keyed(f"PUT {one}", "created", 201, name="new", members={"kind": ["cargo"]}, first=gone)
+    there = _run("INSERT INTO feeds VALUES (1, 'new', 0, '{}') ON CONFLICT DO NOTHING")
+    yield _keyed(f"DELETE {one}", "", 204, name="new", first=there)
+
+
 def _summaries() -> Iterator[Asked]:
     summary = f"GET {VESSELS}/{{vessel_id}}/summary"
     hundred = urlencode({"from": rfc3339(at(-budget.HISTORY_S)), "to": rfc3339(at(0))})
@@ -501,7 +525,7 @@ def _decisions() -> Iterator[Asked]:
 def _requests(document: Document) -> Iterator[Asked]:
     yield from _signed_requests()
     yield from _lists(document)
-    for some in (_vessels, _histories, _feed, _tracks, _summaries, _trackers, _keys, _decisions):
+    for some in (_vessels, _histories, _feed, _consumers, _tracks, _summaries, _trackers, _keys, _decisions):
         yield from some()
     yield from (_keyed(f"GET /health{which}") for which in ("", "/live", "/ready"))
 

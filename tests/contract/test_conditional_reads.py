@@ -33,6 +33,9 @@ def test_every_read_with_a_key_has_one_but_that_which_changes_with_each_request(
         "getMe",
         "followPositions",
         "streamPositions",
+        "listFeeds",
+        "getFeed",
+        "readFeed",
     }
 
 

@@ -77,6 +77,9 @@ _RULED: dict[str, tuple[Any, Any]] = {
     "grants.api_key_id": (1, _MOST_INTEGER),
     "idempotency_keys.api_key_id": (1, _MOST_INTEGER),
     "feeds.api_key_id": (1, _MOST_INTEGER),
+    # The path that asks for it names what else is asked for, too.
+    "feeds.name": ("1", str(_MOST_INTEGER)),
+    "feeds.filters": ({}, {"bbox": [-180.0, -90.0, 180.0, 90.0], "kind": [_TEXT[:50]]}),
     "audit.id": (1, _MOST_BIGINT // 10),
     "audit.subject": ("vessels/1", f"trackers/trk_{_MOST_INTEGER}"),
 }

@@ -7,12 +7,14 @@ from tests.support import sql
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import SigningTracker, World, a_fix
 from tests.support.operations import Operation, operations_of
-from tests.support.urls import POSITIONS, VESSELS
+from tests.support.urls import FEEDS, POSITIONS, VESSELS
 
 from harbor_api.domain.api_keys import SCOPES
 
 Document = dict[str, Any]
 _NOBODY, _TRACKER, _NO_SCOPE = "nobody", "tracker", "no scope"
+# What changes only what the key itself keeps here.
+_OF_ITS_OWN = {"putFeed", "deleteFeed"}
 _ROLES = (_NOBODY, _TRACKER, _NO_SCOPE, *SCOPES)
 _ALLOWED = "allowed"
 
@@ -93,9 +95,24 @@ def test_no_scope_that_reads_is_enough_to_write(document: Document, scope: str):
         operation.method
         for operation in operations_of(document)
         for required in operation.security
-        if scope in required.get("api_key", ())
+        if scope in required.get("api_key", ()) and operation.described["operationId"] not in _OF_ITS_OWN
     }
     assert methods == {"GET"} if scope.endswith(":read") else "GET" not in methods
+
+
+def test_what_a_key_that_only_reads_keeps_is_its_own(client: CheckedClient, world: World, document: Document):
+    """Where its consumers stand, and nothing that anybody else reads."""
+    operations = [each for each in operations_of(document) if each.described["operationId"] in _OF_ITS_OWN]
+    vessel = world.vessel()
+    before = client.get(f"{VESSELS}/{vessel.id}", headers=world.bearer()).json
+    for operation in operations:
+        body = {"json": {}} if "requestBody" in operation.described else {}
+        mine = world.bearer()
+        client.put(f"{FEEDS}/mine", json={}, headers=mine)
+        url = operation.path.replace("{name}", "mine")
+        assert client.open(url, method=operation.method, headers=mine, **body).status_code in {200, 204}
+    assert client.get(f"{VESSELS}/{vessel.id}", headers=world.bearer()).json == before
+    assert len(operations) == len(_OF_ITS_OWN)
 
 
 # What a key that may write, and not read, is told of a change beside its being done.

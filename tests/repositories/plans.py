@@ -124,6 +124,13 @@ SELECT key, 5 * (key %% 20) + n
 FROM generate_series(1, 5) AS n,
     generate_series(greatest(%(keys_from)s, 1) + 1, least(%(keys)s, 1000)) AS key;
 
+-- One key has as many consumers as there may be, and each other one has one.
+INSERT INTO feeds (api_key_id, name, number, filters)
+SELECT n, 'warehouse', n, '{}'::jsonb FROM generate_series(%(keys_from)s + 1, %(keys)s) AS n
+UNION ALL
+SELECT 1, 'consumer ' || n, n, '{}'::jsonb
+FROM generate_series(1, 19) AS n WHERE %(keys_from)s = 0;
+
 -- One tracker has as many ranges as are kept.
 INSERT INTO arrived_numbers (tracker_id, numbers)
 SELECT n, CASE WHEN n = 1 THEN (

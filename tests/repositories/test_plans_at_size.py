@@ -603,6 +603,29 @@ ROWS = [
         for key in (ALL, ALL_LATE)
         for n in (0, MIDST, FIXES)
     ),
+    Row("Feed.demand", lambda u: feed_of(u, ALL).demand(0), 10, 100),
+    *(
+        Row(f"Feed.came_at {name}", partial(lambda u, n: feed_of(u, ALL).came_at(n), n=n), 10, 100)
+        for name, n in {"first": 0, "midst": int(100 * MIDST), "none": 2**62}.items()
+    ),
+    Row("Consumers.find", lambda u: u.consumers.find(777, "warehouse"), 5, 10),
+    Row("Consumers.find none", lambda u: u.consumers.find(777, "none"), 5, 10),
+    Row("Consumers.lock", lambda u: u.consumers.lock(777, "warehouse"), 5, 10),
+    Row("Consumers.of_key", lambda u: u.consumers.of_key(777), 5, 10),
+    Row("Consumers.of_key most", lambda u: u.consumers.of_key(1), 50, 50),
+    Row("Consumers.search", lambda u: u.consumers.search(limit=PAGE), 2 * PAGE, 2 * PAGE),
+    Row(
+        "Consumers.search the last",
+        lambda u: u.consumers.search(after=(KEYS - 9, "x"), limit=PAGE),
+        50,
+        50,
+    ),
+    Row("Consumers.lock_key", lambda u: u.consumers.lock_key(777), 5, 20),
+    Row("Consumers.add", lambda u: u.consumers.add(777, "new", number=1, filters={}), 10, 40),
+    Row("Consumers.move", lambda u: u.consumers.move(777, "warehouse", number=1, filters={}), 10, 40),
+    Row("Consumers.note_seen", lambda u: u.consumers.note_seen(777, "warehouse"), 10, 40),
+    Row("Consumers.remove", lambda u: u.consumers.remove(777, "warehouse"), 10, 20),
+    Row("Consumers.remove_all", lambda u: u.consumers.remove_all(1), 50, 100),
     Row("Fleet.granted five", lambda u: fleet_of(u, FIVE).granted(), 20, 20),
     Row("Fleet.granted all", lambda u: fleet_of(u, NAMED).granted(), 2 * VESSELS, VESSELS),
     *(

@@ -206,6 +206,23 @@ FROM (SELECT 1) AS one LEFT JOIN feed_floor AS floor ON true
 """.encode()  # noqa: S608 - constants of ours are put in, none from a caller
 
 
+_STANDING = f"""
+SELECT {NEWEST}, floor.number, floor.at FROM (SELECT 1) AS one LEFT JOIN feed_floor AS floor ON true
+""".encode()  # noqa: S608 - a constant of ours is put in
+_CAME = b"""
+SELECT at FROM (
+    (
+        SELECT p.seq, coalesce(p.released_at, p.received_at) AS at FROM positions AS p
+        WHERE p.seq > %(after)s AND p.seq <= %(number)s ORDER BY p.seq LIMIT 1
+    ) UNION ALL (
+        SELECT w.seq, w.withdrawn_at FROM withdrawals AS w
+        WHERE w.seq > %(after)s AND w.seq <= %(number)s ORDER BY w.seq LIMIT 1
+    )
+) AS found
+ORDER BY seq LIMIT 1
+"""
+
+
 class _Ends(NamedTuple):
     """Of what snapshot a stretch is; ``last`` is where it ends if not at the end of what the key sees."""
 
@@ -272,6 +289,21 @@ class Feed:
         if floor is not None and number < floor:
             raise Expired(floor, floor_at)
         return max(0, int(number))
+
+    def demand(self, number: int) -> None:
+        """Raise Expired where something that comes after a number was removed, or there is no such number."""
+        [(newest, floor, floor_at)] = statements.rows(self._connection, Statement(_STANDING, {}))
+        if not (floor or 0) <= number <= newest:
+            raise Expired(floor or 0, floor_at, is_unknown=number > newest)
+
+    def came_at(self, after: int) -> datetime | None:
+        """Return when the first came in, whoever may see it, that comes after a number; None if none has.
+
+        To a coarse key that is the beginning of the step in which it came.
+        """
+        values = {**self._sight.bounded(), "after": after}
+        found = statements.rows(self._connection, Statement(_CAME, values))
+        return self._sight.whole(found[0][0]) if found else None
 
     def _values(self, after: int, following: Following, limit: int, number: int | None) -> dict[str, Any]:
         sight, ids, box = self._sight, following.vessel_ids, following.box

@@ -4,8 +4,6 @@ from flask import Response
 from flask.views import MethodView
 
 from harbor_api.domain import errors
-from harbor_api.domain.feed import FeedPage
-from harbor_api.live.following import resolve
 from harbor_api.schemas.feed import (
     MEDIA_TYPE,
     STREAM,
@@ -14,13 +12,10 @@ from harbor_api.schemas.feed import (
     FeedQuerySchema,
     StreamQuery,
     StreamQuerySchema,
-    page_text,
 )
-from harbor_api.services import feed
-from harbor_api.web import auth, feed_cursors, long_poll, stream
+from harbor_api.web import auth, feed_cursors, feed_pages, stream
 from harbor_api.web.blueprint import Blueprint
 from harbor_api.web.coded import coded
-from harbor_api.web.runtime import caller, current, sight
 
 blueprint = Blueprint(
     "feed",
@@ -54,24 +49,8 @@ class PositionFeed(MethodView):
 
         410 where something was removed that would have come: never an empty answer instead.
         """
-        runtime, bound = current(), query.filters.bound
-
-        def read(after: int | None) -> FeedPage:
-            found = resolve(runtime.fleet, caller(), query.filters.search)
-            with runtime.database.autocommit() as unit_of_work:
-                seen, item_key = sight(unit_of_work), runtime.item_key
-                if after is None:
-                    after = feed.first_number(unit_of_work, seen, query.since, item_key=item_key)
-                return unit_of_work.feed(seen, item_key=item_key).page(
-                    after, found.following, limit=query.limit, number=found.number
-                )
-
-        with feed_cursors.expiring(bound):
-            page = read(None if query.cursor is None else feed_cursors.take(query.cursor, bound))
-            if query.wait and not page.count and not page.has_more:
-                subscription = stream.subscription_of(query.filters)
-                page = long_poll.awaited(read, page, subscription, seconds=query.wait)
-        return Response(page_text(page, feed_cursors.give(page.next, bound)), content_type="application/json")
+        after = None if query.cursor is None else feed_cursors.take(query.cursor, query.filters.bound)
+        return feed_pages.answer(query.filters, query, after=after, since=query.since)
 
 
 @blueprint.route("/positions/stream")

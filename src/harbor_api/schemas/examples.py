@@ -356,6 +356,31 @@ def _stream(*events: str) -> str:
     return "".join(("retry: 3712\n", *events))
 
 
+_CONSUMER: Json = {
+    "name": "warehouse",
+    "filters": {"kind": ["cargo", "tanker"], "bbox": [9.5, 58.5, 11.5, 60.0]},
+    "cursor": CURSOR_EXAMPLE,
+    "lag_s": 0.0,
+    "behind_at": None,
+    "expired": False,
+    "seen_at": None,
+    "created_at": _at("03:04:06.251"),
+}
+_BEHIND: Json = {**_CONSUMER, "lag_s": 14.749, "behind_at": _at("03:04:06.251"), "seen_at": _at("03:04:02")}
+_GONE: Json = {
+    **_CONSUMER,
+    "name": "report",
+    "filters": {"vessel_id": [1], "imo": ["9074729"], "mmsi": ["257123450"], "flag": ["NO"]},
+    "lag_s": 86_400.0,
+    "behind_at": _at("2026-01-01T03:04:06"),
+    "expired": True,
+    "oldest": CURSOR_EXAMPLE,
+    "oldest_at": _at("2026-01-01T03:04:06"),
+    "created_at": _at("2025-12-01T09:00:00"),
+    "seen_at": _at("2025-12-03T09:00:00"),
+}
+
+
 def _past(*fixes: Json, more: str | None = None) -> Json:
     since = fixes and _PAST[0]["recorded_at"]
     return {
@@ -575,6 +600,11 @@ REQUESTS: Mapping[str, Examples] = {
         "correct": ("Add what was not known", {"call_sign": "LDTG", "max_speed_kn": 14}),
         "take_away": ("Null takes away what was known", {"call_sign": None}),
     },
+    "putFeed": {
+        "create": ("Some vessels in a box, from now on", _CONSUMER["filters"]),
+        "since": ("All that came in since a time", {"from": "2026-01-02T03:04:05Z"}),
+        "acknowledge": ("All up to here is kept", {"cursor": CURSOR_EXAMPLE}),
+    },
     "createTracker": {
         "on_board": ("A tracker on its vessel", {"vessel_id": 1, "label": "bridge"}),
         "under_test": ("One under development", {"vessel_id": 3, "label": "workbench", "test": True}),
@@ -776,6 +806,23 @@ ANSWERS: Mapping[str, Mapping[int, Examples]] = {
                     )
                 ),
             ),
+        }
+    },
+    "listFeeds": {
+        200: {
+            "two": ("One that expired, and one that is a little behind", {"feeds": [_GONE, _BEHIND]}),
+            "none": ("None so far", {"feeds": []}),
+        }
+    },
+    "getFeed": {200: {"behind": ("A little behind", _BEHIND), "expired": ("A part was removed", _GONE)}},
+    "putFeed": {
+        200: {"acknowledge": ("It has all now", {**_CONSUMER, "seen_at": _at("03:04:21")})},
+        201: {"create": ("From now on", _CONSUMER)},
+    },
+    "readFeed": {
+        200: {
+            "page": ("There is more by now", _told(_UPSERT, _LATE, has_more=True)),
+            "none": ("Nothing has happened", _told()),
         }
     },
     "getHealth": {

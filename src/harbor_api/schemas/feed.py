@@ -1,9 +1,10 @@
 """The change feed: how it is asked for, and how its items look."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError
 from marshmallow.fields import Boolean, Dict, List, Raw, String
@@ -14,6 +15,7 @@ from harbor_api.domain.fleet_search import Search
 from harbor_api.domain.times import rfc3339
 from harbor_api.schemas.fields import NOW, Beginning, QueryBoolean, QueryWhole, Timestamp, Whole
 from harbor_api.schemas.history import PastPositionSchema
+from harbor_api.schemas.typed import QuerySchema
 from harbor_api.schemas.vessel_filters import VesselFiltersSchema, sought
 
 USUAL_LIMIT, MOST = 1_000, 10_000
@@ -66,8 +68,16 @@ class FeedFilters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeedQuery:
-    """From where on, and which fixes: at most ``limit``; where there is none, up to ``wait`` seconds later.
+class StretchQuery:
+    """At most ``limit`` items; where there is none, up to ``wait`` seconds later."""
+
+    limit: int
+    wait: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedQuery(StretchQuery):
+    """From where on, and which fixes.
 
     It begins behind ``cursor``, or else at what came in ``since`` a moment, None for now.
     """
@@ -75,8 +85,6 @@ class FeedQuery:
     filters: FeedFilters
     cursor: str | None
     since: datetime | None
-    limit: int
-    wait: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,10 +133,9 @@ def _feed_query(
     return FeedQuery(filters=FeedFilters(**filters), cursor=cursor, since=since, limit=limit, wait=wait)
 
 
-class FollowingSchema(VesselFiltersSchema):
-    """From where on, and of which vessels: all that is given must hold."""
-
-    cursor = String(
+def cursor_field() -> String:
+    """Return the member that says to go on from a cursor."""
+    return String(
         validate=Length(1, 1_000),
         metadata={
             "description": "Go on from here: `next` of an answer or an `id` of the stream, with the filters "
@@ -137,7 +144,11 @@ class FollowingSchema(VesselFiltersSchema):
             "examples": [CURSOR_EXAMPLE],
         },
     )
-    begin = Beginning(
+
+
+def beginning_field() -> Beginning:
+    """Return the member that says to begin at a time."""
+    return Beginning(
         data_key="from",
         metadata={
             "description": "Begin here: `now`, or with what came in at this time or later. That is the time "
@@ -148,10 +159,17 @@ class FollowingSchema(VesselFiltersSchema):
     )
 
 
-class FeedQuerySchema(FollowingSchema):
-    """From where on, of which vessels, and how many."""
+class FollowingSchema(VesselFiltersSchema):
+    """From where on, and of which vessels: all that is given must hold."""
 
-    makes = _feed_query
+    cursor = cursor_field()
+    begin = beginning_field()
+
+
+class StretchQuerySchema(QuerySchema):
+    """How many."""
+
+    makes: ClassVar[Callable[..., Any]] = StretchQuery
 
     limit = QueryWhole(
         load_default=USUAL_LIMIT,
@@ -190,6 +208,12 @@ class StreamQuerySchema(FollowingSchema):
             "examples": [5],
         },
     )
+
+
+class FeedQuerySchema(FollowingSchema, StretchQuerySchema):
+    """From where on, of which vessels, and how many."""
+
+    makes = _feed_query
 
 
 _ID = {

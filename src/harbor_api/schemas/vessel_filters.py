@@ -31,7 +31,8 @@ def demand_place(lon: float, lat: float) -> None:
         raise ValidationError("A latitude must be from -90 to 90; it comes after the longitude.")
 
 
-def _demand_box(box: Box) -> None:
+def demand_box(box: Box) -> None:
+    """Raise ValidationError unless it is a box in degrees."""
     demand_place(box.west, box.south)
     demand_place(box.east, box.north)
     if box.south > box.north:
@@ -44,7 +45,7 @@ class VesselFiltersSchema(QuerySchema):
     box = QueryNumbers(
         4,
         data_key="bbox",
-        validate=lambda edges: _demand_box(Box(*edges)),
+        validate=lambda edges: demand_box(Box(*edges)),
         metadata={
             "description": "Only those in this box, edges included: west, south, east, north, in degrees. "
             "With a west greater than its east it lies across the 180th meridian, where -180 is 180.",

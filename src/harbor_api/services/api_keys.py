@@ -252,6 +252,8 @@ def _replace(unit_of_work: UnitOfWork, before: ApiKey, terms: KeyTerms, *, actor
 
 def _revoke(unit_of_work: UnitOfWork, before: ApiKey, *, actor: Actor) -> ApiKey:
     after = unit_of_work.api_keys.revoke(before.id)
+    # Nobody ever reads them again.
+    unit_of_work.consumers.remove_all(before.id)
     _trail.note(unit_of_work, actor, "revoked", after, before=before)
     return after
 

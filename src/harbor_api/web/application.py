@@ -8,6 +8,7 @@ from flask import Flask, Request, Response
 from flask.json.provider import JSONProvider
 from werkzeug.routing import BaseConverter, MapAdapter, ValidationError
 
+from harbor_api.domain.consumers import NAME, is_name
 from harbor_api.domain.times import rfc3339
 
 # A path that no rule has.
@@ -24,6 +25,7 @@ class Application(Flask):
         super().__init__(*args, **kwargs)
         self.json = OrjsonProvider(self)
         self.url_map.converters["identifier"] = IdentifierConverter
+        self.url_map.converters["consumer"] = ConsumerConverter
         self.url_map.strict_slashes = False
         # Where slashes are doubled there is nothing: to redirect is to name a host, and only the caller has.
         self.url_map.merge_slashes = False
@@ -52,6 +54,17 @@ class IdentifierConverter(BaseConverter):
         return number
 
 
+class ConsumerConverter(BaseConverter):
+    """What a named consumer may be called."""
+
+    regex = NAME.pattern
+
+    def to_python(self, value: str) -> str:
+        if not is_name(value):
+            raise ValidationError
+        return value
+
+
 class OrjsonProvider(JSONProvider):
     """Flask's JSON through orjson; times as RFC 3339 with ``Z``."""
 
@@ -77,3 +90,8 @@ def identifier_schema(_: IdentifierConverter) -> dict[str, Any]:
     """Document a path parameter that ``IdentifierConverter`` reads."""
     # No `example` of the parameter, which Swagger UI would send: a click must not act on number 1.
     return {"type": "integer", "minimum": 1, "maximum": 2**31 - 1, "examples": [1]}
+
+
+def consumer_schema(_: ConsumerConverter) -> dict[str, Any]:
+    """Document a path parameter that ``ConsumerConverter`` reads."""
+    return {"type": "string", "pattern": f"^{NAME.pattern}$", "examples": ["warehouse"]}

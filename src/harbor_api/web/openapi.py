@@ -15,7 +15,12 @@ from harbor_api.schemas import feed
 from harbor_api.schemas.examples import ANSWERS, OTHERWISE, PROBLEM, REQUESTS, Examples
 from harbor_api.schemas.problems import ProblemSchema
 from harbor_api.web import problems
-from harbor_api.web.application import IdentifierConverter, identifier_schema
+from harbor_api.web.application import (
+    ConsumerConverter,
+    IdentifierConverter,
+    consumer_schema,
+    identifier_schema,
+)
 from harbor_api.web.auth import SECURITY_SCHEMES
 from harbor_api.web.blueprint import Blueprint
 
@@ -47,6 +52,7 @@ def register(app: Flask, blueprints: Iterable[Blueprint], *, contact: str | None
     """
     api = Api(app, spec_kwargs=_about(contact, terms))
     api.register_converter(IdentifierConverter, identifier_schema)
+    api.register_converter(ConsumerConverter, consumer_schema)
     for name, scheme in SECURITY_SCHEMES.items():
         api.spec.components.security_scheme(name, scheme)
     for name, schema in feed.COMPONENTS.items():
