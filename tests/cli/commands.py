@@ -30,6 +30,8 @@ ARGUMENTS: dict[str, list[str]] = {
     "keys rotate": ["1"],
     "keys revoke": ["1"],
     "keys list": [],
+    "feeds list": [],
+    "feeds delete": ["1", "warehouse"],
     "master-key check": [],
     "master-key change": ["--yes"],
     "quarantine list": [],

@@ -258,4 +258,4 @@ def test_a_secret_that_could_not_be_printed_does_not_hold(name, world: World, ar
 
 def test_what_is_not_tried_in_process_is_named():
     assert RUN_ON | WITHOUT_DATABASE | set(IN_DATABASE) == set(ARGUMENTS)
-    assert LISTS == ["vessels list", "trackers list", "keys list", "quarantine list"]
+    assert LISTS == ["vessels list", "trackers list", "keys list", "feeds list", "quarantine list"]

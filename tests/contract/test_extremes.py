@@ -17,6 +17,7 @@ from tests.support import sql
 from tests.support.checked_client import CheckedClient
 from tests.support.operations import operations_of
 
+from harbor_api.cli import feeds as cli_feeds
 from harbor_api.cli import keys as cli_keys
 from harbor_api.cli import trackers as cli_trackers
 from harbor_api.cli import vessels as cli_vessels
@@ -155,7 +156,7 @@ def test_every_list_of_the_command_line_shows_them(database: Database, extremes:
     url = database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     others = {name: None for name in os.environ if name.startswith("HARBOR_")}
     runner = CliRunner(env={**others, "HARBOR_DATABASE_URL": url})
-    for command in (cli_vessels.command, cli_trackers.command, cli_keys.command):
+    for command in (cli_vessels.command, cli_trackers.command, cli_keys.command, cli_feeds.command):
         shown = runner.invoke(command, ["list"], catch_exceptions=False)
         assert shown.exit_code == 0
         assert _TEXT[:20] in shown.output

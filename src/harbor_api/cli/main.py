@@ -31,6 +31,7 @@ _COMMANDS = {
     "vessels": "Register and list vessels.",
     "trackers": "Register and list trackers.",
     "keys": "Issue, list and revoke API keys.",
+    "feeds": "List and delete named consumers of the change feed.",
     "master-key": "Check and change the key that trackers' secrets come from.",
     "quarantine": "List, release, reject and withdraw fixes.",
     "prune": "Delete what is kept no longer.",

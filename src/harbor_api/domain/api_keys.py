@@ -103,6 +103,27 @@ class Caller:
     version: int = 1
 
 
+def caller_of(key: ApiKey) -> Caller:
+    """Return a key as its requests meet it."""
+    terms = key.terms
+    return Caller(
+        id=key.id,
+        name=terms.name,
+        scopes=terms.scopes,
+        all_vessels=terms.vessel_ids is None,
+        delay_s=terms.delay_s,
+        coordinate_decimals=terms.coordinate_decimals,
+        requests_per_minute=terms.requests_per_minute,
+        last_used_at=key.last_used_at,
+        version=key.version,
+    )
+
+
+def holds(key: ApiKey, now: datetime) -> bool:
+    """Return whether a key is taken at a moment."""
+    return key.revoked_at is None and (key.terms.expires_at is None or key.terms.expires_at > now)
+
+
 def generate(entropy: bytes | None = None) -> str:
     """Return a new key: ``hbr_``, 30 base62 digits (178 bits) and their CRC-32 as 6 more.
 
