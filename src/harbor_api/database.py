@@ -47,6 +47,7 @@ from harbor_api.repositories.arrived_numbers import ArrivedNumbers
 from harbor_api.repositories.audit import Audit
 from harbor_api.repositories.consumers import Consumers
 from harbor_api.repositories.feed import Feed
+from harbor_api.repositories.feed_floor import FeedFloor
 from harbor_api.repositories.fleet import Fleet
 from harbor_api.repositories.history import History
 from harbor_api.repositories.idempotency_keys import IdempotencyKeys
@@ -129,6 +130,10 @@ class UnitOfWork:
     @cached_property
     def consumers(self) -> Consumers:
         return Consumers(self._connection)
+
+    @cached_property
+    def feed_floor(self) -> FeedFloor:
+        return FeedFloor(self._connection)
 
     @cached_property
     def order(self) -> Order:

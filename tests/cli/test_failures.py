@@ -164,7 +164,7 @@ def test_a_tracker_that_there_is_not(world: World):
         ("vessels retire", ["0"], "not in the range"),
         ("quarantine release", ["9223372036854775808"], "not in the range"),
         ("quarantine reject", ["1", "0"], "not in the range"),
-        ("prune", [], "Missing option"),
+        ("prune", [], "Say what to delete"),
         ("demo", ["--interval", "nan"], "no number of seconds"),
         ("keys add", ["x", "--scope", "no"], "is not one of"),
     ],

@@ -299,3 +299,25 @@ def test_a_body_is_coded_once_for_all_who_want_it_at_once(app: Flask, world: Wor
         answers = pool.map(lambda _: app.test_client().get(URL, headers=headers).data, range(8))
         assert len(set(answers)) == 1
     assert began == ["br"]
+
+
+@pytest.mark.parametrize("viewer", [EVERYTHING, LATE, COARSE])
+def test_what_was_withdrawn_and_forgotten_while_nobody_read_is_not_shown(
+    database: Database, live: LiveFleet, viewer: Any
+) -> None:
+    """Withdrawals are kept for days, and a view that rests for longer is read anew."""
+    _fix(database, 1, ago=3_600)
+    sql.run(database, "UPDATE positions SET received_at = recorded_at")
+    assert _shown(live.read(viewer))[1].lat is not None
+    for view in live._views.values():
+        view._asked_at -= timedelta(days=1)
+    sql.run(
+        database,
+        """
+        DELETE FROM positions; DELETE FROM latest_positions;
+        INSERT INTO withdrawals SELECT nextval('fleet_order'), number, now(), 1, now()
+        FROM unnest(ARRAY[1, 2]) AS number;
+        DELETE FROM withdrawals WHERE seq < (SELECT max(seq) FROM withdrawals)
+        """,
+    )
+    assert _shown(live.read(viewer))[1].lat is None

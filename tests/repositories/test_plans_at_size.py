@@ -211,6 +211,13 @@ def follow(
     getattr(feed_of(u, key), how)(after, following, limit=limit)
 
 
+def prune_withdrawals(u: AtSize) -> None:
+    """Withdraw twice as many as are pruned at once, and prune some."""
+    take_back(u, ((6, at(n), 6) for n in range(FIXES - 2 * N, FIXES)))
+    u.feed_floor.lift(2**62, NOW)
+    u.feed_floor.prune(most=N)
+
+
 def columns(u: AtSize, key: Caller, vessel: int = 3, *, of: int = N, since: float = 0, most: int = N) -> None:
     horizon = Horizon(moment=at(FIXES // 2), number=2**62) if key.delay_s else None
     with suppress(NotFound):
@@ -267,6 +274,7 @@ ROWS = [
     # First: what others have written and rolled back leaves the end of the index full for who comes next.
     Row("Order.standing", lambda u: u.order.standing(), 10, 100),
     Row("Order.edited", lambda u: u.order.edited(), 4, 20),
+    Row("FeedFloor.prune nothing", lambda u: u.feed_floor.prune(most=N), 10, 40),
     *(
         Row(f"Order.horizon {name}", partial(horizon, delay_s=delay_s), most, most)
         # A delay that ends before the first fix, and in the midst of all: fixes of ten minutes and of what is
@@ -608,6 +616,10 @@ ROWS = [
         Row(f"Feed.came_at {name}", partial(lambda u, n: feed_of(u, ALL).came_at(n), n=n), 10, 100)
         for name, n in {"first": 0, "midst": int(100 * MIDST), "none": 2**62}.items()
     ),
+    Row("FeedFloor.find", lambda u: u.feed_floor.find(), 5, 10),
+    Row("FeedFloor.lift", lambda u: u.feed_floor.lift(5, NOW), 10, 20),
+    # Most of it is to withdraw them before.
+    Row("FeedFloor.prune", prune_withdrawals, 25 * N, 120 * N),
     Row("Consumers.find", lambda u: u.consumers.find(777, "warehouse"), 5, 10),
     Row("Consumers.find none", lambda u: u.consumers.find(777, "none"), 5, 10),
     Row("Consumers.lock", lambda u: u.consumers.lock(777, "warehouse"), 5, 10),

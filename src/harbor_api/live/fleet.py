@@ -24,7 +24,7 @@ import heapq
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from harbor_api.database import Database
@@ -51,6 +51,8 @@ _END = 2**63 - 1
 _MOST_FRAGMENTS = 60_000
 _MOST_VIEWS = 500
 _IDLE_S = 600.0
+# What has changed in a longer time is not asked for: withdrawals are not kept for ever.
+_LONGEST_REST = timedelta(hours=12)
 # Of how many keys it is remembered what they may see.
 _MOST_GRANTED = 1_000
 
@@ -121,6 +123,8 @@ class _View:
         self._stale_after = timedelta(seconds=settings.stale_after_s)
         self._future_tolerance = timedelta(seconds=settings.future_tolerance_s)
         self._state: _State | None = None
+        # PostgreSQL's time when it was asked last.
+        self._asked_at = datetime.min.replace(tzinfo=UTC)
         self._due = _Due()
         self._reads = Grouping(
             self._read,
@@ -154,6 +158,7 @@ class _View:
         """Read all vessels, some at a time; what changes meanwhile is asked for afterwards."""
         with self._database.autocommit() as unit_of_work:
             begun = unit_of_work.fleet(self._sight(None), stale_after=self._stale_after).news(_END)
+        self._asked_at = begun.moment
         horizon = self._horizon_now()
         picture = Picture(self._key)
         last, found = 0, _CHUNK
@@ -182,7 +187,8 @@ class _View:
             news = self._news(state, horizon)
             if horizon is None or state.horizon is None or not self._follows(horizon, state.horizon):
                 return None, None
-        if news.vessels is None or not self._goes_on(news, state):
+        rested, self._asked_at = news.moment - self._asked_at, news.moment
+        if news.vessels is None or rested > _LONGEST_REST or not self._goes_on(news, state):
             return None, None
         fragments = [fragment_of(each, self._key) for each in news.vessels]
         picture = state.picture.with_these(fragments)

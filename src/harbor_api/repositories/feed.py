@@ -286,7 +286,8 @@ class Feed:
         """
         values = {**self._sight.bounded(), "since": moment, "under_way": _UNDER_WAY}
         [(number, floor, floor_at)] = statements.rows(self._connection, Statement(_SINCE, values))
-        if floor is not None and number < floor:
+        # What was withdrawn then may be gone as well, where no fix of then is.
+        if floor is not None and (number < floor or moment < floor_at):
             raise Expired(floor, floor_at)
         return max(0, int(number))
 
