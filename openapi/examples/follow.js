@@ -6,9 +6,8 @@
  *     await follow({ url: "https://harbor.example", key, onPosition: (item, cursor) => show(item) });
  *
  * Begins at `cursor`, or at `from`: "now" unless you say, or an RFC 3339 time. With `snapshot`, where no cursor is
- * given, the fleet comes first. `filters` are those of the fleet, `{ kind: ["cargo", "tanker"], bbox: [5, 58, 12, 60] }`;
- * `maxRate` is the least number of seconds between two positions of a vessel. The key goes into a header, never into
- * the address.
+ * given, the fleet comes first. `filters` are those of the fleet, { kind: ["cargo"], bbox: [5, 58, 12, 60] }. `maxRate`
+ * is the least number of seconds between two positions of a vessel. The key goes into a header, never into an address.
  *
  * onHello, onVessel, onLive, onPosition, onHeartbeat and onBye are called with (data, cursor), one at a time, and
  * awaited. After a cut it goes on behind the last one that returned, so a program that runs on gets each item once.
@@ -140,6 +139,7 @@ async function* connection(address, headers, { say, signal, fetch = globalThis.f
     }
   }, 250);
   signal?.addEventListener("abort", abort);
+  if (signal?.aborted) abort();
   try {
     const answer = await fetch(address, { headers, cache: "no-store", signal: cut.signal });
     if (answer.status !== 200) {
@@ -160,7 +160,7 @@ async function* connection(address, headers, { say, signal, fetch = globalThis.f
       [isOpen, isQuiet] = [true, false];
       for (const { type, data, id } of parser.push(value)) {
         const event = { type, data: JSON.parse(data), id, retry_s: parser.retry_s };
-        if (type === "hello") heartbeat_s = event.data.heartbeat_s;
+        if (type === "hello") heartbeat_s = event.data.heartbeat_s ?? heartbeat_s;
         yield event;
       }
     }
@@ -176,7 +176,7 @@ async function* connection(address, headers, { say, signal, fetch = globalThis.f
 /** Return what an answer that is no stream says; `final` where the same request can never work. */
 async function refused(answer) {
   const { status, statusText, headers } = answer;
-  const problem = await answer.json().catch(() => ({}));
+  const problem = (await answer.json().catch(() => null)) ?? {};
   const after = headers.get("Retry-After");
   const seconds = /^[0-9]+$/.test(after) ? Number(after) : (Date.parse(after) - Date.now()) / 1000;
   return new FollowError(`HTTP ${status}: ${problem.detail ?? statusText}`, {
@@ -201,5 +201,6 @@ function pause(delay_s, signal, mayEndEarly) {
     if (mayEndEarly) listeners.push([globalThis, "online", end], [globalThis.document, "visibilitychange", seen]);
     for (const [target, name, listener] of listeners) target?.addEventListener?.(name, listener);
     const timer = setTimeout(end, delay_s * 1000);
+    if (signal?.aborted) end();
   });
 }
