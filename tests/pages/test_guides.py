@@ -23,7 +23,7 @@ from harbor_api.settings import Settings, SettingsError
 from harbor_api.web import runtime
 
 _NAMES = [guide.name for guide in GUIDES]
-_QUESTIONS = 13
+_QUESTIONS = 15
 
 
 def _blocks(text: str, language: str) -> list[str]:

@@ -37,6 +37,7 @@ class Guide:
 GUIDES = (
     Guide("getting-started", "Getting started", "guides/getting-started.md"),
     Guide("reading-the-fleet", "Reading the fleet", "guides/reading-the-fleet.md"),
+    Guide("following", "Following", "guides/following.md"),
     Guide("history", "Reading history", "guides/history.md"),
     Guide("tracks", "Tracks, gaps and distances", "guides/tracks.md"),
     Guide("questions", "Questions", "guides/questions.md"),
@@ -79,10 +80,21 @@ def markdown(name: str) -> Response:
 @blueprint.get("/docs/signing/<name>")
 def kit(name: str) -> Response:
     """Serve a file of the firmware kit."""
-    if name not in _kit():
+    return _file("firmware", name)
+
+
+@blueprint.get("/docs/following/<name>")
+def client(name: str) -> Response:
+    """Serve a client that follows, to copy, or for a page to import."""
+    return _file("examples", name)
+
+
+def _file(folder: str, name: str) -> Response:
+    if name not in _files(folder):
         abort(404)
+    kind = "text/javascript" if name.endswith(".js") else "text/plain"
     return send_from_directory(
-        _published() / "firmware", name, mimetype="text/plain; charset=utf-8", max_age=_MAX_AGE_S
+        _published() / folder, name, mimetype=f"{kind}; charset=utf-8", max_age=_MAX_AGE_S
     )
 
 
@@ -145,13 +157,13 @@ def _as_html(guide: Guide, text: str) -> str:
 def _name_kit(tokens: Sequence[Token]) -> None:
     """Let links to files of the kit, which stand beside the page in the repository, lead to them here."""
     for token in (child for each in tokens for child in each.children or ()):
-        if token.type == "link_open" and token.attrs["href"] in _kit():
+        if token.type == "link_open" and token.attrs["href"] in _files("firmware"):
             token.attrSet("href", f"/docs/signing/{token.attrs['href']}")
 
 
 @cache
-def _kit() -> frozenset[str]:
-    return frozenset(each.name for each in (_published() / "firmware").iterdir() if each.is_file())
+def _files(folder: str) -> frozenset[str]:
+    return frozenset(each.name for each in (_published() / folder).iterdir() if each.is_file())
 
 
 @cache
