@@ -328,7 +328,7 @@ class _Stream:
 
     def _reset(self, error: Expired) -> bytes:
         self._reason = "reset"
-        return frames.reset(feed_cursors.give(error.oldest, self._bound), error)
+        return frames.reset(f"{self._subscription.tag}.{self._hub.token(error.oldest)}", error)
 
     def _farewell(self, part: bytes, reason: str) -> bytes:
         self._reason = reason
