@@ -4,19 +4,27 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from flask import Flask
+from tests.following.conftest import CLIENTS
+from tests.support import sql
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import World, a_fix
 from tests.support.live_service import LiveService
+from tests.support.signed_posts import send
 
 from harbor_api.app import create_app
 from harbor_api.domain.errors import HarborError
+from harbor_api.domain.times import rfc3339
 from harbor_api.pages.guides import GUIDES
 from harbor_api.server.service import message
 from harbor_api.settings import Settings, SettingsError
@@ -72,6 +80,7 @@ def test_an_unknown_guide_is_a_problem(client: CheckedClient):
         "/docs/nothing.md",
         "/docs/signing/nothing",
         "/docs/signing/..%2fCHANGELOG.md",
+        "/docs/following/harbor_sign.py",
     ):
         answer = client.get(path)
         assert (answer.status_code, answer.json["code"]) == (404, "not_found")
@@ -161,6 +170,13 @@ def test_the_document_names_whom_to_ask_and_the_terms(document):
         info = json.loads(runtime.of(create_app(settings)).document)["info"]
         assert info["contact"][member] == contact.removeprefix("mailto:")
         assert info["termsOfService"] == "https://harbor.example/terms"
+
+
+def test_the_clients_that_follow_can_be_fetched(client: CheckedClient):
+    for name, kind in (("follow.js", "text/javascript"), ("follow.py", "text/plain")):
+        with client.get(f"/docs/following/{name}") as answer:
+            assert (answer.status_code, answer.mimetype) == (200, kind)
+            assert answer.data == (CLIENTS / name).read_bytes()
 
 
 def test_the_kit_can_be_fetched(client: CheckedClient):
@@ -332,3 +348,117 @@ class TestReading:
             ["node", "first.mjs"], env=reader, cwd=tmp_path, check=False, capture_output=True, text=True
         )
         assert told in ran.stdout, ran
+
+
+@pytest.fixture
+def reports(module_service: LiveService, reported: int) -> Iterator[None]:
+    """Let a vessel report, five times a second, for as long as somebody follows."""
+    tracker = module_service.world.tracker(module_service.world.vessel("Reporter"))
+    is_over = threading.Event()
+
+    def report() -> None:
+        while not is_over.wait(0.2):
+            send(module_service.http, tracker.signed({**a_fix(), "recorded_at": rfc3339(datetime.now(UTC))}))
+
+    reporter = threading.Thread(target=report)
+    reporter.start()
+    yield
+    is_over.set()
+    reporter.join()
+
+
+@pytest.mark.process
+class TestFollowing:
+    """Every snippet of the guide, run as printed: some end, the others tell of what is reported meanwhile."""
+
+    @pytest.fixture
+    def page(self, module_service: LiveService) -> str:
+        text: str = module_service.http.get("/docs/following.md").text
+        return text
+
+    @pytest.fixture
+    def environ(self, module_service: LiveService) -> dict[str, str]:
+        _, key = module_service.world.key()
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("HARBOR_")}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+        return {**kept, "PATH": path, "API": module_service.base_url, "KEY": key}
+
+    @pytest.fixture
+    def run(self, environ: dict[str, str], tmp_path: Path) -> Callable[..., str]:
+        def run(*command: str, until: str | None = None) -> str:
+            """Return what a command says up to its end, or up to some words, when it is ended."""
+            with subprocess.Popen(
+                command,
+                cwd=tmp_path,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            ) as process:
+                assert process.stdout is not None
+                end = threading.Timer(30, os.killpg, (process.pid, signal.SIGKILL))
+                end.start()
+                said = ""
+                for line in process.stdout:
+                    said += line
+                    if until is not None and until in line:
+                        os.killpg(process.pid, signal.SIGKILL)
+                        break
+                end.cancel()
+            assert until is not None or process.returncode == 0, said
+            assert until is None or until in said
+            return said
+
+        return run
+
+    def test_what_is_shown_is_what_comes(self, module_service, reports, environ, page):
+        [shown] = map(json.loads, _blocks(page, "json"))
+        query, headers = {"from": "2026-01-01T00:00:00Z"}, {"Authorization": f"Bearer {environ['KEY']}"}
+        told = module_service.http.get("/api/v1/positions", params=query, headers=headers).json()
+        assert told.keys() == shown.keys()
+        assert told["items"][0].keys() == shown["items"][0].keys()
+
+    def test_curl(self, reports, run, page, tmp_path: Path):
+        begin, look, fetch, write = _blocks(page, "sh")
+        assert '"next"' in run("sh", "-euc", begin.replace("curl -sS", "curl -sSf"))
+        run("sh", "-euc", look, until='"op":"upsert"')
+        run("sh", "-euc", fetch.replace("curl -sS", "curl -sSf"))
+        for name in ("follow.js", "follow.py"):
+            assert (tmp_path / name).read_bytes() == (CLIENTS / name).read_bytes()
+        written = tmp_path / "positions.jsonl"
+        run(
+            "sh",
+            "-euc",
+            f"{write.strip()} & while ! grep -s upsert {written.name}; do sleep 0.1; done",
+            until="upsert",
+        )
+        assert json.loads((tmp_path / "positions.jsonl.cursor").read_text())["cursor"]
+
+    def test_python(self, reports, run, page, tmp_path: Path):
+        shutil.copy(CLIENTS / "follow.py", tmp_path)
+        feed, stream = _blocks(page, "python")
+        for _ in range(2):
+            run(sys.executable, "-c", feed, until="upsert ")
+        run(sys.executable, "-c", stream, until="upsert ")
+
+    @pytest.mark.skipif(shutil.which("node") is None, reason="no node on this machine")
+    def test_javascript(self, reports, run, page, tmp_path: Path):
+        shutil.copy(CLIENTS / "follow.js", tmp_path)
+        for number, program in enumerate(_blocks(page, "javascript")):
+            (tmp_path / f"{number}.mjs").write_text(program)
+            said = run("node", f"{number}.mjs", until="upsert ")
+        assert "Reporter is " in said
+
+    def test_a_loss_is_told_by_the_loops(self, module_service, run, page, tmp_path: Path):
+        [python, _], [javascript, _] = _blocks(page, "python"), _blocks(page, "javascript")
+        lost = "2020-01-01T00:00:00Z"
+        (tmp_path / "0.mjs").write_text(javascript.replace('from: "now"', f'from: "{lost}"'))
+        database = module_service.world.database
+        sql.run(database, "INSERT INTO feed_floor SELECT 1, max(seq), now() FROM positions")
+        try:
+            run(sys.executable, "-c", python.replace('"now"', f'"{lost}"'), until="lost: all before 20")
+            if shutil.which("node"):
+                run("node", "0.mjs", until="lost: all before 20")
+        finally:
+            sql.run(database, "DELETE FROM feed_floor")
