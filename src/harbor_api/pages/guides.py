@@ -125,6 +125,8 @@ def _markdown(guide: Guide, settings: Settings) -> str:
         oldest_fix_days=settings.oldest_fix_days,
         key_requests_per_minute=settings.key_requests_per_minute,
         tracker_requests_per_minute=settings.tracker_requests_per_minute,
+        streams_per_key=settings.streams_per_key,
+        stream_minutes=round(settings.stream_s / 60),
         failures_per_minute=settings.failures_per_minute,
         cors_origins=settings.cors_origins,
         contact=_contact(settings.support_contact),
