@@ -100,7 +100,8 @@ def _programs(service: LiveService, folder: Path, begin: str) -> Iterator[dict[s
     _, key = service.world.key()
     options = json.dumps({"url": service.base_url, "key": key, "from": begin})
     written = folder / "positions.jsonl"
-    python = [sys.executable, CLIENTS / "follow.py", service.base_url, "--from", begin, "--output", written]
+    python: list[str | Path] = [sys.executable, CLIENTS / "follow.py", service.base_url]
+    python += ["--from", begin, "--output", written]
     programs = {
         "follow.js": _Program(
             [node(), _DRIVE, CLIENTS / "follow.js", options],
@@ -108,7 +109,7 @@ def _programs(service: LiveService, folder: Path, begin: str) -> Iterator[dict[s
             lambda told: told[1] if told[0] == "position" else None,
             key,
         ),
-        "follow.py": _Program([*python], written, lambda item: item, key),
+        "follow.py": _Program(python, written, lambda item: item, key),
     }
     try:
         yield programs

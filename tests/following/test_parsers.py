@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.following.conftest import CLIENTS, node
 
@@ -88,6 +88,8 @@ _LINES = st.lists(
 )
 
 
+# The first of them waits for node to start.
+@settings(deadline=None)
 @given(
     lines=_LINES,
     ends=st.lists(st.sampled_from(_ENDS), min_size=12, max_size=12),
