@@ -2,12 +2,11 @@
 
 import importlib.util
 import json
-import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +16,6 @@ import pytest
 
 CLIENTS = Path(__file__).resolve().parents[2] / "openapi" / "examples"
 _HERE = Path(__file__).parent
-_AT_MOST_S = 30
 
 
 @dataclass(frozen=True)
@@ -64,31 +62,33 @@ def node() -> str:
     return found
 
 
-def run_javascript(**options: Any) -> Heard:
-    """Run follow.js until it ends by itself."""
-    done = subprocess.run(
-        [
-            node(),
-            _HERE / "drive.mjs",
-            CLIENTS / "follow.js",
-            json.dumps({"hurry": True, "key": "hbr_k", **options}),
-        ],
-        env={"PATH": os.environ["PATH"]},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_AT_MOST_S,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return Heard([json.loads(line) for line in done.stdout.splitlines()])
+@pytest.fixture(scope="session")
+def run_javascript() -> Iterator[Client]:
+    """Return follow.js, which runs until it ends by itself; in one process for all tests of a worker."""
+    command = [node(), _HERE / "drive.mjs", CLIENTS / "follow.js"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        given, written = process.stdin, process.stdout
+
+        def run(**options: Any) -> Heard:
+            given.write(json.dumps({"key": "hbr_k", **options}) + "\n")
+            given.flush()
+            told: list[Any] = []
+            while not told or told[-1][0] not in {"returned", "raised"}:
+                told.append(json.loads(written.readline()))
+            return Heard(told)
+
+        yield run
+        given.close()
 
 
 @pytest.fixture(params=["javascript", "python"])
 def follow(request: pytest.FixtureRequest, follow_py: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Client:
     """Return a client that runs until it ends, with the options of follow.js."""
     if request.param == "javascript":
-        return run_javascript
+        run_in_node: Client = request.getfixturevalue("run_javascript")
+        return run_in_node
 
     def run(*, url: str, afterLoss: str = "stop", **options: Any) -> Heard:  # noqa: N803 - as in JavaScript
         told: list[Any] = []

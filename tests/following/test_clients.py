@@ -3,7 +3,7 @@
 from email.utils import formatdate
 
 import pytest
-from tests.following.conftest import Client, run_javascript
+from tests.following.conftest import Client
 from tests.following.scripted import (
     NOT_KNOWN,
     Act,
@@ -157,7 +157,7 @@ def test_what_it_does_not_know_is_passed_over_and_moves_it_on(follow: Client):
 def test_a_stream_that_falls_silent_is_given_up(follow: Client):
     script = [stream(hello("c0", 0.2), stays=True), stream(hello("c0", 0.2), position(1), stays=True)]
     with performing(script) as service:
-        heard = follow(url=service.base_url, **({} if follow is run_javascript else {"heartbeat": 0.2}))
+        heard = follow(url=service.base_url, heartbeat=0.2)
     assert heard.numbers == [1]
     assert _begun(service) == [None, "c0", "c1"]
     states = [each["state"] for each in heard.of("state")]
@@ -167,7 +167,7 @@ def test_a_stream_that_falls_silent_is_given_up(follow: Client):
 class TestJavaScript:
     """What only a program of callbacks has."""
 
-    def test_an_item_whose_callback_throws_was_not_handed_on(self):
+    def test_an_item_whose_callback_throws_was_not_handed_on(self, run_javascript: Client):
         with performing([stream(hello("c0"), *map(position, (1, 2, 3)))]) as service:
             heard = run_javascript(url=service.base_url, throwAt=1)
             assert heard.end == ("raised", {"message": "not handed on"})
@@ -176,20 +176,20 @@ class TestJavaScript:
             run_javascript(url=service.base_url, cursor=last)
         assert _begun(service) == [None, "c1"]
 
-    def test_a_signal_ends_it_behind_the_item_that_is_being_handed_on(self):
+    def test_a_signal_ends_it_behind_the_item_that_is_being_handed_on(self, run_javascript: Client):
         with performing([stream(hello("c0"), *map(position, (1, 2, 3)), stays=True)]) as service:
             heard = run_javascript(url=service.base_url, abortAt=2)
         assert heard.numbers == [1, 2]
         assert heard.told[-1] == ["returned", None, "c2"]
 
-    def test_a_heartbeat_that_is_overdue_is_told_before_the_stream_is_given_up(self):
+    def test_a_heartbeat_that_is_overdue_is_told_before_the_stream_is_given_up(self, run_javascript: Client):
         with performing([stream(hello("c0", 0.4), stays=True)]) as service:
             heard = run_javascript(url=service.base_url)
         states = [each["state"] for each in heard.of("state")]
         assert states == ["connecting", "open", "quiet", "silent", "waiting", "connecting"]
 
     @pytest.mark.parametrize("given", [{"url": "nothing"}, {"key": "two\nlines"}])
-    def test_what_is_no_address_or_no_key_ends_it_at_once(self, given):
+    def test_what_is_no_address_or_no_key_ends_it_at_once(self, run_javascript: Client, given):
         with performing([]) as service:
             heard = run_javascript(**{"url": service.base_url, **given})
         assert heard.end[0] == "raised"
