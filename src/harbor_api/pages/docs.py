@@ -1,6 +1,5 @@
 """The OpenAPI document, and Swagger UI to try it with. Every file comes from this service."""
 
-import mimetypes
 from functools import cache
 from pathlib import Path
 
@@ -50,7 +49,7 @@ def asset(name: str) -> Response:
     """Serve one of Swagger UI's own files."""
     if name not in _OF_SWAGGER_UI:
         abort(404)
-    return _file(_SWAGGER_UI / name)
+    return representations.file(_SWAGGER_UI / name)
 
 
 @blueprint.get("/docs/static/<path:filename>")
@@ -59,7 +58,7 @@ def static(filename: str) -> Response:
     path = _OURS / filename
     if path not in _ours():
         abort(404)
-    return _file(path)
+    return representations.file(path)
 
 
 def _linked(response: Response) -> Response:
@@ -78,24 +77,13 @@ def _linked(response: Response) -> Response:
 def _url_of(name: str) -> str:
     """Return the address of a file for as long as it has these bytes."""
     if name in _OF_SWAGGER_UI:
-        return url_for("docs.asset", name=name, v=representations.version(_bytes(_SWAGGER_UI / name)))
-    return url_for("docs.static", filename=name, v=representations.version(_bytes(_OURS / name)))
-
-
-def _file(path: Path) -> Response:
-    content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    is_text = content_type.startswith("text/")
-    return representations.answer(_bytes(path), f"{content_type}; charset=utf-8" if is_text else content_type)
+        return url_for("docs.asset", name=name, v=representations.version_of(_SWAGGER_UI / name))
+    return url_for("docs.static", filename=name, v=representations.version_of(_OURS / name))
 
 
 @cache
 def _ours() -> frozenset[Path]:
     return frozenset(each for each in _OURS.rglob("*") if each.is_file())
-
-
-@cache
-def _bytes(path: Path) -> bytes:
-    return path.read_bytes()
 
 
 @cache

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import pairwise
-from pathlib import Path
 
 from flask import Blueprint, Response, abort, render_template, request, send_from_directory
 from jinja2 import Environment, StrictUndefined
@@ -18,7 +17,7 @@ from markdown_it.token import Token
 
 from harbor_api import __version__
 from harbor_api.settings import Settings
-from harbor_api.web import problems
+from harbor_api.web import problems, representations
 from harbor_api.web.runtime import current
 
 blueprint = Blueprint("guides", __name__)
@@ -94,7 +93,7 @@ def _file(folder: str, name: str) -> Response:
         abort(404)
     kind = "text/javascript" if name.endswith(".js") else "text/plain"
     return send_from_directory(
-        _published() / folder, name, mimetype=f"{kind}; charset=utf-8", max_age=_MAX_AGE_S
+        representations.published() / folder, name, mimetype=f"{kind}; charset=utf-8", max_age=_MAX_AGE_S
     )
 
 
@@ -115,7 +114,7 @@ def _answer(text: str, media_type: str) -> Response:
 @lru_cache(maxsize=2 * len(GUIDES))
 def _markdown(guide: Guide, settings: Settings) -> str:
     # Both are made once for each page: anybody may ask for them, and often.
-    text = (_published() / guide.file).read_text(encoding="utf-8")
+    text = (representations.published() / guide.file).read_text(encoding="utf-8")
     if not guide.has_figures:
         return text
     return _figures.from_string(text).render(
@@ -165,12 +164,5 @@ def _name_kit(tokens: Sequence[Token]) -> None:
 
 @cache
 def _files(folder: str) -> frozenset[str]:
-    return frozenset(each.name for each in (_published() / folder).iterdir() if each.is_file())
-
-
-@cache
-def _published() -> Path:
-    # An installed wheel carries these files inside the package; a checkout has them at its top.
-    package = Path(__file__).parents[1]
-    packaged = package / "published"
-    return packaged if packaged.is_dir() else package.parents[1] / "openapi"
+    folder_of = representations.published() / folder
+    return frozenset(each.name for each in folder_of.iterdir() if each.is_file())

@@ -1,8 +1,10 @@
 """What is the same for everybody until the next release: compressed once, and named by its bytes."""
 
 import hashlib
+import mimetypes
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from pathlib import Path
 
 from flask import Response, request
 
@@ -45,12 +47,38 @@ def answer(content: bytes, content_type: str) -> Response:
     return response
 
 
+def file(path: Path) -> Response:
+    """Return the answer to a GET of a file of ours, by whose name its media type is known."""
+    content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    is_text = content_type.startswith("text/")
+    return answer(_bytes(path), f"{content_type}; charset=utf-8" if is_text else content_type)
+
+
+def version_of(path: Path) -> str:
+    """Return the ``version`` of a file of ours."""
+    return version(_bytes(path))
+
+
+def published() -> Path:
+    """Return the folder of what is read beside the service: guides, examples, the firmware kit."""
+    # An installed wheel carries these files inside the package; a checkout has them at its top.
+    package = Path(__file__).parents[1]
+    packaged = package / "published"
+    return packaged if packaged.is_dir() else package.parents[1] / "openapi"
+
+
 def version(content: bytes) -> str:
     """Return what stands for these bytes in an address that may be kept for good."""
     return _representation(content, None).etag
 
 
-@lru_cache(maxsize=256)
+@cache
+def _bytes(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+# The files of a map's coast are many, and each may be wanted in each coding.
+@lru_cache(maxsize=1024)
 def _representation(content: bytes, coding: Coding | None) -> Representation:
     if coding is not None:
         content = compression.encode(content, coding, is_kept=True)

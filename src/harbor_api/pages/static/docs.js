@@ -1,4 +1,4 @@
-"use strict";
+import { introduce, pasted } from "./api-key.js";
 
 const place = document.getElementById("swagger-ui");
 const SIGNED_BY = ["webhook_id", "webhook_timestamp", "webhook_signature"];
@@ -45,13 +45,13 @@ function harbor({ React }) {
       const opener = document.activeElement;
       dialog.current.showModal();
       if (!wanted.has("api_key")) dialog.current.querySelector("#sign-id").focus();
-      if (inUse) introduce(inUse).then(say);
+      if (inUse) introduce(inUse, place.dataset.me).then(say);
       return () => opener?.focus();
     }, []);
 
     const authorize = async (key) => {
       say({ kind: "", text: "Asking the service..." });
-      const answer = await introduce(key);
+      const answer = await introduce(key, place.dataset.me);
       say(answer);
       if (answer.kind === "good") {
         authActions.authorizeWithPersistOption(entry("api_key", key));
@@ -95,7 +95,7 @@ function harbor({ React }) {
     const input = React.useRef(null);
     const submit = async (event) => {
       event.preventDefault();
-      const key = input.current.value.trim().replace(/^(Authorization:\s*)?Bearer\s+/i, "");
+      const key = pasted(input.current.value);
       input.current.value = key;
       if (!(await authorize(key))) input.current?.select();
     };
@@ -214,31 +214,6 @@ function keepTheKeyOnly(_, { authSelectors }) {
     const { api_key } = authSelectors.authorized().toJS();
     localStorage.setItem("authorized", JSON.stringify(api_key ? { api_key } : {}));
   };
-}
-
-/** Ask the service whose key this is; what to tell of it. */
-async function introduce(key) {
-  if (!key) return { kind: "bad", text: "Paste the key that the operator gave you." };
-  // What no header can hold is no key, either.
-  if (!/^[\x21-\x7e]+$/.test(key)) return { kind: "bad", text: "This is not a key: it begins with hbr_ and has 40 characters." };
-  let answer, body;
-  try {
-    answer = await fetch(place.dataset.me, { headers: { Authorization: `Bearer ${key}` }, cache: "no-store" });
-    body = await answer.json();
-  } catch {
-    return { kind: "bad", text: "The service does not answer. Try again." };
-  }
-  if (answer.ok) return { kind: "good", text: `Authorized as ${described(body)}.` };
-  if (body.code === "key_invalid") return { kind: "bad", text: "This key is not known: it is mistyped, or was never issued." };
-  if (body.code === "key_revoked") return { kind: "bad", text: "This key was revoked or has expired." };
-  return { kind: "bad", text: `${body.title}: ${body.detail} (${answer.status}).` };
-}
-
-function described(me) {
-  const may = me.scopes.length > 3 ? `${me.scopes.length} scopes` : me.scopes.join(", ");
-  const sees = me.vessel_ids && (me.vessel_ids.length === 1 ? "1 vessel" : `${me.vessel_ids.length} vessels`);
-  const late = me.delay_s ? `${me.delay_s} s late` : "";
-  return [me.name, may, sees, late, `${me.rate_limit.limit} requests a minute`].filter(Boolean).join(", ");
 }
 
 /** Return a tracker's secret as a key that signs; an error that tells what is wrong with it. */
