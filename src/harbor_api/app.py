@@ -9,7 +9,7 @@ from harbor_api.domain import cursors, feed_cursors, tags
 from harbor_api.ingest.intake import Intake
 from harbor_api.live.fleet import LiveFleet
 from harbor_api.live.hub import Hub
-from harbor_api.pages import docs, guides, home, security_txt
+from harbor_api.pages import docs, guides, home, live_map, security_txt
 from harbor_api.resources import (
     api_keys,
     audit,
@@ -47,7 +47,7 @@ _RESOURCES = (
     api_keys,
     audit,
 )
-_PAGES = (home, docs, guides, security_txt)
+_PAGES = (home, docs, guides, live_map, security_txt)
 
 
 def create_app(settings: Settings) -> Flask:

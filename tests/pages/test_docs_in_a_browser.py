@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,24 +9,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Locator, Page, expect
+from tests.support.browser import CHROMIUM, CONTRAST, chromium
 from tests.support.live_service import LiveService
 from tests.support.operations import Operation, operations_of
 
 from harbor_api.domain.api_keys import SCOPES, generate
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 WIDTHS = [pytest.param(1440, id="desk"), pytest.param(1024, id="tablet"), pytest.param(390, id="phone")]
-PATIENCE_MS = 60_000
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
 
@@ -57,14 +46,8 @@ def service(module_service: LiveService) -> LiveService:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[BrowserContext]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        # One for all tests: it need not read and compile Swagger UI anew each time.
-        context = chromium.new_context()
-        context.set_default_timeout(PATIENCE_MS)
-        expect.set_options(timeout=PATIENCE_MS)
+    with chromium() as context:
         yield context
-        chromium.close()
 
 
 @pytest.fixture
@@ -339,24 +322,6 @@ def _unnamed_fields(operation: Locator) -> list[str]:
     return unnamed
 
 
-# Relative luminance and contrast as in WCAG 2.2.
-_CONTRAST = """place => {
-  const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
-  const luminance = (rgb) => rgb.slice(0, 3).map((each) => each / 255)
-    .map((each) => each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, each, index) => sum + each * [0.2126, 0.7152, 0.0722][index], 0);
-  const ground = (element) => {
-    for (let each = element; each; each = each.parentElement) {
-      const found = channels(getComputedStyle(each).backgroundColor);
-      if ((found[3] ?? 1) > 0.9) return found;
-    }
-    return [255, 255, 255];
-  };
-  const [one, other] = [luminance(channels(getComputedStyle(place).color)), luminance(ground(place))];
-  return (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
-}"""
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everything_can_be_read_in_the_reader_s_colours(visit: Visiting, scheme: str):
     with visit(scheme=scheme) as visiting:
@@ -383,7 +348,7 @@ def test_everything_can_be_read_in_the_reader_s_colours(visit: Visiting, scheme:
             "dialog summary",
         ):
             for place in page.locator(selector).all()[:3]:
-                assert place.evaluate(_CONTRAST) >= 4.5, selector
+                assert place.evaluate(CONTRAST) >= 4.5, selector
 
 
 def test_a_browser_keeps_the_fleet_and_asks_whether_it_still_holds(

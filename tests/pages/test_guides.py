@@ -194,7 +194,14 @@ class TestHome:
             answer = client.get("/", headers=accept)
             assert (answer.status_code, answer.mimetype) == (200, "application/json")
             links = {link["rel"]: link["href"] for link in answer.json["links"]}
-            assert links.keys() == {"service-desc", "service-doc", "help", "status", "version-history"}
+            assert links.keys() == {
+                "service-desc",
+                "service-doc",
+                "help",
+                "related",
+                "status",
+                "version-history",
+            }
             for href in links.values():
                 with client.get(href) as there:
                     assert there.status_code == 200

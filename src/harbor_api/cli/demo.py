@@ -226,6 +226,7 @@ def _welcome(url: str, api_key: str) -> str:
     return f"""
   Twelve vessels are under way.
 
+  Live map {url}/docs/live-map   (paste the key; it serves the docs as well)
   Docs     {url}/docs   (press Authorize and paste the key)
   API key  {api_key}
 

@@ -10,6 +10,7 @@ _LINKS = (
     ("service-desc", "/openapi.json", "application/json", "The OpenAPI 3.1 document"),
     ("service-doc", "/docs", "text/html", "The reference, to try it with a key"),
     ("help", "/docs/getting-started", "text/html", "From a key to the first vessel"),
+    ("related", "/docs/live-map", "text/html", "The fleet on a map, live and at any moment"),
     ("status", "/health", "application/json", "Whether the service is well"),
     ("version-history", "/docs/changelog", "text/html", "What has changed in the API"),
 )
