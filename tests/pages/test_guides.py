@@ -427,7 +427,7 @@ class TestFollowing:
         assert told["items"][0].keys() == shown["items"][0].keys()
 
     def test_curl(self, reports, run, page, tmp_path: Path):
-        begin, look, fetch, write = _blocks(page, "sh")
+        begin, look, fetch, write, _ = _blocks(page, "sh")
         assert '"next"' in run("sh", "-euc", begin.replace("curl -sS", "curl -sSf"))
         run("sh", "-euc", look, until='"op":"upsert"')
         run("sh", "-euc", fetch.replace("curl -sS", "curl -sSf"))
@@ -441,6 +441,12 @@ class TestFollowing:
             until="upsert",
         )
         assert json.loads((tmp_path / "positions.jsonl.cursor").read_text())["cursor"]
+
+    def test_a_named_consumer(self, reports, run, page):
+        *_, named = _blocks(page, "sh")
+        said = run("sh", "-euc", named.replace("curl -sS", "curl -sSf"))
+        made, told, moved, stands = (json.loads(line) for line in said.splitlines())
+        assert (made["name"], moved["cursor"], stands["cursor"]) == ("warehouse", told["next"], told["next"])
 
     def test_python(self, reports, run, page, tmp_path: Path):
         shutil.copy(CLIENTS / "follow.py", tmp_path)

@@ -39,8 +39,9 @@ class Service(BaseApplication):
         self._listener = (listener or listen(settings.bind)).detach()
         self._ends_with_terminal = _has_terminal() and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
         files = _files()
-        # Those who follow take a file each and are no connections of the worker's: half of what is left over.
-        self._streams = min(settings.streams, max(0, files - _OTHER_FILES) // 2)
+        # Those who follow take a file each and are no connections of the worker's, which get half at least.
+        left = max(0, files - _OTHER_FILES)
+        self._streams = min(settings.streams, left - min(left // 2, Bounds().connections))
         # Workers find it here.
         self.bounds = bounds or _bounds(settings, files - self._streams)
         super().__init__()
