@@ -274,7 +274,8 @@ class Hub:
     def leave(self, follower: Follower) -> None:
         """Let somebody go who wants to be told no more."""
         with self._lock:
-            if not follower.is_over:
+            # One that has not joined is nobody's.
+            if follower.audience is not None and not follower.is_over:
                 self._drop(follower, "left")
 
     def _admit(self, follower: Follower, audience: Audience, tail: Tail, subscription: Subscription) -> None:
@@ -379,8 +380,14 @@ class Hub:
             except Expired as error:
                 self._reset(tail, error)
                 return
-            found = self._found_anew(tail) if stretch.items else {}
+            asking = self._asking(tail)
+            edited, found = self._found_anew(tail, asking) if stretch.items else (tail.edited, {})
             with self._lock:
+                if stretch.items and not asking.issuperset(self._asking(tail)):
+                    # Who has joined meanwhile may not know of a vessel in it: it is read again for all.
+                    continue
+                if stretch.items:
+                    tail.edited = edited
                 for audience, ids in found.items():
                     self._place_anew(tail, audience, ids)
                 tail.extend(stretch, tails=len(self._tails))
@@ -394,17 +401,20 @@ class Hub:
                 self._deliver(tail, stretch.items)
             has_more = stretch.has_more
 
-    def _found_anew(self, tail: Tail) -> dict[Audience, frozenset[int] | None]:
-        """Return anew who follows which vessels by what they are, where any vessel has become another."""
-        asking = [each for each in tail.audiences if each.subscription.needs_fleet]
+    def _asking(self, tail: Tail) -> set[Audience]:
+        """Return who follows vessels by what they are."""
+        return {each for each in tail.audiences if each.subscription.needs_fleet}
+
+    def _found_anew(
+        self, tail: Tail, asking: Iterable[Audience]
+    ) -> tuple[int | None, dict[Audience, frozenset[int] | None]]:
+        """Return up to which change of vessels it is known who follows which, and this where one has come."""
         if not asking:
-            return {}
+            return tail.edited, {}
         edited = self._reader.edited()
         if edited == tail.edited:
-            return {}
-        found = {each: self.scope(each.subscription).ids for each in asking}
-        tail.edited = edited
-        return found
+            return edited, {}
+        return edited, {each: self.scope(each.subscription).ids for each in asking}
 
     def _place_anew(self, tail: Tail, audience: Audience, ids: frozenset[int] | None) -> None:
         if audience in tail.audiences and ids != audience.ids:
