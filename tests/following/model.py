@@ -13,11 +13,14 @@ told, each between two numbers of the order, and each is held against what lies 
 import hashlib
 import itertools
 import json
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from functools import cached_property
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 from tests.support import sql
@@ -31,6 +34,7 @@ from harbor_api.domain.vessels import COORDINATE_DECIMALS, coarse_accuracy_m, fl
 Item = Mapping[str, Any]
 KEY = cursors.cursor_key(MASTER_KEY)
 _ITEM_KEY = feed_cursors.item_key(KEY)
+_number = attrgetter("number")
 _POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 # Triggers write down what tables forget: whatever was stored, at which number, and whatever left again.
 _JOURNAL = """
@@ -61,7 +65,7 @@ class Fix(NamedTuple):
     @property
     def due_from(self) -> datetime:
         """When a key without a delay would have known of it at the earliest."""
-        return max(self.recorded_at, _moment(self.row["received_at"]))
+        return max(self.recorded_at, moment(self.row["received_at"]))
 
 
 class Withdrawal(NamedTuple):
@@ -99,13 +103,17 @@ class Eye:
 
 @dataclass(frozen=True)
 class Stretch:
-    """What somebody was told between two numbers of the order, the first without and the last within."""
+    """What somebody was told between two numbers of the order, the first without and the last within.
+
+    Of one that ``is_lost`` he was told that it is lost.
+    """
 
     after: int
     upto: int
     items: Sequence[Item]
     asked: float
     answered: float
+    is_lost: bool = False
 
 
 def only(*vessel_ids: int) -> Callable[[int, float, float], Literal["yes", "no", "maybe"]]:
@@ -142,6 +150,8 @@ class Model:
         ]
         check = self._faults_of_coarse if eye.step else self._faults_of_fine
         for stretch in told:
+            if stretch.is_lost:
+                continue
             found += [f"{eye.name} ({stretch.after}, {stretch.upto}]: {each}" for each in check(eye, stretch)]
             found += [f"{eye.name}: {each}" for each in self._told_early(eye, stretch)]
         return found + (self._faults_of_held(eye, told) if is_whole else [])
@@ -215,10 +225,10 @@ class Model:
         assert step is not None
         if step not in self._by_step:
             found: dict[tuple[int, datetime], list[Fix | Withdrawal]] = defaultdict(list)
-            for each in sorted((*self.fixes, *self.withdrawals), key=lambda one: one.number):
+            for each in self._events:
                 found[each.vessel_id, floored(each.recorded_at, step)].append(each)
             self._by_step[step] = found
-        return self._by_step[step].get((item["vessel_id"], _moment(item["recorded_at"])), [])
+        return self._by_step[step].get((item["vessel_id"], moment(item["recorded_at"])), [])
 
     def _faults_of_held(self, eye: Eye, told: Sequence[Stretch]) -> list[str]:
         held, wanted = applied(told), self.held(eye)
@@ -238,10 +248,15 @@ class Model:
             for name in sorted(wrong)
         ]
 
+    @cached_property
+    def _events(self) -> list[Fix | Withdrawal]:
+        found: list[Fix | Withdrawal] = [*self.fixes]
+        found += self.withdrawals
+        return sorted(found, key=_number)
+
     def _between(self, stretch: Stretch) -> list[Fix | Withdrawal]:
-        everything: list[Fix | Withdrawal] = [*self.fixes, *self.withdrawals]
-        found = [each for each in everything if stretch.after < each.number <= stretch.upto]
-        return sorted(found, key=lambda each: each.number)
+        first, end = (bisect_right(self._events, each, key=_number) for each in (stretch.after, stretch.upto))
+        return self._events[first:end]
 
 
 def _was_first(fix: Fix, events: Sequence[Fix | Withdrawal]) -> bool:
@@ -276,7 +291,7 @@ def applied(told: Iterable[Stretch]) -> dict[str, Item]:
 def upsert(fix: Fix, eye: Eye) -> Item:
     """Return the item that tells of a fix."""
     row, step, decimals = fix.row, eye.step, eye.decimals
-    received_at = _moment(row["received_at"])
+    received_at = moment(row["received_at"])
     item = {
         "op": "upsert",
         "id": _name(fix, eye),
@@ -328,7 +343,8 @@ def _is_in(box: Box | None, item: Item) -> bool:
     return box is None or box.holds(item["lat"], item["lon"])
 
 
-def _moment(text: str) -> datetime:
+def moment(text: str) -> datetime:
+    """Return the moment that a text of PostgreSQL or of ours tells, in UTC."""
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
@@ -354,9 +370,9 @@ def read(database: Database) -> Model:
         Withdrawal(
             row["seq"],
             row["vessel_id"],
-            _moment(row["recorded_at"]),
+            moment(row["recorded_at"]),
             row["tracker_id"],
-            _moment(row["withdrawn_at"]),
+            moment(row["withdrawn_at"]),
         )
         for kind, row in rows
         if kind == "withdrawals"
@@ -367,7 +383,7 @@ def read(database: Database) -> Model:
     fixes = []
     for kind, row in rows:
         if kind == "positions":
-            name = (row["vessel_id"], _moment(row["recorded_at"]), row["tracker_id"])
+            name = (row["vessel_id"], moment(row["recorded_at"]), row["tracker_id"])
             later = [number for number in gone[name] if number > row["seq"]]
             fixes.append(Fix(row["seq"], *name, row, min(later, default=None)))
     return Model(fixes, withdrawals)
@@ -376,3 +392,9 @@ def read(database: Database) -> Model:
 def number_of(cursor: str) -> int:
     """Return the number of the order that a cursor stands for."""
     return feed_cursors.number_in(KEY, cursor, tag=cursor.partition(".")[0])
+
+
+def number_of_fleet(cursor: str, *, holder: int) -> int:
+    """Return the number of the order that a cursor of the fleet stands for, which a key was given."""
+    [number] = cursors.unseal(KEY, cursor, holder=holder, of=cursors.fingerprint("order", {}))
+    return int(number)

@@ -48,6 +48,13 @@ _SEE_UP_TO = """
 UPDATE api_keys SET delay_s = ceil(extract(epoch FROM now() - CAST(:moment AS timestamptz)))
 WHERE delay_s > 0
 """
+TERMS: dict[str, dict[str, Any]] = {
+    "live": {},
+    "granted": {"vessel_ids": frozenset([2])},
+    "delayed": {"delay_s": 1},
+    "coarse": {"coordinate_decimals": 3},
+    "coarse and delayed": {"coordinate_decimals": 3, "delay_s": 1},
+}
 FILTERS: dict[str, dict[str, Any]] = {"": {}, " of one": {"vessel_id": 1}, " here": {"bbox": "10,59,11,60"}}
 
 
@@ -97,18 +104,10 @@ def followers(following: Flask) -> list[Follower]:
     for _ in VESSELS:
         world.vessel()
     found = []
-    kinds: dict[str, dict[str, Any]] = {
-        "live": {},
-        "granted": {"vessel_ids": frozenset([2])},
-        "delayed": {"delay_s": 1},
-        "coarse": {"coordinate_decimals": 3},
-        "coarse and delayed": {"coordinate_decimals": 3, "delay_s": 1},
-    }
-    for name, terms in kinds.items():
+    for name, terms in TERMS.items():
         bearer = world.bearer(**terms)
         for suffix, filters in FILTERS.items():
-            asked = {1} if "vessel_id" in filters else {1, 2}
-            seen = set(terms.get("vessel_ids", VESSELS)) & asked
+            seen = set(terms.get("vessel_ids", VESSELS)) & ({1} if "vessel_id" in filters else {1, 2})
             eye = Eye(
                 name=name + suffix,
                 decimals=terms.get("coordinate_decimals"),
@@ -244,7 +243,7 @@ def _check_begun(
     came = [
         each.number
         for each in happened.fixes
-        if each.gone is None and model._moment(each.row["received_at"]) >= since
+        if each.gone is None and model.moment(each.row["received_at"]) >= since
     ]
     came += [each.number for each in happened.withdrawals if each.at >= since]
     begun = min(came, default=upto + 1) - 1
