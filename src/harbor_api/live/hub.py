@@ -22,7 +22,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -40,6 +40,7 @@ from harbor_api.live.following import resolve
 from harbor_api.live.fragments import Fragment, Picture
 from harbor_api.live.kinds import Kind
 from harbor_api.live.seats import Seats
+from harbor_api.live.shared_stretches import SharedStretches
 from harbor_api.live.tails import CHUNK, TOLD_AT_ONCE, FeedReader, Item, Stretch, Tail
 from harbor_api.postgres.listener import Listener
 from harbor_api.postgres.tables import FLEET_ORDER_CHANNEL
@@ -125,6 +126,7 @@ class Hub:
             item_key=item_key,
             future_tolerance=timedelta(seconds=settings.future_tolerance_s),
         )
+        self._shared = SharedStretches(self._reader)
         # Whoever catches up must leave connections to those who send fixes.
         self._places = threading.BoundedSemaphore(max(1, settings.database_pool // 2))
         self._listener = Listener(database.engine, FLEET_ORDER_CHANNEL, self._hear)
@@ -177,22 +179,30 @@ class Hub:
 
         Expired where a part of it was removed, and Unavailable.
         """
-        with self._lock:
-            tail = self._tails.get(Kind.of(subscription.viewer))
-            kept = tail is not None and tail.low <= number < tail.number and tail.moment is not None
-            if tail is not None and kept:
-                items, end, moment = tail.after(number, most=CHUNK), tail.number, tail.moment
-        if tail is not None and kept and moment is not None:
+        kind = Kind.of(subscription.viewer)
+        stretch = self._kept_behind(kind, number)
+        if stretch is None:
+            with self._places:
+                stretch = self._shared.behind(kind, number)
+        if stretch is not None:
             scope = self.scope(subscription)
-            has_more = len(items) == CHUNK
-            end = items[-1].number if has_more else end
-            if scope.number is None or scope.number >= end:
+            if scope.number is None or scope.number >= stretch.next:
                 audience = Audience(subscription, scope.ids)
-                return Stretch([each for each in items if audience.asks_for(each)], end, moment, has_more)
+                return replace(stretch, items=[each for each in stretch.items if audience.asks_for(each)])
         with self._places:
             viewer = subscription.viewer
             found = resolve(self._fleet, viewer, subscription.search)
             return self._reader.read(viewer, number, found.following, number=found.number)
+
+    def _kept_behind(self, kind: Kind, number: int) -> Stretch | None:
+        """Return what a tail has behind a number, None where it does not reach back as far."""
+        with self._lock:
+            tail = self._tails.get(kind)
+            if tail is None or tail.moment is None or not tail.low <= number < tail.number:
+                return None
+            items = tail.after(number, most=CHUNK)
+            has_more = len(items) == CHUNK
+            return Stretch(items, items[-1].number if has_more else tail.number, tail.moment, has_more)
 
     def scope(self, subscription: Subscription) -> Scope:
         """Return which vessels a subscription comes to now; Unavailable."""
