@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 import requests
@@ -25,8 +25,9 @@ from tests.support.factories import World
 from tests.support.live_service import LiveService
 from tests.support.openapi_check import Contract
 from tests.support.operations import operations_of
-from tests.support.urls import CHECK
+from tests.support.urls import CHECK, FEEDS
 
+from harbor_api.domain.consumers import is_name
 from harbor_api.domain.signatures import sign
 from harbor_api.domain.values import Text
 
@@ -86,14 +87,23 @@ class SignsAsTracker(AuthBase):
 
 
 class CarriesKey(AuthBase):
-    """Carries an API key, each time another: the explorer revokes what it finds, and repeats its requests."""
+    """Carries an API key, each time another: the explorer revokes what it finds, and repeats its requests.
+
+    Where a consumer is asked for, the key has it.
+    """
 
     def __init__(self, world: World, scopes: set[str]) -> None:
         self._world = world
         self._scopes = scopes
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers.update(self._world.bearer(*self._scopes))
+        key, secret = self._world.key(*self._scopes)
+        request.headers["Authorization"] = f"Bearer {secret}"
+        _, is_one, rest = urlsplit(str(request.url)).path.partition(f"{FEEDS}/")
+        name = unquote(rest.removesuffix("/positions"))
+        if is_one and is_name(name):
+            with self._world.database.unit_of_work() as unit_of_work:
+                unit_of_work.consumers.add(key.id, name, number=0, filters={})
         return request
 
 
@@ -173,6 +183,7 @@ def explore(document: dict[str, Any], service: LiveService) -> Report:
                         "getVesselSummary",
                         "followPositions",
                         "streamPositions",
+                        "putFeed",
                     )
                 ),
                 # Needs one of its members, whichever: one that selects nothing would select all.
