@@ -16,7 +16,7 @@ PROGRAM = node_tools.FILES / "main_job.ts"
 # What the program says, what it might say by mistake, and what the compiler has to name.
 MISTAKES = {
     "unknown_path": ('stranger.GET("/api/v1/vessels")', 'stranger.GET("/api/v1/ships")', "2 arguments"),
-    "wrong_method": ("first = await tracker.POST", "first = await tracker.PUT", "'never'"),
+    "wrong_method": ("first = await tracker.POST", "first = await tracker.PUT", "not assignable"),
     "no_path_parameter": ("{ params: { path: { vessel_id } } }", "{}", "'params'"),
     "path_parameter_of_wrong_type": ("vessel_id: 2147483647", 'vessel_id: "none"', "'number'"),
     "unknown_member_sent": ("battery_v: 3.9", "battery: 3.9", "'battery'"),
