@@ -283,7 +283,7 @@ def test_silence_and_sleep_are_told_of_and_nothing_comes_twice(fleet: Fleet, vis
         assert page.evaluate("liveMap.vessels.drawn") <= drawn + 1
 
 
-def test_a_service_that_is_killed_is_told_of_and_followed_again(fleet: Fleet, visit: Visiting):
+def test_a_cut_and_a_loss_are_told_of_and_the_fleet_is_followed_again(fleet: Fleet, visit: Visiting):
     with visit("#vessel=4") as visiting:
         page = visiting.page
         _live(page)
@@ -294,6 +294,20 @@ def test_a_service_that_is_killed_is_told_of_and_followed_again(fleet: Fleet, vi
         fleet.report(3, 10.5, 58.5, datetime.now(UTC), sog=4.5)
         expect(page.locator("#banner")).to_be_hidden()
         expect(_fact(page, "Speed")).to_have_text("4.5 kn")
+
+        # What went by meanwhile is not kept any more: the fleet is read again, and that is told.
+        fleet.service.kill()
+        expect(page.locator("#banner")).to_contain_text("The stream was cut.")
+        fleet.service.world.vessel("Newcomer")
+        sql.run(
+            fleet.service.world.database,
+            "INSERT INTO feed_floor (id, number, at) SELECT 1, max(seq), now() FROM vessels",
+        )
+        fleet.service.start()
+        expect(page.locator("#banner")).to_contain_text("Updates were lost.")
+        expect(page.get_by_role("option", name="Newcomer")).to_contain_text("Never seen")
+        page.get_by_role("button", name="Dismiss").click()
+        expect(page.locator("#banner")).to_be_hidden()
 
 
 def test_a_key_that_ends_is_asked_for_again(fleet: Fleet, visit: Visiting):
@@ -312,7 +326,7 @@ def test_a_key_that_ends_is_asked_for_again(fleet: Fleet, visit: Visiting):
         expect(page.locator("#sign-in-said")).to_contain_text("This key is not known")
         page.locator("#key").fill(fleet.key)
         page.keyboard.press("Enter")
-        expect(page.locator("#count")).to_have_text("12 vessels")
+        expect(page.locator("#count")).to_have_text(re.compile("1[23] vessels"))
 
 
 # How many pictures a second a person gets who moves the map, and how long it takes to draw all that is on it.
