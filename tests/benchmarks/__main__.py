@@ -20,7 +20,10 @@ Each job runs its candidates in turns, A, B, C, A, B, C, on a PostgreSQL of its 
 - `feed`: a page of a thousand changes, of ten thousand, and of none;
 - `read_growth`: one of each of these beside 100,000 stored positions and beside `--rows`;
 - `read_layers`: where the time of one read goes;
-- `reads`: these last seven.
+- `reads`: these last seven;
+- `following`: the stream of one worker to 10,000 clients of ten vessels each, to 5,000 of the whole fleet,
+  and beside a hundred that never read, at fifty fixes a second: what a client costs, and when it has a fix;
+  and what the ingest costs with a thousand that follow and without.
 
 The candidates of the ingest are the service as it is shipped, with two workers; the peer (`peer.py`) with two
 workers; and, as the ceiling, pgbench with the service's own statement (`pgbench.py`), with and without the
@@ -56,6 +59,7 @@ import click
 from rich.console import Console
 from tests.benchmarks import fleet, jobs, layers, report
 from tests.benchmarks.candidates import Run
+from tests.benchmarks.following import job as following
 from tests.benchmarks.reads import jobs as read_jobs
 from tests.benchmarks.reads import layers as read_layers
 from tests.benchmarks.reads import report as read_report
@@ -65,6 +69,7 @@ from tests.benchmarks.servers import Bench
 _OF_INGEST = ("single", "batch", "growth", "layers")
 _OF_READS = ("fleet", "as_of", "history", "track", "feed", read_jobs.GROWTH, "read_layers")
 _READS = "reads"
+_FOLLOWING = "following"
 # Whatever they keep is warm with the first answers.
 _WARMUP_OF_READS_S = 0.5
 _PEER = ("fastapi", "uvicorn", "uvloop", "httptools", "asyncpg")
@@ -74,7 +79,7 @@ _PEER = ("fastapi", "uvicorn", "uvloop", "httptools", "asyncpg")
 @click.option(
     "--job",
     "chosen",
-    type=click.Choice([*_OF_INGEST, *_OF_READS, _READS]),
+    type=click.Choice([*_OF_INGEST, *_OF_READS, _READS, _FOLLOWING]),
     multiple=True,
     help="Which ones; all unless told.",
 )
@@ -101,15 +106,16 @@ def main(chosen: tuple[str, ...], seconds: float, rounds: int, rows: int, out: P
     console = Console(width=190, soft_wrap=True)
     if _READS in chosen:
         chosen += _OF_READS
-    chosen = chosen or (*_OF_INGEST, *_OF_READS)
+    chosen = chosen or (*_OF_INGEST, *_OF_READS, _FOLLOWING)
     peer = all(find_spec(name) for name in _PEER)
     if not peer:
         console.print("no peer: it needs pip install -e '.[bench]'", highlight=False, markup=False)
     runs: list[Run] = []
     reads: list[ReadRun] = []
+    crowds: list[following.FanOut | following.Storm] = []
     of_layers: dict[str, dict[str, float]] = {}
     # Only posts need trackers.
-    vessels = fleet.VESSELS if {*_OF_INGEST} & {*chosen} else 0
+    vessels = fleet.VESSELS if {*_OF_INGEST, _FOLLOWING} & {*chosen} else 0
     with tempfile.TemporaryDirectory(prefix="harbor-") as logs, fleet.Postgres(vessels=vessels) as postgres:
         bench = Bench(postgres, Path(logs), seconds)
         facts = {
@@ -146,11 +152,27 @@ def main(chosen: tuple[str, ...], seconds: float, rounds: int, rows: int, out: P
             _collect_reads(console, reads, read_jobs.growth(bench, rounds, rows=rows))
         if "read_layers" in chosen:
             of_layers |= read_layers.measure(postgres)
+        if _FOLLOWING in chosen:
+            _collect(console, runs, following.beside(bench, rounds))
+            for storm in following.resumes(bench, rounds):
+                told = f"each {storm.positions:,} positions back: {storm.first_s:.1f} to {storm.last_s:.1f} s"
+                console.print(
+                    f"following, {storm.resumed} resume at once, {told}, {storm.most_mb:.0f} MB more, "
+                    f"{storm.wrong} not right",
+                    highlight=False,
+                    markup=False,
+                )
+                crowds.append(storm)
+            for crowd in following.fan_out(bench, rounds):
+                told = f"p99 {crowd.p99_ms:.0f} ms, {crowd.kb:.1f} kB a client"
+                console.print(f"following, {crowd.crowd}: {told}", highlight=False, markup=False)
+                crowds.append(crowd)
     report.show(console, runs)
     read_report.show(console, reads)
+    following.show(console, [each for each in crowds if isinstance(each, following.FanOut)])
     if of_layers:
         report.show_layers(console, of_layers)
-    for file in report.save(out, facts=facts, runs=runs, reads=reads, layers=of_layers):
+    for file in report.save(out, facts=facts, runs=runs, reads=reads, layers=of_layers, crowds=crowds):
         console.print(f"written: {file}", highlight=False)
     wrong = [run for run in runs if not run.is_honest]
     for run in wrong:

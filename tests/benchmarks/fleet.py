@@ -125,6 +125,12 @@ def stored(url: str) -> int:
         return int(_scalar(connection, "SELECT count(*) FROM positions"))
 
 
+def newest(url: str) -> int:
+    """Return the number of the fix that was stored last."""
+    with psycopg.connect(url) as connection:
+        return int(_scalar(connection, "SELECT max(seq) FROM positions"))
+
+
 def fill(url: str, rows: int, *, vessels: int = VESSELS) -> None:
     """Give each vessel a past, in the order in which the fixes would have come in, ten seconds apart."""
     with psycopg.connect(url, autocommit=True) as connection, without_indexes(connection):

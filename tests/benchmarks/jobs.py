@@ -29,12 +29,12 @@ def ceiling_of_load(bench: Bench) -> Run:
 
 def single(bench: Bench, rounds: int, *, peer: bool) -> Iterator[Run]:
     """One signed fix a request."""
-    return _each_anew(bench, SINGLE, _candidates(SINGLES, peer=peer), rounds)
+    return each_anew(bench, SINGLE, _candidates(SINGLES, peer=peer), rounds)
 
 
 def batch(bench: Bench, rounds: int, *, peer: bool) -> Iterator[Run]:
     """A thousand fixes a signed request."""
-    return _each_anew(bench, BATCH, _candidates(BATCHES, peer=peer), rounds)
+    return each_anew(bench, BATCH, _candidates(BATCHES, peer=peer), rounds)
 
 
 def growth(bench: Bench, rounds: int, *, rows: int) -> Iterator[Run]:
@@ -56,7 +56,8 @@ def _candidates(all_of_them: Sequence[Candidate], *, peer: bool) -> list[Candida
     return [each for each in all_of_them if peer or each.tables != fleet.PEER]
 
 
-def _each_anew(bench: Bench, job: Job, candidates: Sequence[Candidate], rounds: int) -> Iterator[Run]:
+def each_anew(bench: Bench, job: Job, candidates: Sequence[Candidate], rounds: int) -> Iterator[Run]:
+    """Each candidate on a database of its own, in turns."""
     for _ in range(rounds):
         for candidate in candidates:
             with bench.postgres.database(candidate.tables) as url:

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 from tests.benchmarks.candidates import EXECUTEMANY, PEER, SERVICE, UNNEST, UNORDERED, Run
+from tests.benchmarks.following.job import FanOut, Storm
 from tests.benchmarks.layers import TOTAL
 from tests.benchmarks.reads import report as of_reads
 from tests.benchmarks.reads.candidates import ReadRun
@@ -146,10 +147,11 @@ def save(
     runs: Sequence[Run],
     reads: Sequence[ReadRun],
     layers: Mapping[str, Mapping[str, float]],
+    crowds: Sequence[FanOut | Storm] = (),
 ) -> list[Path]:
     """Write the raw results and the chart; return their files."""
     folder.mkdir(parents=True, exist_ok=True)
-    raw = {"facts": facts, "layers_us": layers, "runs": [run.as_json() for run in (*runs, *reads)]}
+    raw = {"facts": facts, "layers_us": layers, "runs": [run.as_json() for run in (*runs, *reads, *crowds)]}
     files = [folder / "results.json", folder / "chart.svg"]
     files[0].write_text(json.dumps(raw, indent=1) + "\n")
     files[1].write_text(chart(runs, reads))
