@@ -33,7 +33,7 @@ def test_every_view_declares_exactly_one_authentication(app: Flask):
         view = getattr(function, "view_class", None)
         if view is None:
             # Pages for people; all else is a MethodView.
-            assert endpoint.startswith(("docs.", "guides.", "home.", "security.")), endpoint
+            assert endpoint.startswith(("docs.", "guides.", "home.", "live-map.", "security.")), endpoint
             continue
         assert issubclass(view, MethodView), endpoint
         for method in view.methods:

@@ -13,7 +13,8 @@ from harbor_api.web import runtime
 
 class TestApi9ImproperInventoryManagement:
     PAGES = {
-        *("/", "/docs", "/docs/<name>", "/docs/<name>.md", "/docs/signing/<name>"),
+        *("/", "/docs", "/docs/<name>", "/docs/<name>.md", "/docs/signing/<name>", "/docs/following/<name>"),
+        *("/docs/live-map", "/docs/static/live-map/follow.js"),
         *("/openapi.json", "/openapi-3.0.json", "/docs/assets/<name>", "/docs/static/<path:filename>"),
     }
     WELL_KNOWN = {"/.well-known/security.txt"}

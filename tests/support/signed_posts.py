@@ -103,8 +103,8 @@ def backwards(database: Database) -> Sequence[Any]:
             ORDER BY vessel_id, recorded_at DESC, tracker_id DESC
         ) AS newest
         FULL JOIN latest_positions AS latest USING (vessel_id)
-        -- What is shown has no column for when it was released.
-        WHERE to_jsonb(newest) - 'released_at' IS DISTINCT FROM to_jsonb(latest)
+        -- What is shown has no column for when it was released, and whether it came late.
+        WHERE to_jsonb(newest) - 'released_at' - 'late' IS DISTINCT FROM to_jsonb(latest)
         """,
     )
 

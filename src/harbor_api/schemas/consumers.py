@@ -64,7 +64,7 @@ def _wanted(*, cursor: str | None = None, begin: datetime | str | None = None, *
 
 def _demand_edges(edges: list[float]) -> None:
     # Else it is told already that they are not four.
-    if len(edges) == len(Box._fields):
+    if len(edges) == len(Box.__annotations__):
         demand_box(Box(*edges))
 
 
