@@ -146,12 +146,14 @@ class Proof:
 
 def patiently(work: Callable[[], Any]) -> Any:
     """Do something that fails for as long as something is away, or because it was cut."""
-    for _ in range(200):
+    deadline = time.monotonic() + 60
+    while True:
         try:
             return work()
         except storm.AWAY:
+            if time.monotonic() > deadline:
+                raise
             time.sleep(0.05)
-    return work()
 
 
 @contextmanager
