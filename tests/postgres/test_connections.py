@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 import psycopg
 import pytest
+from sqlalchemy import QueuePool
 from tests.conftest import NewDatabase
 from tests.support import sql
 
@@ -148,3 +149,25 @@ def test_one_that_is_given_back_goes_to_who_waits(crowded: Database):
         asked.wait()
     waiting.join()
     assert found == [1]
+
+
+@pytest.mark.parametrize("is_rehearsal", [False, True])
+def test_one_that_ends_in_the_midst_comes_back_to_the_pool(ours: Database, url, is_rehearsal: bool):
+    def ended(unit_of_work: UnitOfWork) -> None:
+        assert _end_all(url) > 0
+        # Past Core, which would notice.
+        unit_of_work.order.standing()
+
+    def work() -> None:
+        if is_rehearsal:
+            ours.rehearse(ended)
+        else:
+            with ours.unit_of_work() as unit_of_work:
+                ended(unit_of_work)
+
+    pool = ours.engine.pool
+    assert isinstance(pool, QueuePool)
+    for _ in range(4):
+        with pytest.raises(Unavailable):
+            work()
+        assert pool.checkedout() == 0

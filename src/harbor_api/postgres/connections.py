@@ -199,6 +199,19 @@ class _Connection(psycopg.Connection[Any]):
         if not self.closed and self.pgconn.transaction_status != TransactionStatus.IDLE:
             super().rollback()
 
+    def set_autocommit(self, value: bool) -> None:
+        """Set whether each statement is a transaction of its own; nothing on a connection that is lost.
+
+        The pool sets it back when it is given a connection, and what raises there is in the pool no more.
+        """
+        if not self.closed:
+            super().set_autocommit(value)
+
+    def set_isolation_level(self, value: psycopg.IsolationLevel | None) -> None:
+        """Set how transactions are isolated; as with ``set_autocommit``."""
+        if not self.closed:
+            super().set_isolation_level(value)
+
     def has_ended(self) -> bool:
         """Return whether PostgreSQL has ended a connection that was idle, without a word to it.
 
