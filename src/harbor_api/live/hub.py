@@ -665,14 +665,22 @@ class Hub:
     # --- farewells ---
 
     def _reset(self, tail: Tail, error: Expired) -> None:
-        """Tell all who follow a tail that a part of what comes was removed, or that the order is another."""
+        """Tell who follows a tail that a part of what comes was removed, or that the order is another.
+
+        Who was told up to there by itself has missed nothing: a key sees so late that all that it comes to
+        see was removed.
+        """
         with self._lock:
             for audience in [*tail.audiences]:
                 oldest = f"{audience.subscription.tag}.{self.token(error.oldest)}"
                 part = frames.reset(oldest, error)
                 for each in [*audience.followers]:
-                    self._finish(each, part, "reset")
-            self._tails.pop(tail.kind, None)
+                    if error.is_unknown or max(tail.number, each.ahead or 0) < error.oldest:
+                        self._finish(each, part, "reset")
+            if tail.audiences:
+                tail.begin_at(error.oldest)
+            else:
+                self._tails.pop(tail.kind, None)
 
     def _say_farewell(self, follower: Follower, reason: str) -> None:
         if not follower.is_over and not follower.is_ending:

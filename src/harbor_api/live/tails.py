@@ -133,6 +133,12 @@ class Tail:
         self._items: list[Item] = []
         self._numbers: list[int] = []
 
+    def begin_at(self, number: int) -> None:
+        """Begin anew at a number: what comes up to it is told no more."""
+        self.number = self.low = number
+        self._items.clear()
+        self._numbers.clear()
+
     def extend(self, stretch: Stretch, *, tails: int) -> None:
         """Take in what has come, and forget what is too much, beside so many tails."""
         self._items += stretch.items
