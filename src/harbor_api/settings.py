@@ -300,7 +300,8 @@ class Settings:
     stream_s: int = _setting(
         _whole_number(1, 86_400),
         600,
-        "About how long a stream is held before its client is told to connect again, maybe elsewhere.",
+        "About how long a stream is held before its client is told to connect again, maybe elsewhere; no "
+        "request waits for longer.",
     )
     trusted_proxies: int = _setting(
         _whole_number(0, 8),

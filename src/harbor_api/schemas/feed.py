@@ -375,6 +375,19 @@ STREAM = {
     "(`StreamHello`), then `vessel` (`VesselFeature`) and `live` (`StreamLive`) where the fleet was asked "
     "for, `position` (`PositionUpsert` or `PositionDelete`), `heartbeat` (`StreamHeartbeat`), and at the end "
     "`bye` (`StreamBye`) or `reset` (`StreamReset`). Pass over those that you do not know.",
+    # OpenAPI 3.1 has no word for it; whoever makes clients from the document finds the types all the same.
+    "x-events": {
+        name: [{"$ref": f"#/components/schemas/{schema}"} for schema in schemas]
+        for name, schemas in {
+            "hello": ["StreamHello"],
+            "vessel": ["VesselFeature"],
+            "live": ["StreamLive"],
+            "position": [*ITEMS],
+            "heartbeat": ["StreamHeartbeat"],
+            "reset": ["StreamReset"],
+            "bye": ["StreamBye"],
+        }.items()
+    },
 }
 """What a stream is, for the document, which has no words for its events."""
 

@@ -60,7 +60,9 @@ def awaited(
     ``read`` returns the page behind a number. RateLimited where too many wait with a key, KeyRevoked where
     it has been revoked meanwhile, and what ``read`` raises.
     """
-    hub, deadline = runtime.current().hub, time.monotonic() + seconds
+    now = runtime.current()
+    # As long as a connection is held for a stream, and no longer.
+    hub, deadline = now.hub, time.monotonic() + min(seconds, now.settings.stream_s)
     seat = hub.waits.take(subscription.viewer.id)
     bell = _Bell(connection_of(request.environ))
     follower = Follower(
