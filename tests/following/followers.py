@@ -331,17 +331,23 @@ class Named(Follower):
 
     def step(self) -> None:
         asked = time.time()
-        try:
-            page = self._get(f"{self._path}/positions", self._how())
-        except Expired as error:
-            self._acknowledge(str(error))
-            raise
+        page = self._get(f"{self._path}/positions", self._how())
         if self.chance.random() < 0.1:
             # Lost before it was kept: it comes again.
             self.counted["lost"] += 1
             return
         self._keep(page, asked)
         self._acknowledge(page["next"])
+
+    def _go_on(self, cursor: str) -> None:
+        """Move the consumer as well, which stays where it was; the floor may have risen meanwhile."""
+        while True:
+            super()._go_on(cursor)
+            try:
+                self._acknowledge(cursor)
+                return
+            except Expired as error:
+                cursor = str(error)
 
     def _acknowledge(self, cursor: str) -> None:
         while True:
