@@ -107,7 +107,7 @@ def test_keys_that_come_together_are_told_apart_by_one_statement(
     callers = [each for each in told if isinstance(each, Caller)]
     assert [each.id for each in callers] == [key.id for key, _ in (*issued, issued[0])]
     assert [each.requests_per_minute for each in callers[:20]] == list(range(1, 21))
-    assert told[20:25] == ["KeyRevoked", "KeyRevoked", "KeyInvalid", "KeyInvalid", "KeyRevoked"]
+    assert told[20:25] == ["KeyRevoked", "KeyExpired", "KeyInvalid", "KeyInvalid", "KeyRevoked"]
     assert known.recall(secrets[0]) == callers[-1]
     assert known.recall(of_revoked) is None
 
