@@ -315,6 +315,18 @@ def test_its_lag_is_that_of_the_oldest_that_it_was_not_told(client: CheckedClien
     assert get(client, bearer, at=f"{FEEDS}/nothing")["lag_s"] == 0
 
 
+def test_when_other_vessels_were_heard_of_is_not_to_be_learnt_from_it(
+    client: CheckedClient, world: World
+) -> None:
+    mine, other = world.vessel().id, world.vessel().id
+    bearer = world.bearer(vessel_ids=frozenset({mine}))
+    put(client, bearer, 201)
+    store(world, other, ago=500, count=5_001)
+    behind_at = get(client, bearer)["behind_at"]
+    assert behind_at.endswith(":00:00.000000Z")
+    assert get(client, bearer)["lag_s"] > 500
+
+
 def test_a_withdrawal_is_something_to_be_told_of(client: CheckedClient, world: World) -> None:
     bearer, vessel = world.bearer(), world.vessel().id
     put(client, bearer, 201)

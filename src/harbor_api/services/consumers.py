@@ -13,12 +13,14 @@ from harbor_api.domain.consumers import MOST_CONSUMERS, Consumer, Lag
 from harbor_api.domain.errors import Conflict, NotFound
 from harbor_api.domain.feed import Expired, Following
 from harbor_api.domain.order import Horizon
+from harbor_api.domain.vessels import floored
 from harbor_api.postgres.sight import Sight
 from harbor_api.schemas.consumers import Wanted, filters_of
 from harbor_api.schemas.feed import FeedFilters
 from harbor_api.services import audit
 
 _NONE = timedelta()
+_COARSE = timedelta(hours=1)
 _PAGE = 500
 
 
@@ -115,8 +117,13 @@ def lag(
             oldest_at=error.oldest_at,
         )
     behind_at = None
-    if found.rows or found.has_more:
-        behind_at = feed.came_at(found.rows[0].number - 1 if found.rows else found.next)
+    if found.rows:
+        behind_at = feed.came_at(found.rows[0].number - 1)
+    elif found.has_more:
+        behind_at = feed.came_at(found.next)
+        if behind_at is not None and not sight.all_vessels:
+            # It may be of a vessel whose times are not for this key.
+            behind_at = floored(behind_at, _COARSE)
     if behind_at is None:
         return Lag(behind_at=None, seconds=0.0)
     moment = found.moment if sight.horizon is None else sight.horizon.moment
