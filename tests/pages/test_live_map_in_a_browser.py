@@ -310,6 +310,36 @@ def test_a_cut_and_a_loss_are_told_of_and_the_fleet_is_followed_again(fleet: Fle
         expect(page.locator("#banner")).to_be_hidden()
 
 
+# All that anybody was told up to now is kept no more.
+_LOSE = """
+WITH gone AS (
+    INSERT INTO withdrawals (seq, vessel_id, recorded_at, tracker_id, withdrawn_at)
+    SELECT nextval('fleet_order'), vessel_id, recorded_at - interval '1 day', tracker_id, now()
+    FROM positions ORDER BY seq LIMIT 1 RETURNING seq
+)
+INSERT INTO feed_floor AS floor (number, at) SELECT seq, now() FROM gone
+ON CONFLICT (id) DO UPDATE SET number = excluded.number, at = excluded.at
+"""
+
+
+def test_what_was_lost_is_told_and_the_fleet_is_read_again(fleet: Fleet, visit: Visiting):
+    with visit("#vessel=3") as visiting:
+        page = visiting.page
+        _live(page)
+        # A service that was restored from a dump knows nothing of what is the newest here.
+        newer = "{ recorded_at: '2999-01-01T00:00:00Z', sog: 77 }"
+        page.evaluate(f"Object.assign(liveMap.shown().get(3), {newer})")
+        sql.run(fleet.service.world.database, _LOSE)
+        expect(page.locator("#banner")).to_contain_text("Updates were lost. The service keeps them from")
+        expect(page.locator("#banner")).to_contain_text("The fleet was read again.")
+        _live(page)
+        assert page.evaluate("liveMap.shown().get(3).sog") < 1
+        fleet.report(2, 10.4, 58.5, datetime.now(UTC), sog=5.5)
+        expect(_fact(page, "Speed")).to_have_text("5.5 kn")
+        page.get_by_role("button", name="Dismiss").click()
+        expect(page.locator("#banner")).to_be_hidden()
+
+
 def test_a_key_that_ends_is_asked_for_again(fleet: Fleet, visit: Visiting):
     key, secret = fleet.service.world.key()
     with visit(key=secret) as visiting:

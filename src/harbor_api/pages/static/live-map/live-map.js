@@ -141,6 +141,8 @@ async function watch() {
         onHeartbeat: (beat) => heard(beat),
         onPosition: (item) => take(item),
         onReset: async (reset) => {
+          // What is newer here may be something that a service which was restored has never heard of.
+          fleet = new Map();
           const cursor = await readFleet(signal);
           const kept = reset.oldest_at ? ` The service keeps them from ${utc(Date.parse(reset.oldest_at))} on.` : "";
           tell(`Updates were lost.${kept} The fleet was read again.`);
