@@ -12,12 +12,13 @@ from tests.support import sql
 from tests.support.checked_client import CheckedClient
 from tests.support.examples import many
 from tests.support.factories import EPOCH, MASTER_KEY, World, a_fix
-from tests.support.urls import POSITIONS, QUARANTINE, VESSELS
+from tests.support.urls import FEEDS, POSITIONS, QUARANTINE, VESSELS
 
 from harbor_api.database import Database
 from harbor_api.domain import cursors, feed_cursors
 from harbor_api.domain.fleet_search import Box
 from harbor_api.domain.times import rfc3339
+from harbor_api.domain.vessels import floored
 
 Answer = Any
 Headers = Mapping[str, str]
@@ -281,6 +282,32 @@ _EVENTS = st.lists(
     min_size=1,
     max_size=25,
 )
+
+
+def test_when_a_fix_came_in_is_not_to_be_learnt_from_where_one_begins(
+    client: CheckedClient, world: World
+) -> None:
+    mine, other = world.vessel(), world.vessel()
+    came = datetime(2026, 1, 2, 3, 4, 30, tzinfo=UTC)
+    for number, vessel in enumerate((mine, other)):
+        post(client, world.tracker(vessel), a_fix(number))
+        sql.run(
+            world.database,
+            "UPDATE positions SET received_at = :came WHERE vessel_id = :vessel",
+            came=came + timedelta(seconds=number),
+            vessel=vessel.id,
+        )
+    some, coarse = world.bearer(vessel_ids=frozenset({mine.id})), world.bearer(coordinate_decimals=2)
+    for bearer, span, told in ((some, timedelta(minutes=1), 1), (coarse, timedelta(seconds=864), 2)):
+        began = floored(came, span)
+        names = []
+        for moment in (began, came, came + timedelta(seconds=1), came + timedelta(seconds=1, microseconds=1)):
+            page = read(client, bearer, begin=rfc3339(moment))
+            assert len(page["items"]) == told
+            put = client.put(f"{FEEDS}/any", json={"from": rfc3339(moment)}, headers=dict(bearer))
+            names.append(put.json["cursor"])
+        assert len(set(names)) == 1
+        assert read(client, bearer, begin=rfc3339(began + span))["items"] == []
 
 
 @pytest.mark.parametrize("decimals", [None, 3])

@@ -16,6 +16,7 @@ from harbor_api.domain.vessels import COORDINATE_DECIMALS, EPOCH, floored, step_
 
 # The least by which one time is later than another.
 _NEXT = timedelta(microseconds=1)
+_MINUTE = timedelta(minutes=1)
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 # What a key without a delay sees of the order: all of it.
 _ALL = Horizon(moment=_LAST, number=2**63 - 1)
@@ -55,6 +56,19 @@ class Sight:
         """Return the latest moment up to another of which it sees all: a step's beginning to a coarse key."""
         try:
             return floored(moment, self.step) if self.is_coarse else moment
+        except OverflowError:
+            return _FIRST
+
+    def received_since(self, moment: datetime) -> datetime:
+        """Return the moment, at another or before it, from which on the key may ask for what came in.
+
+        Whoever may ask for any one finds out by many when each fix came in that has to be passed over: to a
+        coarse key that is to be a step, and to one that sees some vessels nothing of all others.
+        """
+        if self.is_coarse or self.all_vessels:
+            return self.whole(moment)
+        try:
+            return floored(moment, _MINUTE)
         except OverflowError:
             return _FIRST
 

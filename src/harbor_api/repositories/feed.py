@@ -282,14 +282,17 @@ class Feed:
     def since(self, moment: datetime) -> int:
         """Return the number after which all is that came in at a moment or later.
 
-        Expired where a part of that was removed.
+        That is as finely as the key may know it (``Sight.received_since``). Expired where a part of what came
+        in at the moment or later was removed.
         """
-        values = {**self._sight.bounded(), "since": moment, "under_way": _UNDER_WAY}
+        since = self._sight.received_since(moment)
+        values = {**self._sight.bounded(), "since": since, "under_way": _UNDER_WAY}
         [(number, floor, floor_at)] = statements.rows(self._connection, Statement(_SINCE, values))
-        # What was withdrawn then may be gone as well, where no fix of then is.
-        if floor is not None and (number < floor or moment < floor_at):
+        # What was withdrawn then may be gone as well, where no fix of then is. What is told of before the
+        # moment may be removed.
+        if floor is not None and (moment < floor_at or (number < floor and since == moment)):
             raise Expired(floor, floor_at)
-        return max(0, int(number))
+        return max(0, int(number), floor or 0)
 
     def demand(self, number: int) -> None:
         """Raise Expired where something that comes after a number was removed, or there is no such number."""

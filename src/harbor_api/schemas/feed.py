@@ -152,7 +152,9 @@ def beginning_field() -> Beginning:
         data_key="from",
         metadata={
             "description": "Begin here: `now`, or with what came in at this time or later. That is the time "
-            "of reception (or of release), so fixes with an earlier `recorded_at` may be among it.",
+            "of reception (or of release), so fixes with an earlier `recorded_at` may be among it. With a "
+            "key that sees some vessels only it begins with that minute, and with a coarse one with its step "
+            "of time.",
             "anyOf": [{"type": "string", "const": NOW}, {"type": "string", "format": "date-time"}],
             "examples": [NOW, "2026-01-02T03:04:05Z"],
         },
