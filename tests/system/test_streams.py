@@ -5,13 +5,14 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import psycopg
 import pytest
 from tests.support.factories import World, a_fix
@@ -197,6 +198,24 @@ def test_postgres_may_go_and_come_back(scene: Scene):
         stream.until(lambda each: len(each.items) == 4)
         assert len(set(_names(stream))) == 4
     assert "Traceback" not in scene.service.log()
+
+
+def test_a_worker_may_be_told_to_end_before_it_has_begun(scene: Scene):
+    first = scene.service.worker()
+    first.kill()
+    first.wait(_SOON_S)
+    _soon(lambda: bool(scene.service.workers()))
+    beginning = scene.service.worker()
+
+    def is_over() -> bool:
+        # What comes before it listens to signals is lost.
+        with suppress(psutil.NoSuchProcess):
+            beginning.terminate()
+        return not beginning.is_running() or beginning.status() == psutil.STATUS_ZOMBIE
+
+    _soon(is_over)
+    assert httpx.get(f"{scene.service.base_url}/health/ready", timeout=_SOON_S).status_code == 200
+    assert "Exception in worker process" not in scene.service.log()
 
 
 def test_who_waits_is_answered_by_the_commit_and_by_nobody_who_is_gone(scene: Scene):

@@ -116,6 +116,9 @@ class DemandsHost(GeventWorker):
 class EndsSoon(WatchesConnections):
     """A worker that is told to end does so as soon as the requests under way are answered."""
 
+    # It may be told so while it still loads the application.
+    wsgi: Any = None
+
     def run(self) -> None:
         super().run()
         hub = self._hub()
