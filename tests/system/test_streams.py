@@ -19,7 +19,7 @@ from tests.support.factories import World, a_fix
 from tests.support.live_service import LiveService, OwnPostgres
 from tests.support.signed_posts import send
 from tests.support.streams import StreamClient
-from tests.support.urls import POSITIONS
+from tests.support.urls import KEYS, POSITIONS
 
 from harbor_api.postgres.tables import TAKE_ORDER
 
@@ -181,6 +181,24 @@ def test_a_key_that_holds_no_more_is_told_so(scene: Scene):
         assert time.monotonic() - asked < 5
         assert expired.until_event("bye").data["reason"] == "key_expired"
         assert revoked.until_over().events[-1].name == "bye"
+
+
+def test_whoever_catches_up_slowly_sees_no_more_than_the_key_does_by_now(scene: Scene):
+    vessel = scene.world.vessel()
+    key, secret = scene.world.key()
+    bearer, admin = {"Authorization": f"Bearer {secret}"}, scene.world.bearer("keys:write", "vessels:read")
+    began = datetime.now(UTC)
+    scene.store(vessel.id, 20_000)
+    with scene.follow(bearer, begin=began.isoformat(), receive_buffer=65_536) as slow:
+        slow.until_event("hello")
+        changed = scene.service.http.patch(
+            f"{KEYS}/{key.id}", json={"delay_s": 3_600}, headers={**admin, "If-Match": "*"}
+        )
+        assert changed.status_code == 204
+        with scene.follow(bearer) as late:
+            late.until_event("hello")
+            assert slow.until_event("bye").data["reason"] == "key_changed"
+            assert [each.name for each in late.events] == ["hello"]
 
 
 def test_postgres_may_go_and_come_back(scene: Scene):

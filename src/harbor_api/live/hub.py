@@ -22,7 +22,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -85,14 +85,6 @@ class Scope(NamedTuple):
     number: int | None
 
 
-@dataclass(eq=False)
-class _Holder:
-    """A key as it was presented: whose it is, and who follows with it."""
-
-    caller: Caller
-    followers: set[Follower] = field(default_factory=set)
-
-
 class _Run:
     """One time in which somebody follows."""
 
@@ -137,7 +129,8 @@ class Hub:
         self._idle_since = 0.0
         self._tails: dict[Kind, Tail] = {}
         self._audiences: dict[Hashable, Audience] = {}
-        self._holders: dict[bytes, _Holder] = {}
+        # Who follows with which key, as it was presented.
+        self._holders: dict[bytes, set[Follower]] = {}
         self._followers: dict[Follower, int] = {}
         self._rounds: list[set[Follower]] = [set() for _ in range(_TICKS_A_ROUND)]
         self._numbers = itertools.count()
@@ -302,10 +295,7 @@ class Hub:
         # It may be the secret before a rotation, or the one after it.
         follower.key_hash = subscription.key_hash
         audience.followers.add(follower)
-        holder = self._holders.get(subscription.key_hash)
-        if holder is None:
-            holder = self._holders[subscription.key_hash] = _Holder(subscription.viewer)
-        holder.followers.add(follower)
+        self._holders.setdefault(subscription.key_hash, set()).add(follower)
         number = self._followers[follower] = next(self._numbers)
         self._rounds[number % _TICKS_A_ROUND].add(follower)
         if follower.is_stream:
@@ -516,32 +506,22 @@ class Hub:
     def _hold(self, key_hash: bytes, found: Caller | KeyInvalid | KeyRevoked) -> None:
         """Go on with a key as it is now, or say farewell to all who follow with it."""
         with self._lock:
-            holder = self._holders.get(key_hash)
-            if holder is None:
+            # Who has caught up for long began with the key as it was then.
+            for each in [*self._holders.get(key_hash, ())]:
+                assert each.audience is not None
+                reason = farewell(each.audience.subscription.viewer, found)
+                if reason is not None:
+                    self._say_farewell(each, reason)
+            if not isinstance(found, Caller):
                 return
-            reason = _farewell(holder.caller, found)
-            if reason is not None or not isinstance(found, Caller):
-                for each in [*holder.followers]:
-                    self._say_farewell(each, reason or "key_revoked")
-                return
-            if found.version == holder.caller.version:
-                return
-            audiences = {each.audience for each in holder.followers if each.audience is not None}
+            audiences = {each.audience for each in self._holders.get(key_hash, ())}
         for audience in audiences:
-            self._look_anew(audience, found)
-        with self._lock:
-            holder.caller = found
+            if audience is not None and audience.subscription.viewer.version != found.version:
+                self._look_anew(audience, found)
 
     def _look_anew(self, audience: Audience, viewer: Caller) -> None:
         """Let an audience be told of what its key may see by now."""
-        old = audience.subscription
-        subscription = Subscription(
-            viewer=viewer,
-            key_hash=old.key_hash,
-            search=old.search,
-            tag=old.tag,
-            max_rate_s=old.max_rate_s,
-        )
+        subscription = replace(audience.subscription, viewer=viewer)
         ids = self.scope(subscription).ids
         with self._lock:
             audience.subscription = subscription
@@ -727,9 +707,9 @@ class Hub:
         assert audience is not None
         number = self._followers.pop(follower)
         self._rounds[number % _TICKS_A_ROUND].discard(follower)
-        holder = self._holders[follower.key_hash]
-        holder.followers.discard(follower)
-        if not holder.followers:
+        holders = self._holders[follower.key_hash]
+        holders.discard(follower)
+        if not holders:
             del self._holders[follower.key_hash]
         audience.followers.discard(follower)
         if not audience.followers:
@@ -756,7 +736,7 @@ class Hub:
                 self._tails.clear()
 
 
-def _farewell(before: Caller, found: Caller | KeyInvalid | KeyRevoked) -> str | None:
+def farewell(before: Caller, found: Caller | KeyInvalid | KeyRevoked) -> str | None:
     """Return why nobody may go on to follow with a key, None where that may be."""
     if isinstance(found, KeyExpired):
         return "key_expired"

@@ -15,6 +15,7 @@ import queue
 import random
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Protocol
@@ -23,14 +24,15 @@ import structlog
 from flask import Response, request
 
 from harbor_api.domain import api_keys, presented_keys
-from harbor_api.domain.errors import CursorMismatch, HarborError, InvalidParameter, KeyExpired
+from harbor_api.domain.api_keys import Caller
+from harbor_api.domain.errors import CursorMismatch, HarborError, InvalidParameter
 from harbor_api.domain.feed import Expired
 from harbor_api.domain.times import rfc3339
 from harbor_api.live import frames
 from harbor_api.live.audiences import Follower, Rate, Subscription
 from harbor_api.live.fleet import Reading
 from harbor_api.live.fragments import Question
-from harbor_api.live.hub import HEARTBEAT_S
+from harbor_api.live.hub import HEARTBEAT_S, farewell
 from harbor_api.live.seats import Seat
 from harbor_api.live.tails import Stretch
 from harbor_api.schemas.feed import MEDIA_TYPE, FeedFilters, StreamQuery
@@ -313,11 +315,12 @@ class _Stream:
         return self._sent(part, len(pieces))
 
     def _lapse(self) -> str | None:
-        """Return why the key holds no more, None where it does."""
+        """Return why nobody may go on with the key, or None and go on with it as it is by now."""
         [found] = self._now.known_keys.recognise([self._subscription.key_hash])
-        if isinstance(found, HarborError):
-            return "key_expired" if isinstance(found, KeyExpired) else "key_revoked"
-        return None
+        reason = farewell(self._subscription.viewer, found)
+        if reason is None and isinstance(found, Caller):
+            self._subscription = replace(self._subscription, viewer=found)
+        return reason
 
     def _cursor(self) -> str:
         number = self._number if self._rate is None else self._rate.told_up_to(self._number)
