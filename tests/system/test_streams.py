@@ -185,10 +185,12 @@ def test_a_key_that_holds_no_more_is_told_so(scene: Scene):
 
 def test_whoever_catches_up_slowly_sees_no_more_than_the_key_does_by_now(scene: Scene):
     vessel = scene.world.vessel()
-    key, secret = scene.world.key()
+    # One of a kind, so that nobody has read for it what is behind.
+    key, secret = scene.world.key(delay_s=1)
     bearer, admin = {"Authorization": f"Bearer {secret}"}, scene.world.bearer("keys:write", "vessels:read")
     began = datetime.now(UTC)
     scene.store(vessel.id, 20_000)
+    time.sleep(2)
     with scene.follow(bearer, begin=began.isoformat(), receive_buffer=65_536) as slow:
         slow.until_event("hello")
         changed = scene.service.http.patch(
