@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError
 from marshmallow.fields import Boolean, Dict, List, Raw, String
-from marshmallow.validate import Equal, Length, OneOf, Range
+from marshmallow.validate import Equal, Length, OneOf, Range, Regexp
 
 from harbor_api.domain.feed import FeedPage
 from harbor_api.domain.fleet_search import Search
@@ -136,7 +136,10 @@ def _feed_query(
 def cursor_field() -> String:
     """Return the member that says to go on from a cursor."""
     return String(
-        validate=Length(1, 1_000),
+        validate=[
+            Length(1, 1_000),
+            Regexp(r"\A[A-Za-z0-9_.-]+\Z", error="Not a cursor that this service has given."),
+        ],
         metadata={
             "description": "Go on from here: `next` of an answer or an `id` of the stream, with the filters "
             "that it came with; or the `cursor` of the fleet, with any filters.",

@@ -59,7 +59,7 @@ _LAST_SEEN = {
     "name": LAST_SEEN,
     "description": "The `id` of the last event that was taken in: the stream goes on behind it, whatever the "
     "query says of where to begin, and tells the fleet no more.",
-    "schema": {"type": "string", "maxLength": 1_000},
+    "schema": {"type": "string"},
 }
 
 log = structlog.get_logger(__name__)
