@@ -268,7 +268,7 @@ def _hold(label: str, interaction: Any, report: Report, contract: Contract) -> N
 
 @pytest.fixture
 def report(new_database: NewDatabase, document: dict[str, Any], tmp_path: Path) -> Report:
-    with LiveService(new_database(), log=tmp_path / "service.log") as service:
+    with LiveService(new_database(), log=tmp_path / "service.log", stream_s=1) as service:
         service.world.vessel("Never seen")
         found = explore(document, service)
         # Schemathesis keeps connections open, for which a service that is asked to end waits long.
