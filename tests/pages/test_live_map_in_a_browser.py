@@ -47,8 +47,11 @@ class Visit:
     asked: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
 
-    def drawn(self) -> int:
-        return int(self.page.evaluate("new Set(liveMap.vessels.points.map(({ vessel }) => vessel.id)).size"))
+    def expect_drawn(self, many: int) -> None:
+        """Wait until the map shows so many vessels: it is drawn after all else."""
+        self.page.wait_for_function(
+            "many => new Set(liveMap.vessels.points.map(({ vessel }) => vessel.id)).size === many", arg=many
+        )
 
     def point(self, name: str) -> dict[str, float]:
         """Return where on the page a vessel is drawn."""
@@ -144,7 +147,7 @@ def test_the_fleet_is_drawn_and_moves_and_one_is_looked_at(fleet: Fleet, visit: 
         expect(page.locator("#count")).to_have_text("12 vessels")
         _live(page)
         page.wait_for_function("liveMap.vessels.points.length >= 12")
-        assert visiting.drawn() == 12
+        visiting.expect_drawn(12)
         # Who is stale looks it, in the list as on the map.
         stale = page.get_by_role("option", name="Skerry L")
         expect(stale).to_contain_text("Stale, 60 min ago")
@@ -189,7 +192,7 @@ def test_a_link_shows_the_same_and_the_past_is_replayed(fleet: Fleet, visit: Vis
         expect(_fact(page, "Source")).to_contain_text("Fix of her tracker")
         # Nobody else was known then.
         expect(page.get_by_role("option", name="Skerry C")).to_contain_text("Never seen")
-        assert visiting.drawn() == 1
+        visiting.expect_drawn(1)
         assert page.evaluate("[liveMap.map.getZoom(), liveMap.state.speed]") == [9, 600]
         page.get_by_role("button", name="Play").click()
         page.wait_for_function("from => liveMap.state.time > from", arg=then.timestamp() * 1000 + 60_000)
@@ -197,7 +200,7 @@ def test_a_link_shows_the_same_and_the_past_is_replayed(fleet: Fleet, visit: Vis
         expect(page).to_have_url(re.compile(rf"time=(?!{then:%Y-%m-%dT%H:%M:%S}).*&speed=600&kind=cargo"))
         page.get_by_role("button", name="Live", exact=True).click()
         expect(_fact(page, "Last fix")).not_to_contain_text("h ago")
-        assert visiting.drawn() == 6
+        visiting.expect_drawn(6)
         assert "time=" not in page.url.partition("kind")[2]
         assert visiting.said == []
 

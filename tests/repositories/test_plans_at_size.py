@@ -582,12 +582,13 @@ ROWS = [
         )
         for how in ("page", "scan")
         for behind in (0, FIXES, FIXES * 50)
+        # Of a coarse key: where steps begin among them, all fixes of each are looked at, once for a vessel.
         for key, rows, buffers in (
             (ALL, 10 * PAGE, 10 * PAGE),
             (FIVE, 4 * MOST_SCANNED // 4 + 1_000, 4 * MOST_SCANNED // 4 + 1_000),
             (ALL_LATE, 10 * PAGE, 10 * PAGE),
-            (COARSE[0], 12 * MOST_SCANNED_COARSELY // 4, 20 * MOST_SCANNED_COARSELY // 4),
-            (COARSE[1], 12 * MOST_SCANNED_COARSELY // 4, 20 * MOST_SCANNED_COARSELY // 4),
+            (COARSE[0], 24 * MOST_SCANNED_COARSELY // 4, 24 * MOST_SCANNED_COARSELY // 4),
+            (COARSE[1], 24 * MOST_SCANNED_COARSELY // 4, 24 * MOST_SCANNED_COARSELY // 4),
         )
     ),
     *(
