@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 # A delayed key's sight moves on in steps of a sixtieth of its delay, at the same moments for all workers.
 _STEPS_A_DELAY = 60
 _LEAST_STEP = timedelta(seconds=1)
+UNDER_WAY = timedelta(minutes=10)
+"""How long a fix may take from its reception to its commit, with the clocks of several hosts among it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

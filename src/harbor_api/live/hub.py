@@ -175,8 +175,8 @@ class Hub:
         kind = Kind.of(subscription.viewer)
         stretch = self._kept_behind(kind, number)
         if stretch is None:
-            with self._places:
-                stretch = self._shared.behind(kind, number)
+            # One of all reads there, so it takes no place from those who read for themselves.
+            stretch = self._shared.behind(kind, number)
         if stretch is not None:
             scope = self.scope(subscription)
             if scope.number is None or scope.number >= stretch.next:

@@ -109,7 +109,8 @@ _OF_VESSEL = f"p.vessel_id = %(vessel_id)s AND {_BY_NUMBER}"
 # wrong one, and reads all that lies between.
 _AFTER = "(p.recorded_at, p.tracker_id) > (%(after_at)s, %(after_tracker)s)"
 _BEFORE = "(p.recorded_at, p.tracker_id) < (%(before_at)s, %(before_tracker)s)"
-_BEGAN = "date_bin(%(step)s, {0}.recorded_at, timestamptz '1970-01-01 00:00:00Z')"
+# When the step of time began of a fix in a relation.
+BEGAN = "date_bin(%(step)s, {0}.recorded_at, timestamptz '1970-01-01 00:00:00Z')"
 # When the oldest fix of %(vessel_id)s was recorded that the key sees, if not coarsely.
 OLDEST = f"""(
     SELECT p.recorded_at FROM positions AS p WHERE {_OF_VESSEL} AND p.recorded_at <= %(moment)s
@@ -133,7 +134,7 @@ _COARSE_ASC = f"""(
         ) UNION ALL (
             SELECT next.* FROM stepped CROSS JOIN LATERAL (
                 SELECT p.* FROM positions AS p
-                WHERE {_OF_VESSEL} AND {_BEFORE} AND p.recorded_at >= {_BEGAN.format("stepped")} + %(step)s
+                WHERE {_OF_VESSEL} AND {_BEFORE} AND p.recorded_at >= {BEGAN.format("stepped")} + %(step)s
                 ORDER BY p.recorded_at, p.tracker_id LIMIT 1
             ) AS next
         )
@@ -146,7 +147,7 @@ def first_of_step(newest: str, vessel: str = "%(vessel_id)s") -> str:
     return f"""
         SELECT p.* FROM positions AS p
         WHERE p.vessel_id = {vessel} AND {_BY_NUMBER}
-            AND p.recorded_at >= {_BEGAN.format(newest)} AND p.recorded_at <= {newest}.recorded_at
+            AND p.recorded_at >= {BEGAN.format(newest)} AND p.recorded_at <= {newest}.recorded_at
         ORDER BY p.recorded_at, p.tracker_id LIMIT 1
     """  # noqa: S608 - constants of ours are put in, none from a caller
 
@@ -161,7 +162,7 @@ _COARSE_DESC = f"""(
         ) UNION ALL (
             SELECT first.* FROM stepped CROSS JOIN LATERAL (
                 SELECT p.recorded_at FROM positions AS p
-                WHERE {_OF_VESSEL} AND {_AFTER} AND p.recorded_at < {_BEGAN.format("stepped")}
+                WHERE {_OF_VESSEL} AND {_AFTER} AND p.recorded_at < {BEGAN.format("stepped")}
                 ORDER BY p.recorded_at DESC, p.tracker_id DESC LIMIT 1
             ) AS newest CROSS JOIN LATERAL ({first_of_step("newest")}) AS first
         )

@@ -1,14 +1,15 @@
 """The change feed as one key may see it: what happened to fixes, in the committed order."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
 from harbor_api.domain.feed import ALL, Expired, FeedPage, FeedRow, FeedScan, Following
 from harbor_api.domain.history import MEMBERS
+from harbor_api.domain.order import UNDER_WAY
 from harbor_api.postgres import shown, statements
-from harbor_api.postgres.sight import NEWEST, Sight
+from harbor_api.postgres.sight import BEGAN, NEWEST, Sight
 from harbor_api.postgres.statements import Statement
 
 # How many numbers of the order are gone through at most for one stretch, where not all that there is is told.
@@ -16,7 +17,6 @@ from harbor_api.postgres.statements import Statement
 MOST_SCANNED, MOST_SCANNED_COARSELY = 20_000, 5_000
 _SCANNED_FOR_ONE = 10
 
-_BEGAN = "date_bin(%(step)s, {0}.recorded_at, timestamptz '1970-01-01 00:00:00Z')"
 _MEASURES = tuple(name for name in MEMBERS if name != "recorded_at")
 
 # All that lies behind a number, of one snapshot: rows of positions, and of withdrawals with nulls for what
@@ -86,7 +86,7 @@ _IS_NEW = """s.is_stored AND NOT EXISTS (
 
 
 def _coarse(*, is_page: bool) -> str:
-    began = _BEGAN.format("s")
+    began = BEGAN.format("s")
     is_new = _IS_NEW.format(began=began)
     return _COARSE.format(
         measures=", ".join(f"f.{name}" for name in _MEASURES),
@@ -99,7 +99,7 @@ def _coarse(*, is_page: bool) -> str:
 
 _NAME = {
     False: "int4send(p.vessel_id) || int4send(p.tracker_id) || timestamptz_send(p.recorded_at)",
-    True: f"int4send(p.vessel_id) || timestamptz_send({_BEGAN.format('p')})",
+    True: f"int4send(p.vessel_id) || timestamptz_send({BEGAN.format('p')})",
 }
 # Nine bytes of a digest: twelve characters, as a name for what nobody else is to know, the tracker.
 _ID = "translate(encode(substring(sha256(%(item_key)s || {0}) FROM 1 FOR 9), 'base64'), '+/', '-_')"
@@ -162,8 +162,6 @@ ORDER BY p.seq
 _PAGES = {is_coarse: _page(is_coarse=is_coarse) for is_coarse in (False, True)}
 _SCANS = {is_coarse: _scan(is_coarse=is_coarse) for is_coarse in (False, True)}
 
-# How long a fix may take from its reception to its commit, with the clocks of several hosts among it.
-_UNDER_WAY = timedelta(minutes=10)
 # As with the horizon of a delayed key (``repositories/order.py``): `low` is a number up to which all fixes
 # had come in before `since`.
 _SINCE = f"""
@@ -286,7 +284,7 @@ class Feed:
         in at the moment or later was removed.
         """
         since = self._sight.received_since(moment)
-        values = {**self._sight.bounded(), "since": since, "under_way": _UNDER_WAY}
+        values = {**self._sight.bounded(), "since": since, "under_way": UNDER_WAY}
         [(number, floor, floor_at)] = statements.rows(self._connection, Statement(_SINCE, values))
         # What was withdrawn then may be gone as well, where no fix of then is. What is told of before the
         # moment may be removed.

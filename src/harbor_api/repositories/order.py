@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from harbor_api.domain.order import Horizon, Standing, step_of_delay
+from harbor_api.domain.order import UNDER_WAY, Horizon, Standing, step_of_delay
 from harbor_api.postgres import statements
 from harbor_api.postgres.sight import NEWEST
 from harbor_api.postgres.statements import Statement
@@ -12,8 +12,6 @@ from harbor_api.postgres.statements import Statement
 _STANDING = f"SELECT now(), {NEWEST}".encode()
 _EDITED = b"SELECT coalesce((SELECT seq FROM vessels ORDER BY seq DESC LIMIT 1), 0)"
 
-# How long a fix may take from its reception to its commit, with the clocks of several hosts among it.
-_UNDER_WAY = timedelta(minutes=10)
 # Fixes come in order of their numbers, but for what is under way: so the first that is not due is looked for
 # from where that halves in on, in place of from the beginning. `low` is a number up to which all have come
 # before `since`.
@@ -70,7 +68,7 @@ class Order:
         values = {
             "delay": delay,
             "step": step_of_delay(delay),
-            "under_way": future_tolerance + _UNDER_WAY,
+            "under_way": future_tolerance + UNDER_WAY,
         }
         [[moment, number]] = statements.rows(self._connection, Statement(_HORIZON, values))
         return Horizon(moment=moment, number=number)
