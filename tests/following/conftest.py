@@ -76,7 +76,9 @@ def run_javascript() -> Iterator[Client]:
             given.flush()
             told: list[Any] = []
             while not told or told[-1][0] not in {"returned", "raised"}:
-                told.append(json.loads(written.readline()))
+                line = written.readline()
+                assert line, "the client ended, and not by itself"
+                told.append(json.loads(line))
             return Heard(told)
 
         yield run
