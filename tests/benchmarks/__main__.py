@@ -23,7 +23,8 @@ Each job runs its candidates in turns, A, B, C, A, B, C, on a PostgreSQL of its 
 - `reads`: these last seven;
 - `following`: the stream of one worker to 10,000 clients of ten vessels each, to 5,000 of the whole fleet,
   and beside a hundred that never read, at fifty fixes a second: what a client costs, and when it has a fix;
-  and what the ingest costs with a thousand that follow and without.
+  the same of four hundred that wait for an answer, and of as many that ask each second instead; and what
+  the ingest costs with a thousand that follow and without.
 
 The candidates of the ingest are the service as it is shipped, with two workers; the peer (`peer.py`) with two
 workers; and, as the ceiling, pgbench with the service's own statement (`pgbench.py`), with and without the
@@ -53,6 +54,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -60,6 +62,7 @@ from rich.console import Console
 from tests.benchmarks import fleet, jobs, layers, report
 from tests.benchmarks.candidates import Run
 from tests.benchmarks.following import job as following
+from tests.benchmarks.following import polls
 from tests.benchmarks.reads import jobs as read_jobs
 from tests.benchmarks.reads import layers as read_layers
 from tests.benchmarks.reads import report as read_report
@@ -163,7 +166,7 @@ def main(chosen: tuple[str, ...], seconds: float, rounds: int, rows: int, out: P
                     markup=False,
                 )
                 crowds.append(storm)
-            for crowd in following.fan_out(bench, rounds):
+            for crowd in chain(following.fan_out(bench, rounds), polls.polls(bench, rounds)):
                 told = f"p99 {crowd.p99_ms:.0f} ms, {crowd.kb:.1f} kB a client"
                 console.print(f"following, {crowd.crowd}: {told}", highlight=False, markup=False)
                 crowds.append(crowd)

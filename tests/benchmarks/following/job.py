@@ -5,11 +5,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ FIXES_A_SECOND = 50
 _LOOKED_AT = 50
 _MOST = 20_000
 _MANY_BESIDE = 1_000
-_SETTINGS = {
+SETTINGS = {
     "streams": _MOST,
     "streams_per_key": _MOST,
     # As behind a proxy, through which all of them come.
@@ -122,21 +123,21 @@ def resumes(bench: Bench, rounds: int, *, many: int = 500, back: int = 10_000) -
     for _ in range(rounds):
         with bench.postgres.database() as url:
             fleet.fill(url, 10 * back)
-            with LiveService(url, log=bench.logs / "following.log", workers=1, **_SETTINGS) as service:
+            with LiveService(url, log=bench.logs / "following.log", workers=1, **SETTINGS) as service:
                 worker = psutil.Process(service.pid).children()[0]
                 key, secret = service.world.key()
                 behind = fleet.newest(url) - back
                 master = cursors.cursor_key(MASTER_KEY)
                 tag = feed_cursors.tag(master, holder=key.id, filters={})
                 query = f"cursor={tag}.{feed_cursors.token(master, behind)}"
-                before, most = _pss(worker), 0
+                before, most = pss(worker), 0
                 arguments = ["resume", *(str(each) for each in (service.port, many, back)), secret, query]
                 command = [sys.executable, "-m", "tests.benchmarks.following.followers", *arguments]
                 with subprocess.Popen(command, cwd=servers.ROOT, stdout=subprocess.PIPE, text=True) as load:
                     while load.poll() is None:
-                        most = max(most, _pss(worker) - before)
+                        most = max(most, pss(worker) - before)
                         time.sleep(0.05)
-                    told = json.loads(_heard(load))
+                    told = json.loads(heard(load))
             yield Storm(many, back, told["first_s"], told["last_s"], told["wrong"], most / 1e6)
 
 
@@ -151,44 +152,44 @@ def beside(bench: Bench, rounds: int) -> Iterator[Run]:
 
 @contextmanager
 def _followed(many: int, url: str, logs: Path) -> Iterator[servers.Running]:
-    with LiveService(url, log=logs / "service.log", workers=servers.WORKERS, **_SETTINGS) as service:
+    with LiveService(url, log=logs / "service.log", workers=servers.WORKERS, **SETTINGS) as service:
         running = servers.Running(service.port, service.pid)
         if not many:
             yield running
             return
-        queries = _queries(fleet.VESSELS, 10)
-        with _followers(service.port, many, 1, 0, service.world.key()[1], queries) as followers:
-            _heard(followers)
+        asked = queries(fleet.VESSELS, 10)
+        with _followers(service.port, many, 1, 0, service.world.key()[1], asked) as followers:
+            heard(followers)
             yield running
 
 
 def _measured(bench: Bench, url: str, crowd: Crowd) -> FanOut:
     vessels = len(bench.postgres.trackers)
-    with LiveService(url, log=bench.logs / "following.log", workers=1, **_SETTINGS) as service:
+    with LiveService(url, log=bench.logs / "following.log", workers=1, **SETTINGS) as service:
         secret = service.world.key()[1]
         worker = psutil.Process(service.pid).children()[0]
         # What is there once, for the first of them.
         with _followers(service.port, 20, 1, 0, secret, ["from=now"]) as first:
-            _say(first)
-            _say(first)
-        before = _pss(worker)
-        queries = _queries(vessels, crowd.vessels)
-        with _followers(service.port, crowd.followers, _LOOKED_AT, crowd.silent, secret, queries) as many:
-            opened_s = json.loads(_heard(many))["opened_s"]
-            held = _pss(worker)
-            _say(many)
+            say(first)
+            say(first)
+        before = pss(worker)
+        asked = queries(vessels, crowd.vessels)
+        with _followers(service.port, crowd.followers, _LOOKED_AT, crowd.silent, secret, asked) as many:
+            opened_s = json.loads(heard(many))["opened_s"]
+            held = pss(worker)
+            say(many)
             time.sleep(1)
             parts = {"worker": worker.pid, "PostgreSQL": bench.postgres.pid, "clients": many.pid}
             used = {name: sum(servers.cpu_seconds(pid).values()) for name, pid in parts.items()}
             began = time.monotonic()
-            committed = _write(url, vessels, bench.seconds)
+            committed = write(url, vessels, bench.seconds)
             took_s = time.monotonic() - began
             spent = {name: sum(servers.cpu_seconds(pid).values()) - used[name] for name, pid in parts.items()}
             # The last ones arrive.
             time.sleep(2)
-            grown = _pss(worker)
-            _say(many)
-            seen = json.loads(_heard(many))
+            grown = pss(worker)
+            say(many)
+            seen = json.loads(heard(many))
     result = FanOut(
         crowd.name,
         crowd.followers,
@@ -202,23 +203,20 @@ def _measured(bench: Bench, url: str, crowd: Crowd) -> FanOut:
         goal_kb=crowd.goal_kb,
         goal_p99_ms=crowd.goal_p99_ms,
     )
-    _judge(result, committed, seen["arrivals"], vessels, crowd)
+    step = max(1, (crowd.followers - crowd.silent) // _LOOKED_AT)
+    wanted = cycle(groups(vessels, crowd.vessels))
+    judge(result, committed, zip(islice(wanted, 0, None, step), seen["arrivals"], strict=False))
     return result
 
 
-def _judge(
+def judge(
     result: FanOut,
-    committed: dict[str, tuple[int, float]],
-    arrivals: Sequence[Sequence[tuple[str, float]]],
-    vessels: int,
-    crowd: Crowd,
+    committed: Mapping[str, tuple[int, float]],
+    arrivals: Iterable[tuple[frozenset[int], Sequence[tuple[str, float]]]],
 ) -> None:
-    """Compare what those who are looked at were told with what was committed."""
-    groups = _groups(vessels, crowd.vessels)
-    step = max(1, (crowd.followers - crowd.silent) // _LOOKED_AT)
+    """Compare what was told to those who are looked at, each of some vessels, with what was committed."""
     took: list[float] = []
-    for number, told in enumerate(arrivals):
-        wanted = groups[number * step % len(groups)]
+    for wanted, told in arrivals:
         due = {name for name, (vessel, _) in committed.items() if vessel in wanted}
         names = [name for name, _ in told]
         result.seen += len(names)
@@ -231,18 +229,20 @@ def _judge(
         result.p99_ms = took[len(took) * 99 // 100]
 
 
-def _groups(vessels: int, many: int | None) -> list[frozenset[int]]:
+def groups(vessels: int, many: int | None) -> list[frozenset[int]]:
+    """Return the vessels of each kind of follower."""
     size = many or vessels
     return [frozenset(range(first, first + size)) for first in range(1, vessels + 1, size)]
 
 
-def _queries(vessels: int, many: int | None) -> list[str]:
+def queries(vessels: int, many: int | None) -> list[str]:
+    """Return what each kind of follower asks for."""
     if many is None:
         return ["from=now"]
-    return [f"from=now&vessel_id={','.join(map(str, sorted(each)))}" for each in _groups(vessels, many)]
+    return [f"from=now&vessel_id={','.join(map(str, sorted(each)))}" for each in groups(vessels, many)]
 
 
-def _write(url: str, vessels: int, seconds: float) -> dict[str, tuple[int, float]]:
+def write(url: str, vessels: int, seconds: float) -> dict[str, tuple[int, float]]:
     """Store fixes one by one as the ingest does; return by its time whose each is, and when it was there."""
     committed: dict[str, tuple[int, float]] = {}
     database = Database(url, pool_size=1)
@@ -281,13 +281,15 @@ def _followers(
             process.kill()
 
 
-def _say(process: subprocess.Popen[str]) -> None:
+def say(process: subprocess.Popen[str]) -> None:
+    """Tell a load to go on."""
     assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
 
 
-def _heard(process: subprocess.Popen[str]) -> str:
+def heard(process: subprocess.Popen[str]) -> str:
+    """Return the next line of a load."""
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
@@ -295,7 +297,7 @@ def _heard(process: subprocess.Popen[str]) -> str:
     return line
 
 
-def _pss(process: psutil.Process) -> int:
+def pss(process: psutil.Process) -> int:
     """Return the bytes that a process holds for itself, and its part of what it shares."""
     lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
@@ -306,7 +308,7 @@ def show(console: Console, results: Sequence[FanOut]) -> None:
     if not results:
         return
     table = Table(
-        title=f"stream of one worker at {FIXES_A_SECOND} fixes/s: milliseconds from commit to client",
+        title=f"followers of one worker at {FIXES_A_SECOND} fixes/s: milliseconds from commit to client",
         title_justify="left",
     )
     table.add_column("followers", no_wrap=True)
