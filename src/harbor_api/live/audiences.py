@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -64,6 +64,16 @@ class Subscription:
         return any(each is not None for each in (search.imos, search.mmsis, search.kinds, search.flags))
 
 
+class Scope(NamedTuple):
+    """Which vessels a subscription comes to, None for all.
+
+    ``number`` is up to where in the committed order that holds, None where it does whatever comes.
+    """
+
+    ids: frozenset[int] | None
+    number: int | None = None
+
+
 class Rate:
     """Lets each vessel's items through once in some seconds: of those that came meanwhile the newest."""
 
@@ -115,16 +125,17 @@ def _name(item: Told) -> bytes:
 class Audience:
     """All who follow the same with the same key, and so get the same bytes.
 
-    ``ids`` are the vessels that it is told of, None for all. ``newest`` is when the newest was received of
-    what it may see, as text, empty where there is none.
+    ``ids`` are the vessels that it is told of, None for all, and ``number`` is up to where in the committed
+    order it was looked what they are. ``newest`` is when the newest was received of what it may see, as text,
+    empty where there is none.
     """
 
-    __slots__ = ("box", "followers", "ids", "name", "newest", "rate", "subscription", "tag")
+    __slots__ = ("box", "followers", "ids", "name", "newest", "number", "rate", "subscription", "tag")
 
     def __init__(
         self,
         subscription: Subscription,
-        ids: frozenset[int] | None,
+        scope: Scope,
         *,
         name: Hashable = None,
         newest: str = "",
@@ -133,7 +144,7 @@ class Audience:
         self.subscription = subscription
         self.name = name
         self.tag = subscription.tag.encode()
-        self.ids = ids
+        self.ids, self.number = scope.ids, scope.number or 0
         self.box: Box | None = subscription.search.box
         self.newest = newest
         self.rate = rate

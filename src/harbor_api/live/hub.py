@@ -24,7 +24,6 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 import structlog
 
@@ -34,7 +33,7 @@ from harbor_api.domain.errors import HarborError, KeyExpired, KeyInvalid, KeyRev
 from harbor_api.domain.feed import Expired
 from harbor_api.domain.times import rfc3339
 from harbor_api.live import frames
-from harbor_api.live.audiences import SLOW, Audience, Follower, Rate, Subscription
+from harbor_api.live.audiences import SLOW, Audience, Follower, Rate, Scope, Subscription
 from harbor_api.live.fleet import LiveFleet
 from harbor_api.live.following import resolve
 from harbor_api.live.fragments import Fragment, Picture
@@ -73,16 +72,12 @@ _MOST_FAREWELL_S = 10.0
 # Long polls that a key may have waiting at once, and all together: each keeps its request.
 WAITS_OF_A_KEY, _MOST_WAITS = 8, 1_000
 
+# What is sent to who waits and is to look whether there is something: what it is told does not matter.
+_LOOK = b" "
+
 Recognise = Callable[[Sequence[bytes]], list[Caller | KeyInvalid | KeyRevoked]]
 
 log = structlog.get_logger(__name__)
-
-
-class Scope(NamedTuple):
-    """Which vessels a subscription comes to, None for all; and up to which number, None for any."""
-
-    ids: frozenset[int] | None
-    number: int | None
 
 
 class _Run:
@@ -180,7 +175,7 @@ class Hub:
         if stretch is not None:
             scope = self.scope(subscription)
             if scope.number is None or scope.number >= stretch.next:
-                audience = Audience(subscription, scope.ids)
+                audience = Audience(subscription, scope)
                 return replace(stretch, items=[each for each in stretch.items if audience.asks_for(each)])
         with self._places:
             viewer = subscription.viewer
@@ -245,8 +240,10 @@ class Hub:
         # Those who are told at a rate of their own are each by themselves.
         name = (subscription.tag, kind, id(follower) if rate is not None else 0)
         scope = self.scope(subscription)
-        newest = ""
-        if follower.is_stream and name not in self._audiences:
+        known, newest = self._audiences.get(name), ""
+        # Those who only wait are told of no newest.
+        is_noted = known is not None and known.newest and not _is_outdated(known, subscription)
+        if not is_noted and (follower.is_stream or known is not None):
             newest = self.newest(subscription, scope)
         bound = None if kind in self._tails else self._reader.bound(kind.viewer)
         with self._lock:
@@ -261,8 +258,13 @@ class Hub:
             if number < tail.low or (scope.number is not None and tail.number > max(scope.number, number)):
                 return False
             audience = self._audiences.get(name) or Audience(
-                subscription, scope.ids, name=name, newest=newest, rate=rate
+                subscription, scope, name=name, newest=newest, rate=rate
             )
+            if _is_outdated(audience, subscription):
+                # Its key was granted something, say, and nobody has looked since.
+                self._look_anew(audience, subscription, scope, newest)
+            elif scope.number is not None and scope.number > audience.number:
+                self._place_anew(tail, audience, scope)
             audience.newest = max(audience.newest, newest)
             rest = [each for each in tail.after(number) if audience.asks_for(each)]
             if sum(len(each.piece) for each in rest) > _MOST_BEHIND:
@@ -287,8 +289,6 @@ class Hub:
             self._audiences[audience.name] = audience
             tail.place(audience)
             tail.idle_since = None
-            if subscription.needs_fleet:
-                tail.edited = None
             if audience.rate is not None:
                 self._rated.add(audience)
         follower.audience = audience
@@ -380,47 +380,57 @@ class Hub:
             except Expired as error:
                 self._reset(tail, error)
                 return
-            asking = self._asking(tail)
-            edited, found = self._found_anew(tail, asking) if stretch.items else (tail.edited, {})
-            with self._lock:
-                if stretch.items and not asking.issuperset(self._asking(tail)):
-                    # Who has joined meanwhile may not know of a vessel in it: it is read again for all.
-                    continue
-                if stretch.items:
-                    tail.edited = edited
-                for audience, ids in found.items():
-                    self._place_anew(tail, audience, ids)
-                tail.extend(stretch, tails=len(self._tails))
-                tail.read_at = time.monotonic()
-                if not stretch.has_more:
-                    tail.moment = stretch.moment
-                later = _LOOK_EVERY_S
-                if stretch.more_at is not None:
-                    later = max(_TICK_S, (stretch.more_at - stretch.moment).total_seconds())
-                tail.due_at = tail.read_at + later
-                self._deliver(tail, stretch.items)
+            edited = None
+            while not self._take_in(tail, stretch, edited):
+                edited = self._find_anew(tail, edited)
             has_more = stretch.has_more
 
-    def _asking(self, tail: Tail) -> set[Audience]:
-        """Return who follows vessels by what they are."""
-        return {each for each in tail.audiences if each.subscription.needs_fleet}
+    def _take_in(self, tail: Tail, stretch: Stretch, edited: int | None) -> bool:
+        """Let a tail go on by a stretch, and return whether it did.
 
-    def _found_anew(
-        self, tail: Tail, asking: Iterable[Audience]
-    ) -> tuple[int | None, dict[Audience, frozenset[int] | None]]:
-        """Return up to which change of vessels it is known who follows which, and this where one has come."""
-        if not asking:
-            return tail.edited, {}
-        edited = self._reader.edited()
-        if edited == tail.edited:
-            return edited, {}
-        return edited, {each: self.scope(each.subscription).ids for each in asking}
+        Not before it is known of all who follow vessels by what they are which these are, up to the change
+        ``edited``: one in the stretch may be new, and somebody may have joined who knows nothing of her.
+        """
+        with self._lock:
+            has_moved = stretch.next > tail.number
+            if has_moved and any(edited is None or each.number < edited for each in tail.asking):
+                return False
+            tail.extend(stretch, tails=len(self._tails))
+            tail.read_at = time.monotonic()
+            if not stretch.has_more:
+                tail.moment = stretch.moment
+            later = _LOOK_EVERY_S
+            if stretch.more_at is not None:
+                later = max(_TICK_S, (stretch.more_at - stretch.moment).total_seconds())
+            tail.due_at = tail.read_at + later
+            self._deliver(tail, stretch.items)
+        return True
 
-    def _place_anew(self, tail: Tail, audience: Audience, ids: frozenset[int] | None) -> None:
-        if audience in tail.audiences and ids != audience.ids:
+    def _find_anew(self, tail: Tail, edited: int | None) -> int:
+        """Find who follows which vessels by what they are, and return up to which change that holds."""
+        if edited is None:
+            edited = self._reader.edited()
+        with self._lock:
+            outdated = [each for each in tail.asking if each.number < edited]
+        for audience in outdated:
+            subscription = audience.subscription
+            ids, number = self.scope(subscription)
+            with self._lock:
+                # Who has joined meanwhile may have brought another one, with what the key may see by now.
+                if audience.subscription is subscription:
+                    self._place_anew(tail, audience, Scope(ids, max(edited, number or 0)))
+        return edited
+
+    def _place_anew(self, tail: Tail, audience: Audience, scope: Scope) -> None:
+        audience.number = max(audience.number, scope.number or 0)
+        if audience in tail.audiences and scope.ids != audience.ids:
             tail.displace(audience)
-            audience.ids = ids
+            audience.ids = scope.ids
             tail.place(audience)
+            for each in [*audience.followers]:
+                if not each.is_stream:
+                    # Something may have come already of what it waits for by now.
+                    self._send(each, _LOOK)
 
     def _deliver(self, tail: Tail, items: Sequence[Item]) -> None:
         if not items:
@@ -514,20 +524,28 @@ class Hub:
                     self._say_farewell(each, reason)
             if not isinstance(found, Caller):
                 return
-            audiences = {each.audience for each in self._holders.get(key_hash, ())}
-        for audience in audiences:
-            if audience is not None and audience.subscription.viewer.version != found.version:
-                self._look_anew(audience, found)
+            changed = {
+                each.audience
+                for each in self._holders.get(key_hash, ())
+                if each.audience is not None and each.audience.subscription.viewer.version != found.version
+            }
+        for audience in changed:
+            before = audience.subscription
+            subscription = replace(before, viewer=found)
+            scope = self.scope(subscription)
+            newest = self.newest(subscription, scope)
+            with self._lock:
+                # Who has joined meanwhile may know better.
+                if audience.subscription is before:
+                    self._look_anew(audience, subscription, scope, newest)
 
-    def _look_anew(self, audience: Audience, viewer: Caller) -> None:
+    def _look_anew(self, audience: Audience, subscription: Subscription, scope: Scope, newest: str) -> None:
         """Let an audience be told of what its key may see by now."""
-        subscription = replace(audience.subscription, viewer=viewer)
-        ids = self.scope(subscription).ids
-        with self._lock:
-            audience.subscription = subscription
-            tail = self._tails.get(Kind.of(viewer))
-            if tail is not None:
-                self._place_anew(tail, audience, ids)
+        audience.subscription = subscription
+        audience.newest = newest
+        tail = self._tails.get(Kind.of(subscription.viewer))
+        if tail is not None:
+            self._place_anew(tail, audience, scope)
 
     # --- what is to be looked at ---
 
@@ -734,6 +752,11 @@ class Hub:
             if not self._followers and not self._blocked and now - self._idle_since > _IDLE_S:
                 run.is_over, self._run = True, None
                 self._tails.clear()
+
+
+def _is_outdated(audience: Audience, subscription: Subscription) -> bool:
+    """Return whether a subscription is with the key as it is later than an audience knows it."""
+    return subscription.viewer.version > audience.subscription.viewer.version
 
 
 def farewell(before: Caller, found: Caller | KeyInvalid | KeyRevoked) -> str | None:

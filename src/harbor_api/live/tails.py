@@ -125,9 +125,9 @@ class Tail:
         self.due_at = 0.0
         # When the last who followed went away, None while there is somebody.
         self.idle_since: float | None = None
-        # Of what vessels are: the change up to which audiences were found by it, None where one was not.
-        self.edited: int | None = None
         self.audiences: set[Audience] = set()
+        # Those who follow vessels by what they are.
+        self.asking: set[Audience] = set()
         self.of_all: set[Audience] = set()
         self.by_vessel: defaultdict[int, set[Audience]] = defaultdict(set)
         self._items: list[Item] = []
@@ -158,6 +158,8 @@ class Tail:
     def place(self, audience: Audience) -> None:
         """Let an audience be found by its vessels."""
         self.audiences.add(audience)
+        if audience.subscription.needs_fleet:
+            self.asking.add(audience)
         if audience.ids is None:
             self.of_all.add(audience)
         else:
@@ -167,6 +169,7 @@ class Tail:
     def displace(self, audience: Audience) -> None:
         """Let it be found no more."""
         self.audiences.discard(audience)
+        self.asking.discard(audience)
         self.of_all.discard(audience)
         for vessel_id in audience.ids or ():
             found = self.by_vessel[vessel_id]

@@ -1,0 +1,269 @@
+"""The hub of a worker: who joins, is told what its key may see by then, however things meet."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flask import Flask
+from tests.support import sql
+from tests.support.factories import World
+
+from harbor_api.database import Database
+from harbor_api.domain import feed_cursors
+from harbor_api.domain.api_keys import Caller, digest
+from harbor_api.domain.fleet_search import Search
+from harbor_api.live import hub as hubs
+from harbor_api.live.audiences import Follower, Rate, Subscription
+from harbor_api.live.fleet import LiveFleet
+from harbor_api.live.hub import Hub
+from harbor_api.live.kinds import Kind
+from harbor_api.web import runtime
+
+_SOON_S = 20
+_FIX = """
+INSERT INTO positions (vessel_id, recorded_at, tracker_id, received_at, lat, lon, seq)
+SELECT :vessel, clock_timestamp() + n * interval '1 us', 1, now(), 59.9, 10.7, nextval('fleet_order')
+FROM generate_series(1, :many) AS n
+"""
+_LATEST = """
+INSERT INTO latest_positions (vessel_id, recorded_at, tracker_id, received_at, lat, lon, seq)
+SELECT vessel_id, recorded_at, tracker_id, received_at, lat, lon, seq FROM positions
+"""
+
+
+def _soon(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _SOON_S
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+class Client:
+    """A sink that takes so many bytes, and tells what it was sent."""
+
+    def __init__(self, takes: float = float("inf")) -> None:
+        self.takes = takes
+        self.data = b""
+        self.is_closed = False
+
+    def send(self, data: bytes | memoryview) -> int:
+        taken = bytes(data)[: int(min(self.takes, len(data)))]
+        if data and not taken:
+            raise BlockingIOError
+        self.takes -= len(taken)
+        self.data += taken
+        return len(taken)
+
+    def recv(self, _: int) -> bytes:
+        raise BlockingIOError
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    @property
+    def told(self) -> list[tuple[str, dict[str, Any]]]:
+        """The whole events that it was sent: of which kind, and what they say."""
+        blocks = [each.split(b"\n") for each in self.data.split(b"\n\n")[:-1]]
+        return [(name[7:].decode(), json.loads(data[6:])) for _, name, data in blocks]
+
+    @property
+    def vessels(self) -> list[int]:
+        """Whose items it was told, in order."""
+        return [data["vessel_id"] for name, data in self.told if name == "position"]
+
+
+class Scene:
+    """A hub over the test's database, whose threads run."""
+
+    def __init__(self, app: Flask, database: Database) -> None:
+        now = runtime.of(app)
+        self.database, self.world, self.known_keys = database, World(database), now.known_keys
+        self.fleet = LiveFleet(database, now.settings)
+        self.hub = Hub(
+            database,
+            self.fleet,
+            replace(now.settings, stream_s=600),
+            cursor_key=now.cursor_key,
+            item_key=now.item_key,
+            recognise=self.recognise,
+        )
+        self.joined: list[Follower] = []
+
+    def recognise(self, hashes):
+        return self.known_keys.recognise(hashes)
+
+    def number(self) -> int:
+        with self.database.autocommit() as unit_of_work:
+            return unit_of_work.order.standing().number
+
+    def subscription(self, secret: str, **search) -> Subscription:
+        [viewer] = self.recognise([digest(secret)])
+        assert isinstance(viewer, Caller)
+        filters = {name: str(each) for name, each in search.items()}
+        tag = feed_cursors.tag(b"c" * 32, holder=viewer.id, filters=filters)
+        return Subscription(viewer=viewer, key_hash=digest(secret), search=Search(**search), tag=tag)
+
+    def follower(self, client: Client, *, is_stream: bool = True) -> Follower:
+        seat = (self.hub.streams if is_stream else self.hub.waits).take(0)
+        return Follower(lambda: client, seat, request_id="r", ends_at=self.hub.ends_at(), is_stream=is_stream)
+
+    def join(
+        self,
+        subscription: Subscription,
+        number: int | None = None,
+        *,
+        client: Client | None = None,
+        is_stream: bool = True,
+        rate: Rate | None = None,
+    ) -> Client:
+        client = client or Client()
+        follower = self.follower(client, is_stream=is_stream)
+        number = self.number() if number is None else number
+        _soon(lambda: self.hub.join(follower, subscription, number, rate=rate))
+        self.joined.append(follower)
+        return client
+
+    def report(self, vessel: int, many: int = 1) -> None:
+        sql.run(self.database, _FIX, vessel=vessel, many=many)
+        self.hub._hear()
+
+    def grant(self, key: int, *vessels: int) -> None:
+        """Let a key see these vessels from now on, and no others."""
+        sql.run(self.database, "DELETE FROM grants WHERE api_key_id = :key", key=key)
+        for vessel in vessels:
+            sql.run(self.database, "INSERT INTO grants VALUES (:key, :vessel)", key=key, vessel=vessel)
+        sql.run(self.database, "UPDATE api_keys SET version = version + 1 WHERE id = :key", key=key)
+
+    def told_up_to_now(self, subscription: Subscription) -> None:
+        """Wait until all is told that there is."""
+        number, tail = self.number(), self.hub._tails[Kind.of(subscription.viewer)]
+        _soon(lambda: tail.number >= number)
+
+    def end(self) -> None:
+        for each in self.joined:
+            self.hub.leave(each)
+        self.hub._hear()
+        _soon(lambda: self.hub._run is None)
+
+
+@pytest.fixture
+def scene(app: Flask, database: Database, monkeypatch) -> Iterator[Scene]:
+    # Keys are asked for where a test does, and what is stored is heard of without a connection for it.
+    monkeypatch.setattr(hubs, "_KEYS_EVERY_S", 3_600.0)
+    monkeypatch.setattr(hubs, "_IDLE_S", 0.0)
+    monkeypatch.setattr(Hub, "_listen", lambda *_: None)
+    scene = Scene(app, database)
+    yield scene
+    scene.end()
+
+
+@pytest.mark.parametrize("is_stream", [True, False], ids=["stream", "wait"])
+def test_who_joins_with_a_grant_that_others_do_not_know_is_told_by_it(scene: Scene, is_stream: bool):
+    first, second, third = (scene.world.vessel(name).id for name in "abc")
+    key, secret = scene.world.key(vessel_ids=frozenset({first, second}))
+    before = scene.join(scene.subscription(secret))
+    scene.grant(key.id, second, third)
+    scene.report(third)
+    number = scene.number() - 1
+    scene.told_up_to_now(scene.subscription(secret))
+    after = scene.join(scene.subscription(secret), number, is_stream=is_stream)
+    for vessel in (first, second, third):
+        scene.report(vessel)
+    # All who follow with the key are told by the newest that is known of it.
+    _soon(lambda: before.vessels == [second, third])
+    if is_stream:
+        _soon(lambda: after.vessels == [third, second, third])
+    else:
+        assert after.data
+
+
+def test_who_joins_with_less_than_others_know_of_is_told_by_what_they_know(scene: Scene):
+    first, second = (scene.world.vessel(name).id for name in "ab")
+    key, secret = scene.world.key(vessel_ids=frozenset({first}))
+    outdated = scene.subscription(secret)
+    scene.grant(key.id, second)
+    current = scene.join(scene.subscription(secret))
+    late = scene.join(outdated)
+    scene.report(first)
+    scene.report(second)
+    _soon(lambda: current.vessels == late.vessels == [second])
+
+
+def test_who_waits_looks_again_once_its_key_may_see_more(scene: Scene):
+    first, second = (scene.world.vessel(name).id for name in "ab")
+    key, secret = scene.world.key(vessel_ids=frozenset({first}))
+    asked = scene.subscription(secret)
+    wait, stream = scene.join(asked, is_stream=False), scene.join(asked)
+    scene.grant(key.id, second)
+    scene.report(second)
+    scene.told_up_to_now(asked)
+    assert not wait.data
+    sql.run(scene.database, _LATEST)
+    scene.hub._ask_for_keys()
+    # What came before the key was looked for is in the page that it reads then.
+    assert wait.data
+    assert not stream.data
+    [audience] = scene.hub._audiences.values()
+    assert audience.newest
+
+
+def test_who_joins_after_a_vessel_became_another_is_told_of_her(scene: Scene):
+    vessel = scene.world.vessel("a", kind="tanker").id
+    _, secret = scene.world.key()
+    asked = scene.subscription(secret, kinds=frozenset({"cargo"}))
+    number = scene.number()
+    before = scene.join(asked, number)
+    scene.report(vessel)
+    scene.told_up_to_now(asked)
+    sql.run(scene.database, "UPDATE vessels SET kind = 'cargo', seq = nextval('fleet_order')")
+    after = scene.join(asked, number)
+    assert after.vessels == [vessel]
+    assert not before.vessels
+    scene.report(vessel)
+    _soon(lambda: before.vessels == [vessel])
+
+
+def test_who_joins_while_it_is_looked_who_follows_a_new_vessel_is_told_of_her(scene: Scene, monkeypatch):
+    """It has looked at the fleet before she was registered, and joins when the others were found anew."""
+    _, secret = scene.world.key()
+    asked = scene.subscription(secret, kinds=frozenset({"cargo"}))
+    other = scene.subscription(secret, kinds=frozenset({"cargo", "tanker"}))
+    number = scene.number()
+    first, second = scene.join(asked, number), Client()
+    has_looked, is_found, has_joined = threading.Event(), threading.Event(), threading.Event()
+    scope, find, joined = scene.hub.scope, Hub._find_anew, []
+
+    def looking(subscription):
+        found = scope(subscription)
+        if subscription is other and not has_looked.is_set():
+            has_looked.set()
+            assert is_found.wait(_SOON_S)
+        return found
+
+    def finding(self, *args):
+        found = find(self, *args)
+        is_found.set()
+        assert has_joined.wait(_SOON_S)
+        return found
+
+    monkeypatch.setattr(scene.hub, "scope", looking)
+    monkeypatch.setattr(Hub, "_find_anew", finding)
+
+    def begin() -> None:
+        follower = scene.follower(second)
+        joined.append(scene.hub.join(follower, other, number))
+        scene.joined.append(follower)
+        has_joined.set()
+
+    thread = threading.Thread(target=begin)
+    thread.start()
+    assert has_looked.wait(_SOON_S)
+    vessel = scene.world.vessel("a", kind="cargo").id
+    scene.report(vessel)
+    thread.join()
+    assert joined == [True]
+    _soon(lambda: first.vessels == second.vessels == [vessel])
