@@ -267,3 +267,31 @@ def test_who_joins_while_it_is_looked_who_follows_a_new_vessel_is_told_of_her(sc
     thread.join()
     assert joined == [True]
     _soon(lambda: first.vessels == second.vessels == [vessel])
+
+
+def test_who_joins_while_the_hub_has_much_to_tell_reads_it_by_itself(scene: Scene, monkeypatch):
+    """It would be told faster than it can read, and be cut."""
+    vessel, (_, secret) = scene.world.vessel().id, scene.world.key()
+    asked, number = scene.subscription(secret), scene.number()
+    scene.join(asked, number)
+    is_amid, may_go_on, take_in = threading.Event(), threading.Event(), Hub._take_in
+
+    def taking_in(self, tail, stretch, edited):
+        is_taken = take_in(self, tail, stretch, edited)
+        if stretch.has_more:
+            is_amid.set()
+            assert may_go_on.wait(_SOON_S)
+        return is_taken
+
+    monkeypatch.setattr(Hub, "_take_in", taking_in)
+    scene.report(vessel, many=1_000)
+    assert is_amid.wait(_SOON_S)
+    follower = scene.follower(Client())
+    assert not scene.hub.join(follower, asked, number)
+    read = number
+    while (stretch := scene.hub.catch_up(asked, read)).next > read:
+        read = stretch.next
+    assert read == scene.number()
+    assert scene.hub.join(follower, asked, read)
+    scene.joined.append(follower)
+    may_go_on.set()

@@ -74,9 +74,14 @@ class FeedRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedScan:
-    """A stretch of the feed, item by item; else as ``FeedPage``."""
+    """A stretch of the feed, item by item; else as ``FeedPage``. All that there is ends at ``bound``."""
 
     moment: datetime
     rows: Sequence[FeedRow]
     next: int
-    has_more: bool
+    bound: int
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is more by now."""
+        return self.next < self.bound

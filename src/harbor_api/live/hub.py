@@ -55,8 +55,8 @@ _KEYS_EVERY_S = 3.0
 _MOST_KEYS = 1_000
 # For how long all stays ready once nobody follows: who reconnects comes back soon.
 _IDLE_S = 5.0
-# What may be left to tell to somebody who joins.
-_MOST_BEHIND = 32 * 1024
+# What may be left to tell to somebody who joins, in bytes of what is kept, and in numbers of what is not yet.
+_MOST_BEHIND, _NEAR = 32 * 1024, CHUNK
 # A part of the clients is looked at each tick, each of them once in so many.
 _TICKS_A_ROUND = 50
 # For how long a client may read nothing while there is something.
@@ -189,8 +189,8 @@ class Hub:
             if tail is None or tail.moment is None or not tail.low <= number < tail.number:
                 return None
             items = tail.after(number, most=CHUNK)
-            has_more = len(items) == CHUNK
-            return Stretch(items, items[-1].number if has_more else tail.number, tail.moment, has_more)
+            end = items[-1].number if len(items) == CHUNK else tail.number
+            return Stretch(items, end, tail.moment, tail.bound)
 
     def scope(self, subscription: Subscription) -> Scope:
         """Return which vessels a subscription comes to now; Unavailable."""
@@ -255,6 +255,9 @@ class Hub:
                     return False
                 tail = self._tails[kind] = Tail(kind, bound)
                 self._news.set()
+            if tail.bound - max(tail.number, number) > _NEAR:
+                # It is told more in a moment than many read: who reads for itself is waited for.
+                return False
             if number < tail.low or (scope.number is not None and tail.number > max(scope.number, number)):
                 return False
             audience = self._audiences.get(name) or Audience(

@@ -43,14 +43,19 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Items behind one number up to another, ``next``; ``moment`` is PostgreSQL's time."""
+    """Items behind one number up to another, ``next``; all ends at ``bound``. ``moment`` is PostgreSQL's."""
 
     items: Sequence[Item]
     next: int
     moment: datetime
-    has_more: bool
+    bound: int
     # Of PostgreSQL's clock too, when a key with a delay sees more; None for one without.
     more_at: datetime | None = None
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is more by now."""
+        return self.next < self.bound
 
 
 class FeedReader:
@@ -84,7 +89,7 @@ class FeedReader:
             step = step_of_delay(delay)
             more_at = floored(scan.moment - delay, step) + step + delay
         items = [self._rendered(row) for row in scan.rows]
-        return Stretch(items, scan.next, scan.moment, scan.has_more, more_at)
+        return Stretch(items, scan.next, scan.moment, scan.bound, more_at)
 
     def bound(self, viewer: Caller) -> int:
         """Return up to which number somebody sees now."""
@@ -112,13 +117,14 @@ class FeedReader:
 class Tail:
     """The last items of the feed, and who is told of them.
 
-    All up to ``number`` has been told, and what came behind ``low`` is there still. ``moment`` is when
-    nothing else was to be seen, by PostgreSQL's clock.
+    All up to ``number`` has been told, and what came behind ``low`` is there still. Up to ``bound`` there is
+    something to tell, as far as is known. ``moment`` is when nothing else was to be seen, by PostgreSQL's
+    clock.
     """
 
     def __init__(self, kind: Kind, number: int) -> None:
         self.kind = kind
-        self.number = self.low = number
+        self.number = self.low = self.bound = number
         self.moment: datetime | None = None
         # By our own clock: when it was read last, and when there may be more.
         self.read_at = 0.0
@@ -135,7 +141,7 @@ class Tail:
 
     def begin_at(self, number: int) -> None:
         """Begin anew at a number: what comes up to it is told no more."""
-        self.number = self.low = number
+        self.number = self.low = self.bound = number
         self._items.clear()
         self._numbers.clear()
 
@@ -143,7 +149,7 @@ class Tail:
         """Take in what has come, and forget what is too much, beside so many tails."""
         self._items += stretch.items
         self._numbers += [each.number for each in stretch.items]
-        self.number = stretch.next
+        self.number, self.bound = stretch.next, stretch.bound
         most = max(_LEAST_KEPT, _MOST_KEPT // tails)
         if len(self._items) > 2 * most:
             gone = len(self._items) - most

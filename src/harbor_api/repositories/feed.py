@@ -230,14 +230,13 @@ class _Ends(NamedTuple):
     floor_at: datetime | None
     last: int | None
 
-    def next(self, after: int, number: int) -> tuple[int, bool]:
+    def next(self, after: int, number: int) -> tuple[int, int]:
         """Return where a stretch goes on that comes after one number and no further than another, and
-        whether there is more by now; Expired."""
+        where all ends that there is by now; Expired."""
         if not (self.floor or 0) <= after <= self.newest:
             raise Expired(self.floor or 0, self.floor_at, is_unknown=after > self.newest)
         bound = max(after, min(self.newest, number))
-        end = bound if self.last is None else self.last
-        return end, end < bound
+        return bound if self.last is None else self.last, bound
 
 
 _ENDS = len(_Ends.__annotations__)
@@ -263,8 +262,8 @@ class Feed:
         statement = Statement(_PAGES[self._sight.is_coarse], values)
         [(*found, items, count)] = statements.rows(self._connection, statement)
         ends = _Ends(*found)
-        end, has_more = ends.next(after, values["number"])
-        return FeedPage(moment=ends.moment, items=items or "", count=count, next=end, has_more=has_more)
+        end, bound = ends.next(after, values["number"])
+        return FeedPage(moment=ends.moment, items=items or "", count=count, next=end, has_more=end < bound)
 
     def scan(
         self, after: int, following: Following = ALL, *, limit: int, number: int | None = None
@@ -273,9 +272,9 @@ class Feed:
         values = self._values(after, following, limit, number)
         found = statements.rows(self._connection, Statement(_SCANS[self._sight.is_coarse], values))
         ends = _Ends(*found[0][:_ENDS])
-        end, has_more = ends.next(after, values["number"])
+        end, bound = ends.next(after, values["number"])
         rows = [FeedRow(*row[_ENDS:]) for row in found if row[_ENDS] is not None]
-        return FeedScan(moment=ends.moment, rows=rows, next=end, has_more=has_more)
+        return FeedScan(moment=ends.moment, rows=rows, next=end, bound=bound)
 
     def since(self, moment: datetime) -> int:
         """Return the number after which all is that came in at a moment or later.
