@@ -57,7 +57,7 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
 class TestEveryOperation:
     def test_shows_what_it_takes_and_what_it_answers(self, document: Document):
         bare = [
-            f"{operation} {which}: examples go to schemas/examples.py"
+            f"{operation} {which}: examples go to schemas/examples/"
             for operation in operations_of(document)
             for which, content in _contents(operation)
             if not content.get("examples")

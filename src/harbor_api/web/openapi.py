@@ -12,7 +12,8 @@ from werkzeug.exceptions import HTTPException
 
 from harbor_api.domain.errors import HarborError
 from harbor_api.schemas import feed
-from harbor_api.schemas.examples import ANSWERS, OTHERWISE, PROBLEM, REQUESTS, Examples
+from harbor_api.schemas.examples import ANSWERS, OTHERWISE, PROBLEM, REQUESTS
+from harbor_api.schemas.examples.night import Examples
 from harbor_api.schemas.problems import ProblemSchema
 from harbor_api.web import problems
 from harbor_api.web.application import (
