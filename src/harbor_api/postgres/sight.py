@@ -88,13 +88,6 @@ class Sight:
         }
 
 
-# The greatest number that is visible, never the last one drawn: whoever holds that may not have committed.
-# Each is one step from the end of an index.
-NEWEST_OF_EACH = ", ".join(
-    f"(SELECT seq FROM {table} ORDER BY seq DESC LIMIT 1)"  # noqa: S608 - names of ours are put in
-    for table in ("positions", "vessels", "withdrawals")
-)
-NEWEST = f"greatest({NEWEST_OF_EACH}, 0)"
 # Whether the key may see %(vessel_id)s at all.
 IS_GRANTED = """(%(all_vessels)s OR EXISTS (
     SELECT FROM grants AS g WHERE g.api_key_id = %(key_id)s AND g.vessel_id = %(vessel_id)s

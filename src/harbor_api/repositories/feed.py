@@ -9,7 +9,8 @@ from harbor_api.domain.feed import ALL, Expired, FeedPage, FeedRow, FeedScan, Fo
 from harbor_api.domain.history import MEMBERS
 from harbor_api.domain.order import UNDER_WAY
 from harbor_api.postgres import shown, statements
-from harbor_api.postgres.sight import BEGAN, NEWEST, Sight
+from harbor_api.postgres.order import HALVING, NEWEST
+from harbor_api.postgres.sight import BEGAN, Sight
 from harbor_api.postgres.statements import Statement
 
 # How many numbers of the order are gone through at most for one stretch, where not all that there is is told.
@@ -162,28 +163,9 @@ ORDER BY p.seq
 _PAGES = {is_coarse: _page(is_coarse=is_coarse) for is_coarse in (False, True)}
 _SCANS = {is_coarse: _scan(is_coarse=is_coarse) for is_coarse in (False, True)}
 
-# As with the horizon of a delayed key (``repositories/order.py``): `low` is a number up to which all fixes
-# had come in before `since`.
 _SINCE = f"""
 WITH RECURSIVE halving AS (
-    SELECT
-        coalesce(least(
-            (SELECT seq - 1 FROM positions ORDER BY seq LIMIT 1),
-            (SELECT seq - 1 FROM withdrawals ORDER BY seq LIMIT 1)
-        ), 0) AS low,
-        (SELECT seq FROM positions ORDER BY seq DESC LIMIT 1) AS high
-    UNION ALL
-    SELECT
-        CASE WHEN probe.is_early THEN probe.seq ELSE halving.low END,
-        CASE WHEN probe.is_early THEN halving.high ELSE halving.low / 2 + halving.high / 2 END
-    FROM halving CROSS JOIN LATERAL (
-        SELECT p.seq, coalesce(p.released_at, p.received_at) < %(since)s - %(under_way)s AS is_early
-        FROM positions AS p
-        WHERE p.seq > halving.low / 2 + halving.high / 2
-        ORDER BY p.seq
-        LIMIT 1
-    ) AS probe
-    WHERE halving.low < halving.high - 1
+    {HALVING.format("%(since)s")}
 ), begun AS MATERIALIZED (
     SELECT max(low) AS number FROM halving
 )

@@ -19,8 +19,9 @@ from harbor_api.domain.vessels import (
     stale_from,
 )
 from harbor_api.postgres import statements
+from harbor_api.postgres.order import NEWEST_OF_EACH
 from harbor_api.postgres.rows import DETAILS
-from harbor_api.postgres.sight import IS_GRANTED, NEWEST_OF_EACH, WITHIN_HORIZON, Sight, first_of_step
+from harbor_api.postgres.sight import IS_GRANTED, WITHIN_HORIZON, Sight, first_of_step
 from harbor_api.postgres.statements import Statement
 
 # More numbers of the order than this are not gone through: to read the whole fleet is quicker.

@@ -9,7 +9,8 @@ from harbor_api.domain.history import HistoryPage, RowForm, Window
 from harbor_api.domain.positions import FixKey
 from harbor_api.domain.vessels import floored
 from harbor_api.postgres import shown, statements
-from harbor_api.postgres.sight import IS_GRANTED, NEWEST, OLDEST, SEEN, Sight, stretch
+from harbor_api.postgres.order import NEWEST
+from harbor_api.postgres.sight import IS_GRANTED, OLDEST, SEEN, Sight, stretch
 from harbor_api.postgres.statements import Statement
 from harbor_api.schemas.history import WRITERS
 

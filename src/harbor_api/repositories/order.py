@@ -6,35 +6,17 @@ from sqlalchemy import Connection
 
 from harbor_api.domain.order import UNDER_WAY, Horizon, Standing, step_of_delay
 from harbor_api.postgres import statements
-from harbor_api.postgres.sight import NEWEST
+from harbor_api.postgres.order import HALVING, NEWEST
 from harbor_api.postgres.statements import Statement
 
 _STANDING = f"SELECT now(), {NEWEST}".encode()
 _EDITED = b"SELECT coalesce((SELECT seq FROM vessels ORDER BY seq DESC LIMIT 1), 0)"
 
-# Fixes come in order of their numbers, but for what is under way: so the first that is not due is looked for
-# from where that halves in on, in place of from the beginning. `low` is a number up to which all have come
-# before `since`.
 _HORIZON = f"""
 WITH RECURSIVE clock AS MATERIALIZED (
     SELECT date_bin(%(step)s, now() - %(delay)s, timestamptz '1970-01-01 00:00:00Z') AS moment
 ), halving AS (
-    SELECT
-        (SELECT seq - 1 FROM positions ORDER BY seq LIMIT 1) AS low,
-        (SELECT seq FROM positions ORDER BY seq DESC LIMIT 1) AS high
-    UNION ALL
-    SELECT
-        CASE WHEN probe.is_early THEN probe.seq ELSE halving.low END,
-        CASE WHEN probe.is_early THEN halving.high ELSE halving.low / 2 + halving.high / 2 END
-    FROM halving CROSS JOIN LATERAL (
-        SELECT p.seq,
-            coalesce(p.released_at, p.received_at) < (SELECT moment FROM clock) - %(under_way)s AS is_early
-        FROM positions AS p
-        WHERE p.seq > halving.low / 2 + halving.high / 2
-        ORDER BY p.seq
-        LIMIT 1
-    ) AS probe
-    WHERE halving.low < halving.high - 1
+    {HALVING.format("(SELECT moment FROM clock)")}
 )
 SELECT moment, coalesce(
     (

@@ -1,0 +1,31 @@
+"""The committed order in SQL: where it stands, and where in it a time lies (see ``domain/order.py``)."""
+
+# The greatest number that is visible, never the last one drawn: whoever holds that may not have committed.
+# Each is one step from the end of an index.
+NEWEST_OF_EACH = ", ".join(
+    f"(SELECT seq FROM {table} ORDER BY seq DESC LIMIT 1)"  # noqa: S608 - names of ours are put in
+    for table in ("positions", "vessels", "withdrawals")
+)
+NEWEST = f"greatest({NEWEST_OF_EACH}, 0)"
+# What a recursive term ``halving`` consists of, for the time that is put in; it takes %(under_way)s. Fixes
+# come in order of their numbers, but for what is under way: so the first that came at a time or later is
+# looked for from where that halves in on, in place of from the beginning. The greatest `low` is a number
+# up to which all that has one had come before.
+HALVING = """SELECT
+        coalesce(least(
+            (SELECT seq - 1 FROM positions ORDER BY seq LIMIT 1),
+            (SELECT seq - 1 FROM withdrawals ORDER BY seq LIMIT 1)
+        ), 0) AS low,
+        (SELECT seq FROM positions ORDER BY seq DESC LIMIT 1) AS high
+    UNION ALL
+    SELECT
+        CASE WHEN probe.is_early THEN probe.seq ELSE halving.low END,
+        CASE WHEN probe.is_early THEN halving.high ELSE halving.low / 2 + halving.high / 2 END
+    FROM halving CROSS JOIN LATERAL (
+        SELECT p.seq, coalesce(p.released_at, p.received_at) < {0} - %(under_way)s AS is_early
+        FROM positions AS p
+        WHERE p.seq > halving.low / 2 + halving.high / 2
+        ORDER BY p.seq
+        LIMIT 1
+    ) AS probe
+    WHERE halving.low < halving.high - 1"""
