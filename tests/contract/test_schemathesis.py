@@ -10,6 +10,7 @@ import time
 import uuid
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import requests
 from hypothesis import strategies as st
 from requests.auth import AuthBase
 from tests.conftest import NewDatabase
+from tests.support import sql
 from tests.support.examples import many
 from tests.support.factories import World
 from tests.support.live_service import LiveService
@@ -27,6 +29,7 @@ from tests.support.openapi_check import Contract
 from tests.support.operations import operations_of
 from tests.support.urls import CHECK, FEEDS
 
+from harbor_api.domain.api_keys import digest, generate
 from harbor_api.domain.consumers import is_name
 from harbor_api.domain.signatures import sign
 from harbor_api.domain.values import Text
@@ -86,6 +89,16 @@ class SignsAsTracker(AuthBase):
         return request
 
 
+# As they are issued one by one, which takes longer than what is asked with one.
+_ISSUE = """
+INSERT INTO api_keys (name, prefix, sha256, scopes, all_vessels, requests_per_minute)
+SELECT 'a partner', 'hbr_000000', sha256, :scopes, true, 1000000
+FROM unnest(CAST(:hashes AS bytea[])) WITH ORDINALITY AS secret (sha256, place) ORDER BY place
+RETURNING id
+"""
+_AT_ONCE = 50
+
+
 class CarriesKey(AuthBase):
     """Carries an API key, each time another: the explorer revokes what it finds, and repeats its requests.
 
@@ -95,16 +108,24 @@ class CarriesKey(AuthBase):
     def __init__(self, world: World, scopes: set[str]) -> None:
         self._world = world
         self._scopes = scopes
+        self._keys = self._issued()
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        key, secret = self._world.key(*self._scopes)
+        key_id, secret = next(self._keys)
         request.headers["Authorization"] = f"Bearer {secret}"
         _, is_one, rest = urlsplit(str(request.url)).path.partition(f"{FEEDS}/")
         name = unquote(rest.removesuffix("/positions"))
         if is_one and is_name(name):
             with self._world.database.unit_of_work() as unit_of_work:
-                unit_of_work.consumers.add(key.id, name, number=0, filters={})
+                unit_of_work.consumers.add(key_id, name, number=0, filters={})
         return request
+
+    def _issued(self) -> Iterator[tuple[int, str]]:
+        while True:
+            secrets = [generate() for _ in range(_AT_ONCE)]
+            hashes = [digest(secret) for secret in secrets]
+            ids = sql.column(self._world.database, _ISSUE, scopes=sorted(self._scopes), hashes=hashes)
+            yield from zip(ids, secrets, strict=True)
 
 
 @dataclass
