@@ -2,6 +2,8 @@ import { introduce, pasted } from "./api-key.js";
 
 const place = document.getElementById("swagger-ui");
 const SIGNED_BY = ["webhook_id", "webhook_timestamp", "webhook_signature"];
+// A stream has no end: so much of it is shown.
+const STREAM_S = 30, STREAM_EVENTS = 100;
 // Who signs what trackers post. Only in memory: no secret outlives the page.
 let tracker = null;
 
@@ -19,7 +21,7 @@ window.ui = SwaggerUIBundle({
   defaultModelsExpandDepth: 0,
   // What reads comes before what changes.
   operationsSorter: (one, other) => Number(one.get("method") !== "get") - Number(other.get("method") !== "get"),
-  requestInterceptor: signed,
+  requestInterceptor: prepared,
 });
 
 function followColourScheme() {
@@ -191,6 +193,12 @@ function harbor({ React }) {
     const isRead = specSelectors.specResolvedSubtree(["paths", props.path, props.method]) !== undefined;
     return e(Original, { ...props, disabled: props.disabled || !isRead });
   };
+  // What this page does with a stream is said below it.
+  const liveResponse = (Original) => (props) => {
+    const told = props.response.get("told");
+    const guide = told && e("a", { href: "/docs/following#the-stream" }, "Following");
+    return e(React.Fragment, null, e(Original, props), told && e("p", { className: "harbor-told", role: "status" }, told, " ", guide));
+  };
   const DeepLink = ({ text }) => e("span", null, text);
 
   return {
@@ -203,9 +211,68 @@ function harbor({ React }) {
       "JsonSchema_string_visible-text": ({ getComponent, ...rest }) =>
         e(getComponent("JsonSchema_string"), { getComponent, ...rest }),
     },
-    wrapComponents: { response: Response, headers: Headers, execute, TextArea, ExamplesSelect, JsonSchemaForm },
-    statePlugins: { auth: { wrapActions: { persistAuthorizationIfNeeded: keepTheKeyOnly } } },
+    wrapComponents: { response: Response, headers: Headers, execute, liveResponse, TextArea, ExamplesSelect, JsonSchemaForm },
+    statePlugins: {
+      auth: { wrapActions: { persistAuthorizationIfNeeded: keepTheKeyOnly } },
+      spec: { wrapActions: { executeRequest: showStreams, clearResponse: stopStream } },
+    },
   };
+}
+
+let streaming = null;
+
+/** Show what a stream brings as it comes: Swagger UI would wait for its end, and show nothing until then. */
+function showStreams(execute, { specActions }) {
+  return (request) => {
+    const { pathName, method } = request;
+    streaming?.abort();
+    const { signal } = (streaming = new AbortController());
+    const userFetch = async (url, options) => {
+      const began = Date.now(), answer = await fetch(url, { ...options, signal });
+      if (!answer.headers.get("Content-Type")?.startsWith("text/event-stream")) return answer;
+      const { ok, status, statusText } = answer, headers = Object.fromEntries(answer.headers);
+      for await (const [text, told] of excerpts(answer.body.getReader(), signal)) {
+        const duration = Date.now() - began;
+        specActions.setResponse(pathName, method, { ok, url, status, statusText, headers, text, data: text, duration, told });
+      }
+      // All of it has been shown: Swagger UI gets nothing to show in its place.
+      return new Promise(() => {});
+    };
+    return execute({ ...request, userFetch });
+  };
+}
+
+function stopStream(clear) {
+  return (...place) => {
+    streaming?.abort();
+    return clear(...place);
+  };
+}
+
+/** Yield [what has come of a stream so far, what to tell of that] for as long as this page reads it. */
+async function* excerpts(reader, signal) {
+  const decoder = new TextDecoder(), events = /\n\n/g;
+  let text = "", many = 0, timer;
+  const timeout = new Promise((resolve) => (timer = setTimeout(resolve, STREAM_S * 1000, { isOver: true })));
+  const stopped = (limit) => `This page stopped reading after ${limit}. The stream itself goes on: take the curl command above, or see`;
+  try {
+    while (many < STREAM_EVENTS) {
+      const told = `Reading, ${many === 1 ? "1 event" : `${many} events`} so far. This page stops after ${STREAM_S} seconds or ${STREAM_EVENTS} events. See`;
+      yield [text, told];
+      const { value, done, isOver } = await Promise.race([reader.read(), timeout]);
+      if (signal.aborted) return;
+      if (isOver) return yield [text, stopped(`${STREAM_S} seconds`)];
+      if (done) return yield [text, "The service ended the stream. How to go on, see"];
+      text += decoder.decode(value, { stream: true });
+      for (many = 0, events.lastIndex = 0; many < STREAM_EVENTS && events.test(text); many++);
+    }
+    yield [text.slice(0, events.lastIndex), stopped(`${STREAM_EVENTS} events`)];
+  } catch (error) {
+    if (!signal.aborted) yield [text, `The connection was cut: ${error.message}. How to go on, see`];
+  } finally {
+    clearTimeout(timer);
+    reader.cancel().catch(() => {});
+  }
 }
 
 /** Keep an API key for the next visit; a tracker is forgotten with the page, as its secret is. */
@@ -222,6 +289,13 @@ async function keyOf(secret) {
   if (!/^whsec_[A-Za-z0-9+/]{43}=$/.test(secret)) throw new Error("A secret is whsec_ and 44 characters.");
   const bytes = Uint8Array.from(atob(secret.slice("whsec_".length)), (each) => each.charCodeAt(0));
   return crypto.subtle.importKey("raw", bytes, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+}
+
+/** Change a request before it is sent, and before Swagger UI shows it as a command. */
+function prepared(request) {
+  // Else curl holds back what has come.
+  if (request.headers?.Accept === "text/event-stream") request.curlOptions = ["-N"];
+  return signed(request);
 }
 
 /** Sign a request that has to be, as Standard Webhooks says: the very bytes, anew for each attempt. */
