@@ -294,7 +294,7 @@ async function keyOf(secret) {
 /** Change a request before it is sent, and before Swagger UI shows it as a command. */
 function prepared(request) {
   // Else curl holds back what has come.
-  if (request.headers?.Accept === "text/event-stream") request.curlOptions = ["-N"];
+  if (request.headers?.accept === "text/event-stream") request.curlOptions = ["-N"];
   return signed(request);
 }
 

@@ -1,10 +1,18 @@
 /**
  * A live map of a fleet, on nothing but the API: GET /api/v1/vessels, the stream behind it, tracks and `as_of`.
  *
- * To use it elsewhere copy this folder with the page that it belongs to (live-map.html) and api-key.js, and set
- * `data-api` of the page's body to the address of the service: its operator has to name your origin in
- * HARBOR_CORS_ORIGINS. Nothing is fetched from anywhere else. In here, from the top down: what is known (the fleet),
- * how it is learnt (list, then stream), the past (replay), what is drawn (land, vessels, track), and the page around it.
+ * To use it elsewhere copy this folder, api-key.js beside it, follow.js into it (/docs/following/follow.js), and the page
+ * (/docs/live-map, as the browser got it). Then change in the page: the addresses of scripts and styles, `data-api` of the
+ * body (the service; its operator names your origin in HARBOR_CORS_ORIGINS) and `data-coast` (vendor/natural-earth).
+ * Nothing is fetched from anywhere else. In here change what stands below this, and `api-key.js` for where a key comes
+ * from; colours are in live-map.css. The rest, from the top down, a part a heading:
+ *
+ *   what is known               the fleet, its clock, what a link holds
+ *   how it is learnt            the list, then the stream, and what neither tells: readFleet, watch, take
+ *   the line to the service     what is told of it: connection, showLine
+ *   the past                    the fleet as of a moment, and on from there: goTo, advance
+ *   what is drawn               land (a layer of Leaflet), vessels (another), the track of one
+ *   the page around it          the list, the details, time, the link, keys, words; and what happens on which event
  */
 /* global L */
 import { follow } from "./follow.js";
@@ -13,6 +21,10 @@ import { forget, introduce, keep, pasted, recall } from "../api-key.js";
 const API = document.body.dataset.api;
 const COAST = document.body.dataset.coast;
 const DAY_MS = 86_400_000;
+/** How often what the stream does not tell is read: names, who was registered, retired or restored. */
+const REREAD_MS = 120_000;
+/** Of each vessel at most one position in so many seconds: no eye follows more. */
+const MAX_RATE_S = 1;
 const STATUS = { 0: "Under way by engine", 1: "At anchor", 2: "Not under command", 3: "Restricted in manoeuvring",
   4: "Constrained by draught", 5: "Moored", 6: "Aground", 7: "Fishing", 8: "Under way by sail", 11: "Towing astern",
   12: "Pushing or towing alongside", 14: "Search and rescue transmitter", 15: "Not defined" };
@@ -41,8 +53,10 @@ const clock = {
     return this.base === null ? Date.now() : this.base + performance.now() - this.at;
   },
 };
-/** The moment that is looked at. A delayed key sees the fleet as it was so long ago. */
-const moment = () => state.time ?? clock.now() - (me?.delay_s ?? 0) * 1000;
+/** Now, as far as this key sees it: one with a delay sees the fleet as it was so long ago. */
+const newest = () => clock.now() - (me?.delay_s ?? 0) * 1000;
+/** The moment that is looked at. */
+const moment = () => state.time ?? newest();
 
 function vesselOf({ id, geometry, properties }) {
   const vessel = { ...properties, id, search: "" };
@@ -70,22 +84,33 @@ const looks = (vessel, now) => (vessel.stale_ms <= now ? "stale" : vessel.sog ==
 
 // --- How it is learnt ----------------------------------------------------------------------------------------------
 
-/** GET; the answer's JSON. Waits where the service asks for it; a key that does not hold is asked for again. */
-async function get(path, { signal, onHeaders } = {}) {
+/** GET: { body, headers }. Waits where the service asks for it; a key that does not hold is asked for again. */
+async function get(path, { signal, tag } = {}) {
   for (;;) {
-    const answer = await fetch(API + path, { headers: { Authorization: `Bearer ${key}` }, cache: "no-store", signal });
+    const headers = { Authorization: `Bearer ${key}`, ...(tag && { "If-None-Match": tag }) };
+    const answer = await fetch(API + path, { headers, cache: "no-store", signal });
     if (answer.status === 429 || answer.status === 503) {
       await pause(1000 * (Number(answer.headers.get("Retry-After")) || 5), signal);
       continue;
     }
+    if (answer.ok || answer.status === 304) clock.set(answer.headers.get("Harbor-Now"));
+    if (answer.status === 304) return { headers: answer.headers };
     const body = await answer.json();
-    if (answer.ok) {
-      clock.set(answer.headers.get("Harbor-Now"));
-      onHeaders?.(answer.headers);
-      return body;
-    }
-    if (answer.status === 401) signOut("This key does not hold any more. Paste another one.");
+    if (answer.ok) return { body, headers: answer.headers };
+    if (answer.status === 401) signOut(ENDED);
     throw Object.assign(new Error(body.detail ?? body.title), { status: answer.status });
+  }
+}
+
+/** Read a list of vessels to its end: { found, cursor, tag }; null where it is still what `tag` names. */
+async function readVessels(path, { signal, tag } = {}) {
+  const first = await get(path, { signal, tag });
+  if (!first.body) return null;
+  const found = new Map();
+  for (let { body } = first; ; ({ body } = await get(body.links.next.replace(/^https?:\/\/[^/]+/, ""), { signal }))) {
+    for (const feature of body.features) found.set(feature.id, vesselOf(feature));
+    // The tag is that of the first page: of a longer list it says nothing.
+    if (!body.links.next) return { found, cursor: first.headers.get("Harbor-Cursor"), tag: body === first.body ? first.headers.get("ETag") : null };
   }
 }
 
@@ -96,29 +121,45 @@ function pause(delay_ms, signal) {
   });
 }
 
-/** Read the whole fleet, page by page; the cursor from which the stream goes on behind it. */
-async function readFleet(signal) {
-  let cursor, path = "/api/v1/vessels";
-  const found = new Map();
-  while (path) {
-    const page = await get(path, { signal, onHeaders: (headers) => (cursor ??= headers.get("Harbor-Cursor")) });
-    for (const feature of page.features) found.set(feature.id, vesselOf(feature));
-    path = page.links.next && page.links.next.replace(/^https?:\/\/[^/]+/, "");
-  }
-  // Who is newer here already stays as she is: the stream may have been faster than the list.
+let fleetTag = null;
+
+/** Read the whole fleet; the cursor from which the stream goes on behind it. With `ifChanged` as seldom as it can be. */
+async function readFleet(signal, { ifChanged = false } = {}) {
+  const began = performance.now();
+  const read = await readVessels("/api/v1/vessels", { signal, tag: ifChanged ? fleetTag : null });
+  lastRead = began;
+  if (!read) return null;
+  const { found, cursor, tag } = read;
+  fleetTag = tag;
+  // The stream may have been faster than the list: who is newer here stays where she is, and who was learnt of meanwhile.
   for (const [id, vessel] of fleet) {
-    const read = found.get(id);
-    if (read && vessel.recorded_at > read.recorded_at) Object.assign(vessel, identity(read));
-    if (read && vessel.recorded_at > read.recorded_at) found.set(id, vessel);
+    const listed = found.get(id);
+    if (listed && vessel.recorded_at > (listed.recorded_at ?? "")) found.set(id, Object.assign(listed, Object.fromEntries(MOTION.map((name) => [name, vessel[name]]))));
+    if (!listed && vessel.learnt > began) found.set(id, vessel);
   }
+  const gone = !past && fleet.has(state.vessel) && !found.has(state.vessel) && fleet.get(state.vessel);
   fleet = found;
-  line.newest = [...fleet.values()].reduce((newest, { received_at }) => Math.max(newest, Date.parse(received_at ?? 0)), 0) || null;
+  line.newest = [...fleet.values()].reduce((latest, { received_at }) => Math.max(latest, Date.parse(received_at ?? 0)), 0) || null;
+  if (gone) {
+    tell(`${gone.name} is not in the fleet any more: she was retired, or this key may not see her now.`);
+    select(null);
+  }
   membersChanged();
   return cursor;
 }
 
-const identity = ({ name, imo, mmsi, call_sign, flag, kind, length_m, beam_m, draught_m, search }) =>
-  ({ name, imo, mmsi, call_sign, flag, kind, length_m, beam_m, draught_m, search });
+/** What a position changes of a vessel; all else of her is told by the list only. */
+const MOTION = ["recorded_at", "received_at", "sog", "cog", "heading", "nav_status", "accuracy_m", "late", "released", "lat", "lon", "x", "y", "stale_ms"];
+
+let lastRead = 0;
+
+/** Read now and then what the stream does not tell. */
+function readAgain() {
+  if (!key || document.hidden || performance.now() - lastRead < REREAD_MS || line.state !== "open") return;
+  lastRead = performance.now();
+  readFleet(following.signal, { ifChanged: true }).catch(() => {});
+  if (state.time === null) track.read();
+}
 
 let following = null;
 
@@ -135,11 +176,12 @@ async function watch() {
       failures = 0;
       await follow({
         url: API, key, cursor, signal,
-        // Between two positions of a vessel: no eye follows more.
-        maxRate: 1,
+        maxRate: MAX_RATE_S,
         onHello: (hello) => heard(hello),
         onHeartbeat: (beat) => heard(beat),
         onPosition: (item) => take(item),
+        // What this key may see is another now.
+        onBye: ({ reason }) => reason === "key_changed" && signIn(key),
         onReset: async (reset) => {
           // What is newer here may be something that a service which was restored has never heard of.
           fleet = new Map();
@@ -153,7 +195,7 @@ async function watch() {
       });
     } catch (error) {
       if (signal.aborted) return;
-      if (error.status === 401) return signOut("This key does not hold any more. Paste another one.");
+      if (error.status === 401) return signOut(ENDED);
       if (error.status === 403) return connection("refused", { error });
       const delay_s = Math.min(30, 2 ** failures);
       connection("waiting", { error, delay_s });
@@ -175,9 +217,8 @@ function take(item) {
   if (!vessel || (item.op === "delete" && vessel.recorded_at === item.recorded_at)) return askAbout(item.vessel_id);
   if (item.op === "delete" || vessel.recorded_at > item.recorded_at) return;
   if (!staleAfter_ms) return askAbout(item.vessel_id);
-  const { recorded_at, received_at, sog, cog, heading, nav_status, accuracy_m, late, released } = item;
-  Object.assign(vessel, { recorded_at, received_at, sog, cog, heading, nav_status, accuracy_m, late, released });
-  vessel.stale_ms = Date.parse(recorded_at) + staleAfter_ms;
+  for (const name of MOTION) if (name in item) vessel[name] = item[name];
+  vessel.stale_ms = Date.parse(item.recorded_at) + staleAfter_ms;
   place(vessel, item.lon, item.lat);
   if (vessel.id === state.vessel && !past) track.extend(vessel);
   if (!past) redraw();
@@ -195,9 +236,9 @@ async function answerAll() {
   try {
     for (let first = 0; first < ids.length; first += 100) {
       const some = ids.slice(first, first + 100);
-      const { features } = await get(`/api/v1/vessels?vessel_id=${some}`, { signal: following?.signal });
+      const { found } = await readVessels(`/api/v1/vessels?vessel_id=${some}`, { signal: following?.signal });
       for (const id of some) fleet.delete(id);
-      for (const feature of features) fleet.set(feature.id, vesselOf(feature));
+      for (const [id, vessel] of found) fleet.set(id, Object.assign(vessel, { learnt: performance.now() }));
     }
     membersChanged();
   } catch {
@@ -244,56 +285,67 @@ function showLine() {
   $("banner-button").hidden = !isTold && name !== "waiting";
   const age = line.newest && `, newest position ${ago(clock.now() - line.newest)}`;
   const live = state.time === null ? `Live${age ?? ""}` : "Replay; live updates go on";
+  write($("sight"), sight());
+  $("sight").hidden = !key || !sight();
   const words = { out: "Not signed in", connecting: "Connecting…", open: live };
   write($("state-text"), words[name] ?? "Not connected");
   $("state").dataset.kind = name === "open" ? "good" : name === "connecting" || name === "out" ? "idle" : "bad";
 }
 
-// --- The past: the fleet as of a moment, and on from there ---------------------------------------------------------
-
-const replay = { isPlaying: false, from: null, next: null, asking: null };
-
-async function fleetAsOf(time, signal) {
-  const known = new Map();
-  let path = `/api/v1/vessels?as_of=${encodeURIComponent(new Date(time).toISOString())}`;
-  while (path) {
-    const page = await get(path, { signal });
-    for (const feature of page.features) known.set(feature.id, vesselOf(feature));
-    path = page.links.next && page.links.next.replace(/^https?:\/\/[^/]+/, "");
-  }
-  return { time, vessels: known };
+/** What bounds this key, as far as the map looks other for it. */
+function sight() {
+  const { delay_s, coordinate_decimals: decimals, vessel_ids } = me ?? {};
+  const parts = [
+    delay_s && `the fleet as it was ${ago(delay_s * 1000)}`,
+    Number.isInteger(decimals) && `places to ${decimals} ${decimals === 1 ? "decimal" : "decimals"} and times in steps`,
+    vessel_ids && `${vessel_ids.length} ${vessel_ids.length === 1 ? "vessel" : "vessels"} only`,
+  ].filter(Boolean);
+  return parts.length ? `This key sees ${parts.join(", ")}.` : "";
 }
 
-/** Look at a moment, or at what is now: null. */
+// --- The past: the fleet as of a moment, and on from there ---------------------------------------------------------
+
+const replay = { isPlaying: false, isLoading: false, from: null, next: null, asking: null };
+
+async function fleetAsOf(time, signal) {
+  const { found } = await readVessels(`/api/v1/vessels?as_of=${new Date(time).toISOString()}`, { signal });
+  return { time, vessels: found };
+}
+
+/** Look at a moment, or at what is now: null. Of several asked for the last one holds. */
 async function goTo(time, { isSettled = true } = {}) {
   replay.asking?.abort();
   if (time !== null && time >= latest()) time = null;
   state.time = time;
-  replay.next = null;
+  // Nothing moves on from a moment that is not looked at any more.
+  replay.from = replay.next = null;
   if (time === null) {
     past = null;
-    replay.isPlaying = false;
+    replay.isPlaying = replay.isLoading = false;
     say("Live.");
   } else {
     const { signal } = (replay.asking = new AbortController());
+    replay.isLoading = true;
     showTime();
     try {
-      if (!isSettled) await pause(200, signal);
-      const frame = await fleetAsOf(time, signal);
-      past = replay.from = frame;
+      if (!isSettled) await pause(400, signal);
+      past = replay.from = await fleetAsOf(time, signal);
     } catch (error) {
       if (signal.aborted) return;
+      // What is shown is what was shown before.
       tell(`The fleet of ${utc(time)} could not be read: ${error.message}`);
-      return;
+      [state.time, replay.from] = [past?.time ?? null, past];
     }
-    say(`The fleet as of ${utc(time)}.`);
+    replay.isLoading = false;
+    if (![...shown().values()].some(({ lat }) => lat !== undefined)) tell(`Nothing is known of where a vessel was at ${utc(time)}.`);
+    else say(state.time === null ? "Live." : `The fleet as of ${utc(state.time)}.`);
   }
   membersChanged();
   track.read();
   save();
 }
 
-const latest = () => clock.now() - (me?.delay_s ?? 0) * 1000 - 2000;
+const latest = () => newest() - 2000;
 /** How far one frame is from the next: as many as a key may ask for, and none where no tracker reports. */
 const stride_ms = () => Math.max(10_000, state.speed * Math.max(1000, 120_000 / (me?.rate_limit.limit ?? 60)));
 
@@ -331,7 +383,7 @@ function advance(passed_ms) {
     if (Math.abs(way) > 0.5) way -= Math.sign(way);
     vessel.x = vessel.start[0] + way * share;
     vessel.y = vessel.start[1] + (then.y - vessel.start[1]) * share;
-    vessel.lon = (vessel.x - 0.5) * 360;
+    vessel.lon = (vessel.x - Math.floor(vessel.x) - 0.5) * 360;
     vessel.lat = (Math.atan(Math.sinh(Math.PI * (1 - 2 * vessel.y))) * 180) / Math.PI;
   }
 }
@@ -584,40 +636,54 @@ function redraw() {
 // --- What is drawn: the track of the one that is chosen -------------------------------------------------------------
 
 const track = {
-  layer: null, tail: null, asking: null,
+  layer: null, tail: null, asking: null, found: null, middle: 0,
   clear() {
     this.asking?.abort();
-    this.layer?.remove();
-    this.tail?.remove();
-    this.layer = this.tail = null;
+    this.found = null;
+    this.draw();
     write($("track-state"), "");
   },
   /** Read the last day before the moment that is looked at; gaps are dashed. */
   async read() {
-    this.clear();
     const id = state.vessel;
+    if (this.found?.id !== id) this.clear();
+    this.asking?.abort();
     if (id === null || !key) return;
     const { signal } = (this.asking = new AbortController());
     const end = state.time ?? clock.now() + 60_000;
     const window = `from=${new Date(end - DAY_MS).toISOString()}&to=${new Date(end).toISOString()}`;
     try {
-      const found = await get(`/api/v1/vessels/${id}/track?${window}&max_points=2000`, { signal });
-      this.layer = L.geoJSON(found, {
-        interactive: false,
-        style: ({ properties }) => ({ className: `track ${properties.kind}` }),
-        pointToLayer: (_, latlng) => L.circleMarker(latlng, { radius: 3, className: "track point", interactive: false }),
-      }).addTo(map);
-      const vessel = chosen();
-      this.tail = L.polyline(vessel?.lat === undefined ? [] : [[vessel.lat, vessel.lon]], { className: "track", interactive: false }).addTo(map);
-      const gaps = found.features.filter(({ properties }) => properties.kind !== "track").length;
-      write($("track-state"), found.points_in === 0 ? "No fix in the last 24 hours." :
-        `Track of 24 hours: ${found.points_in.toLocaleString("en")} ${found.points_in === 1 ? "fix" : "fixes"}${gaps ? `, ${gaps} ${gaps === 1 ? "gap" : "gaps"} (dashed)` : ""}.`);
+      const { body } = await get(`/api/v1/vessels/${id}/track?${window}&max_points=2000`, { signal });
+      this.found = { ...body, id };
+      this.draw();
+      const gaps = body.features.filter(({ properties }) => properties.kind !== "track").length;
+      write($("track-state"), body.points_in === 0 ? "No fix in the last 24 hours." :
+        `Track of 24 hours: ${body.points_in.toLocaleString("en")} ${body.points_in === 1 ? "fix" : "fixes"}${gaps ? `, ${gaps} ${gaps === 1 ? "gap" : "gaps"} (dashed)` : ""}.`);
     } catch (error) {
       if (!signal.aborted) write($("track-state"), `The track could not be read: ${error.message}`);
     }
   },
+  /** Draw it in the world that is looked at: what was cut at 180 degrees is whole again. */
+  draw() {
+    this.layer?.remove();
+    this.tail?.remove();
+    this.layer = this.tail = null;
+    if (!this.found) return;
+    this.middle = map.getCenter().lng;
+    this.layer = L.geoJSON(this.found, {
+      interactive: false,
+      coordsToLatLng: ([lon, lat]) => this.near(lat, lon),
+      style: ({ properties }) => ({ className: `track ${properties.kind}` }),
+      pointToLayer: (_, latlng) => L.circleMarker(latlng, { radius: 3, className: "track point", interactive: false }),
+    }).addTo(map);
+    const vessel = chosen();
+    this.tail = L.polyline(vessel?.lat === undefined ? [] : [this.near(vessel.lat, vessel.lon)], { className: "track", interactive: false }).addTo(map);
+  },
+  near(lat, lon) {
+    return L.latLng(lat, lon + 360 * Math.round((this.middle - lon) / 360));
+  },
   extend({ lat, lon }) {
-    this.tail?.addLatLng([lat, lon]);
+    this.tail?.addLatLng(this.near(lat, lon));
   },
 };
 
@@ -777,7 +843,8 @@ function showTime() {
   if (document.activeElement !== slider || state.time === null || replay.isPlaying) slider.value = Math.floor((state.time ?? now) / 1000);
   slider.style.setProperty("--share", `${((slider.value - slider.min) / (slider.max - slider.min)) * 100}%`);
   const text = state.time === null ? "Live" : utc(state.time);
-  write($("moment"), state.time === null ? utc(moment()) : text);
+  write($("moment"), state.time === null ? utc(moment()) : replay.isLoading ? `${text}…` : text);
+  attribute($("time"), "aria-busy", replay.isLoading);
   attribute(slider, "aria-valuetext", text);
   attribute($("go-live"), "aria-pressed", String(state.time === null));
   attribute($("play"), "aria-label", replay.isPlaying ? "Pause" : state.time === null ? "Replay the last hour" : "Play");
@@ -819,8 +886,15 @@ function load() {
 }
 
 function showAll() {
-  const known = [...fleet.values()].filter((vessel) => vessel.lat !== undefined).map(({ lat, lon }) => [lat, lon]);
-  if (known.length) map.fitBounds(known, { padding: [40, 40], maxZoom: 10, animate: false });
+  const known = [...fleet.values()].filter((vessel) => vessel.lat !== undefined).sort((one, other) => one.lon - other.lon);
+  // The world is round: it is cut where nobody is for the longest way, and not at 180 degrees.
+  let first = 0, widest = 0;
+  for (const [index, { lon }] of known.entries()) {
+    const gap = index ? lon - known[index - 1].lon : lon + 360 - known.at(-1).lon;
+    if (gap > widest) [first, widest] = [index, gap];
+  }
+  const around = known.map(({ lat, lon }, index) => [Math.max(-85, Math.min(85, lat)), index < first ? lon + 360 : lon]);
+  if (known.length) map.fitBounds(around, { padding: [40, 40], maxZoom: 10, animate: false });
   state.map = true;
 }
 
@@ -830,10 +904,13 @@ async function signIn(text) {
   const said = $("sign-in-said");
   $("key").value = text;
   said.textContent = "Asking the service…";
+  said.className = "";
   const answer = await introduce(text, `${API}/api/v1/me`);
   said.textContent = answer.text;
   said.className = answer.kind;
   if (answer.kind !== "good") return $("sign-in").open || askForKey(answer.text);
+  // What another key has seen is nothing that this one may show.
+  if (key) forgetFleet();
   [key, me] = [text, answer.me];
   keep(key);
   $("sign-in").close();
@@ -852,17 +929,26 @@ function askForKey(text = "") {
   $("key").select();
 }
 
+const ENDED = "This key was revoked or has expired. Paste another one.";
+
 function signOut(text = "") {
-  following?.abort();
-  replay.asking?.abort();
+  forgetFleet();
   forget();
-  track.clear();
-  [key, me, fleet, past, state.time, replay.isPlaying] = [null, null, new Map(), null, null, false];
-  Object.assign(line, { state: "out", error: null, newest: null, told: null, toldUntil: 0 });
+  [key, me] = [null, null];
+  line.state = "out";
   $("account").textContent = "Sign in";
   $("account").title = $("key").value = "";
   membersChanged();
   askForKey(text);
+}
+
+function forgetFleet() {
+  following?.abort();
+  replay.asking?.abort();
+  [fleet, fleetTag, past, state.time] = [new Map(), null, null, null];
+  Object.assign(replay, { isPlaying: false, isLoading: false, from: null, next: null });
+  Object.assign(line, { error: null, newest: null, told: null, toldUntil: 0 });
+  track.clear();
 }
 
 // --- Words ---------------------------------------------------------------------------------------------------------
@@ -901,7 +987,10 @@ map.createPane("vessels").style.zIndex = 450;
 const land = new Land({ updateWhenZooming: false }).addTo(map);
 const vessels = new Vessels().addTo(map);
 
-map.on("moveend", () => key && save());
+map.on("moveend", () => {
+  if (key) save();
+  if (Math.abs(map.getCenter().lng - track.middle) > 90) track.draw();
+});
 map.on("click", ({ containerPoint }) => {
   const vessel = vessels.at(containerPoint);
   if (vessel || state.vessel !== null) select(vessel?.id ?? null);
@@ -945,7 +1034,9 @@ $("play").addEventListener("click", () => setPlaying(!replay.isPlaying));
 $("go-live").addEventListener("click", () => goTo(null));
 $("speed").addEventListener("change", () => ((state.speed = Number($("speed").value)), save()));
 $("slider").addEventListener("input", () => goTo(Number($("slider").value) * 1000, { isSettled: false }));
-$("jump").addEventListener("change", () => $("jump").value && goTo(Date.parse(`${$("jump").value}Z`)));
+// It begins with what is shown: a date is rather changed than typed.
+$("jump").addEventListener("focus", () => ($("jump").value = new Date(moment()).toISOString().slice(0, 19)));
+$("jump").addEventListener("change", () => $("jump").value && goTo(Date.parse(`${$("jump").value}Z`), { isSettled: false }));
 $("banner-button").addEventListener("click", () => (performance.now() < line.toldUntil && line.state === "open" ? ((line.toldUntil = 0), refresh()) : watch()));
 $("account").addEventListener("click", () => (key ? signOut() : askForKey()));
 $("sign-in").querySelector("form").addEventListener("submit", (event) => {
@@ -960,6 +1051,12 @@ addEventListener("hashchange", () => {
 for (const name of ["online", "offline"]) addEventListener(name, refresh);
 document.addEventListener("visibilitychange", refresh);
 addEventListener("resize", refresh);
+// Who signs in or out in another tab does so in all.
+addEventListener("storage", () => {
+  const kept = recall();
+  if (kept && kept !== key) signIn(kept);
+  else if (key && !kept) signOut("You have signed out in another tab.");
+});
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 function theme(wanted) {
@@ -975,9 +1072,7 @@ $("theme").addEventListener("click", () => theme({ auto: "light", light: "dark",
 dark.addEventListener("change", () => theme());
 theme();
 
-setInterval(refresh, 1000);
-// What is told of vessels themselves, such as names, is not in the stream.
-setInterval(() => key && !document.hidden && readFleet(following.signal).catch(() => {}), 600_000);
+setInterval(() => (refresh(), readAgain()), 1000);
 window.liveMap = { map, vessels, state, shown, redraw };
 load();
 if (recall()) signIn(recall());
