@@ -215,6 +215,33 @@ class TestAuthorize:
             assert visiting.said == []
 
 
+def test_a_stream_is_shown_as_it_comes_until_the_page_stops_reading(service: LiveService, visit: Visiting):
+    _, key = service.world.key()
+    with visit() as visiting:
+        page = visiting.page
+        page.clock.install()
+        _authorize(page, key)
+        expect(_dialog(page)).to_contain_text("Authorized as a partner")
+        page.keyboard.press("Escape")
+        operation = _operation(page, "feed", "streamPositions")
+        operation.locator('[data-param-name="snapshot"] select').select_option("true")
+        operation.locator("button.execute").click()
+        shown = operation.locator(".live-responses-table")
+        expect(shown).to_contain_text("Skagerrak Trader")
+        expect(shown).to_contain_text("event: live")
+        told = operation.locator(".harbor-told")
+        expect(told).to_contain_text("events so far. This page stops after 30 seconds or 100 events.")
+        expect(operation.locator(".curl-command")).to_contain_text("curl -N -X")
+        page.clock.fast_forward(31_000)
+        expect(told).to_contain_text("This page stopped reading after 30 seconds. The stream itself goes on")
+        # What is cleared stays so, and another one is read anew.
+        operation.locator("button.execute").click()
+        expect(told).to_contain_text("so far")
+        operation.locator("button.btn-clear").click()
+        expect(shown).to_have_count(0)
+        assert visiting.said == []
+
+
 def _changing(document: dict[str, Any]) -> list[Operation]:
     return [
         each for each in operations_of(document) if each.method != "GET" and "api_key" in each.security[0]
