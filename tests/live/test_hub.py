@@ -295,3 +295,33 @@ def test_who_joins_while_the_hub_has_much_to_tell_reads_it_by_itself(scene: Scen
     assert scene.hub.join(follower, asked, read)
     scene.joined.append(follower)
     may_go_on.set()
+
+
+def test_what_waits_for_its_turn_is_not_told_of_a_vessel_that_was_taken_away(scene: Scene):
+    first, second = (scene.world.vessel(name).id for name in "ab")
+    key, secret = scene.world.key(vessel_ids=frozenset({first, second}))
+    asked = scene.subscription(secret)
+    stream = scene.join(asked, rate=Rate(1.0))
+    for vessel in (first, second):
+        scene.report(vessel)
+        _soon(lambda vessel=vessel: vessel in stream.vessels)
+        scene.report(vessel)
+    scene.told_up_to_now(asked)
+    scene.grant(key.id, second)
+    scene.hub._ask_for_keys()
+    _soon(lambda: stream.vessels.count(second) == 2)
+    assert stream.vessels.count(first) == 1
+
+
+def test_a_farewell_waits_behind_what_a_slow_one_has_to_read(scene: Scene):
+    vessel = scene.world.vessel("a").id
+    key, secret = scene.world.key()
+    slow = scene.join(scene.subscription(secret), client=Client(takes=20))
+    scene.report(vessel)
+    _soon(lambda: scene.hub._blocked)
+    sql.run(scene.database, "UPDATE api_keys SET revoked_at = now() WHERE id = :key", key=key.id)
+    scene.hub._ask_for_keys()
+    assert not slow.is_closed
+    slow.takes = float("inf")
+    _soon(lambda: slow.is_closed)
+    assert [name for name, _ in slow.told] == ["position", "bye"]

@@ -61,7 +61,7 @@ _MOST_BEHIND, _NEAR = 32 * 1024, CHUNK
 _TICKS_A_ROUND = 50
 # For how long a client may read nothing while there is something.
 _PATIENCE_S = 30.0
-# How long a client that is told farewell may take to read that.
+# How long a client that is told farewell may take to read that where the worker ends.
 _FAREWELL_S = 5.0
 _RATES_EVERY_S = 0.25
 # After so many clients others get a turn.
@@ -324,7 +324,8 @@ class Hub:
     def wait_for_end(self, seconds: float) -> None:
         """Wait until all have been told farewell, but no longer than so many seconds."""
         deadline = time.monotonic() + seconds
-        while self._followers and time.monotonic() < deadline:
+        # Those who are slow have yet to read theirs.
+        while (self._followers or self._blocked) and time.monotonic() < deadline:
             time.sleep(_TICK_S)
 
     # --- what is heard ---
@@ -485,7 +486,8 @@ class Hub:
     def _tell_rated(self, audience: Audience, now: float, tail: Tail) -> None:
         if audience.rate is None or any(each.waiting is not None for each in audience.followers):
             return
-        items = audience.rate.due(now)
+        # What waits may be of a vessel that the key has been taken meanwhile, or that is another by now.
+        items = [each for each in audience.rate.due(now) if audience.asks_for(each)]
         if not items:
             return
         # All that waits is behind the cursor: whoever resumes is told of it.
@@ -708,7 +710,8 @@ class Hub:
         if follower.waiting is None:
             self._close(follower)
         else:
-            follower.ends_at = time.monotonic() + _FAREWELL_S
+            # Behind what it has yet to read.
+            follower.ends_at = time.monotonic() + (_FAREWELL_S if self.is_ending else _PATIENCE_S)
 
     def _drop(self, follower: Follower, reason: str) -> None:
         """Let a follower go without a word to it."""

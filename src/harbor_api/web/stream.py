@@ -304,7 +304,13 @@ class _Stream:
         items = list(stretch.items)
         if self._rate is not None:
             self._rate.add(items)
-            let = self._rate.due(time.monotonic())
+            # Of what has waited some may be of a vessel that the key has been taken meanwhile.
+            scope = self._hub.scope(self._subscription)
+            let = [
+                each
+                for each in self._rate.due(time.monotonic())
+                if scope.ids is None or each.vessel_id in scope.ids
+            ]
             token = self._hub.token(self._rate.told_up_to(stretch.next))
             pieces = [frames.moved(each.piece, token) for each in let]
         else:
