@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 from tests.following import model
@@ -23,6 +23,7 @@ from tests.following.storm import AWAY
 from tests.support.urls import FEEDS, POSITIONS, STREAM
 
 Answer = Mapping[str, Any]
+_Card = TypeVar("_Card")
 _LIMITS = (1, 2, 3, 7, 50, 1_000, 10_000)
 
 
@@ -389,15 +390,12 @@ SLOW: dict[str, type[Follower]] = {"slow": Slow, "slow stream": SlowStreaming}
 """Ways that do not keep up."""
 
 
-def each_way(
-    chance: random.Random, count: int, *, ways: Mapping[str, type[Follower]] = WAYS
-) -> Iterator[tuple[str, type[Follower]]]:
-    """Yield so many ways, each as often as the others."""
-    found = list(ways.items())
-    for number in range(count):
-        if number % len(found) == 0:
-            chance.shuffle(found)
-        yield found[number % len(found)]
+def dealt(cards: Sequence[_Card], chance: random.Random, many: int) -> Iterator[_Card]:
+    """Yield so many cards, shuffled, and none again before all others have come."""
+    pack: list[_Card] = []
+    for _ in range(many):
+        pack = pack or chance.sample(cards, len(cards))
+        yield pack.pop()
 
 
 def finish(following: Sequence[Follower], end: int) -> None:

@@ -231,7 +231,12 @@ class Model:
         return self._by_step[step].get((item["vessel_id"], moment(item["recorded_at"])), [])
 
     def _faults_of_held(self, eye: Eye, told: Sequence[Stretch]) -> list[str]:
-        held, wanted = applied(told), self.held(eye)
+        # What was stored behind the end, by a request that nobody waited for any more, is not asked for.
+        later = {_name(each, eye) for each in self._events if each.number > told[-1].upto}
+        held, wanted = (
+            {name: each for name, each in found.items() if name not in later}
+            for found in (applied(told), self.held(eye))
+        )
         if eye.grant is not None:
             # What was told of a vessel is nobody's business to take back when she is seen no more.
             sure = [each for each in held.values() if eye.sees(each["vessel_id"], 0, 0) == "yes"]

@@ -62,7 +62,10 @@ class Proof:
         model.begin_anew(self.database)
         # Above all that was before, so that the order does not seem to go back.
         sql.run(self.database, "UPDATE vessels SET seq = nextval('fleet_order') WHERE id = 1")
-        ways = [*followers.each_way(chance, many), *followers.each_way(chance, slow, ways=followers.SLOW)]
+        ways = [
+            *followers.dealt([*followers.WAYS.items()], chance, many),
+            *followers.dealt([*followers.SLOW.items()], chance, slow),
+        ]
         grants, following = self._followers(port, chance, ways)
         for each in following:
             patiently(each.begin)
@@ -89,12 +92,11 @@ class Proof:
         changing = keys["granted and revoked"][0]
         grants = Grants(changing.id, frozenset(storm.GRANTED))
         found = []
-        names = list(TERMS)
-        for number, (way, kind) in enumerate(ways):
-            if number % len(names) == 0:
-                chance.shuffle(names)
-            name, filtered = names[number % len(names)], chance.choice(["", *FILTERS])
+        names = followers.dealt([*TERMS], chance, len(ways))
+        filters = followers.dealt(["", *FILTERS], chance, len(ways))
+        for number, ((way, kind), name, filtered) in enumerate(zip(ways, names, filters, strict=True)):
             terms = TERMS[name]
+            self.counted.update([f"by {way}", f"as {name}", f"of{filtered or ' all'}"])
             eye = Eye(
                 name=f"{number} {way} {name}{filtered}",
                 decimals=terms.get("coordinate_decimals"),

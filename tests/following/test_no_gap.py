@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import NewDatabase
-from tests.following.proof import Proof, proving
+from tests.following.followers import WAYS
+from tests.following.proof import FILTERS, TERMS, Proof, proving
 from tests.following.starts import prove_starts
 from tests.following.trouble import Killing, Removing
 from tests.support.live_service import LiveService, OwnPostgres
@@ -53,6 +54,10 @@ def test_no_follower_has_a_gap_beside_eight_writers(
 ) -> None:
     for seed in range(runs):
         proof.run(port, seed=seed, seconds=seconds, many=many)
+    # Each run holds all ways, all keys and all filters.
+    assert all(proof.counted[f"by {way}"] >= runs for way in WAYS)
+    assert all(proof.counted[f"as {name}"] >= runs for name in TERMS)
+    assert all(proof.counted[f"of{filtered}"] >= runs for filtered in FILTERS if filtered)
     assert proof.counted["fixes"] > 50 * runs
     assert proof.counted["cut"] > 5 * runs
     if runs > 1:
@@ -97,4 +102,5 @@ def test_no_follower_has_a_gap_when_all_is_killed_again_and_again(tmp_path: Path
         for seed in range(10):
             proof.run(lambda: service.port, seed=seed, seconds=15, many=10, trouble=trouble)
     print(dict(proof.counted), f"{time.monotonic() - began:.0f} s")
-    assert proof.counted["killed database"] > 5
+    assert all(proof.counted[f"killed {victim}"] >= 3 for victim in ("worker", "database", "service", "all"))
+    assert all(proof.counted[f"by {way}"] >= 10 for way in WAYS)

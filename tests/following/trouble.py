@@ -2,11 +2,11 @@
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import psutil
 from tests.following import storm
-from tests.following.followers import Follower
+from tests.following.followers import Follower, dealt
 from tests.following.proof import Proof, patiently
 from tests.support.live_service import LiveService, OwnPostgres
 
@@ -18,10 +18,14 @@ class Killing:
         self._proof = proof
         self._service = service
         self._postgres = postgres
+        self._victims: Iterator[str] = iter(())
 
     def __call__(self, chance: random.Random) -> None:
         time.sleep(chance.uniform(0.3, 1))
-        victim = chance.choice(["worker", "worker", "database", "service", "all"])
+        victim = next(self._victims, None)
+        if victim is None:
+            self._victims = dealt(["worker", "worker", "database", "service", "all"], chance, 5)
+            victim = next(self._victims)
         self._proof.counted[f"killed {victim}"] += 1
         if victim == "worker":
             self._kill_a_worker(chance)
