@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -40,6 +41,10 @@ def _soon(is_so: Callable[[], bool]) -> None:
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def _has_told(client: "Client", vessel: int) -> bool:
+    return vessel in client.vessels
 
 
 class Client:
@@ -304,7 +309,7 @@ def test_what_waits_for_its_turn_is_not_told_of_a_vessel_that_was_taken_away(sce
     stream = scene.join(asked, rate=Rate(1.0))
     for vessel in (first, second):
         scene.report(vessel)
-        _soon(lambda vessel=vessel: vessel in stream.vessels)
+        _soon(partial(_has_told, stream, vessel))
         scene.report(vessel)
     scene.told_up_to_now(asked)
     scene.grant(key.id, second)
@@ -318,7 +323,7 @@ def test_a_farewell_waits_behind_what_a_slow_one_has_to_read(scene: Scene):
     key, secret = scene.world.key()
     slow = scene.join(scene.subscription(secret), client=Client(takes=20))
     scene.report(vessel)
-    _soon(lambda: scene.hub._blocked)
+    _soon(lambda: bool(scene.hub._blocked))
     sql.run(scene.database, "UPDATE api_keys SET revoked_at = now() WHERE id = :key", key=key.id)
     scene.hub._ask_for_keys()
     assert not slow.is_closed

@@ -308,6 +308,18 @@ def test_all_are_told_farewell_and_resume_elsewhere(scene: Scene):
             assert len({*_names(each), *_names(again)}) == 2
 
 
+def test_all_are_told_farewell_where_the_process_that_started_them_is_killed(scene: Scene):
+    with scene.follow(scene.world.bearer()) as stream:
+        stream.until_event("hello")
+        worker = scene.service.worker()
+        psutil.Process(scene.service.pid).kill()
+        bye = stream.until_over().events[-1]
+        assert (bye.name, bye.data["reason"]) == ("bye", "shutdown")
+    _soon(lambda: not worker.is_running())
+    scene.service.kill()
+    scene.service.start()
+
+
 @pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.slow)])
 def test_nothing_is_missed_by_a_kill(scene: Scene, kills: int):
     bearer, tracker = scene.world.bearer(), scene.world.tracker()

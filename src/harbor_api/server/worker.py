@@ -6,6 +6,8 @@
                         timeout_ctx       every wait is bounded, so that whoever is silent keeps no place.
     EndsSoon            handle_exit       It waits 20 s for connections that a proxy keeps open. Here idle
                                           ones are let go, so that a deploy takes as long as the requests do.
+                        notify            It drops all that is under way where the process that started it is
+                                          gone. Here that is as if it were told to end.
     DemandsHost         handle_request    It takes a request without a Host, or with one that is none. Here
                                           that is refused, as RFC 9112 (3.2) says.
     KeepsInStep         handle_request    It reads what is left of a body before the next request. Here the
@@ -22,7 +24,9 @@ What all of them take for granted of gunicorn is held by tests/canaries/test_gun
 """
 
 import gc
+import os
 import re
+import signal
 import socket
 import uuid
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -125,6 +129,13 @@ class EndsSoon(WatchesConnections):
         if hub is not None:
             # What is left of the time in which all has to be over, and a moment to leave.
             hub.wait_for_end(_FAREWELLS_S)
+
+    def notify(self) -> None:
+        if self.ppid == os.getppid():
+            super().notify()
+        elif self.alive:
+            self.log.warning("The process that started this one is gone")
+            self.handle_exit(signal.SIGTERM, None)
 
     def handle_exit(self, sig: Any, frame: Any) -> None:
         super().handle_exit(sig, frame)
