@@ -11,14 +11,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 from tests.support import sql
 from tests.support.browser import CHROMIUM, CONTRAST, chromium
-from tests.support.factories import SigningTracker
+from tests.support.factories import ACTOR, SigningTracker
 from tests.support.live_service import LiveService
 from tests.support.signed_posts import register_fleet, send
 
 from harbor_api.domain.times import rfc3339
+from harbor_api.services import vessels
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 NAMES = [f"Skerry {letter}" for letter in "ABCDEFGHIJKL"]
@@ -344,14 +345,60 @@ def test_what_was_lost_is_told_and_the_fleet_is_read_again(fleet: Fleet, visit: 
         expect(page.locator("#banner")).to_be_hidden()
 
 
+def test_what_the_stream_does_not_tell_is_read_now_and_then(fleet: Fleet, visit: Visiting):
+    world = fleet.service.world
+    with visit("#vessel=8", has_its_own_clock=True) as visiting:
+        page = visiting.page
+        _live(page)
+        name = '<img src=x onerror=alert(1)> "O\'Neil" סירה \N{SHIP}'
+        newcomer = world.vessel(name)
+        with world.database.unit_of_work() as unit_of_work:
+            vessels.retire(unit_of_work, 8, actor=ACTOR)
+        page.clock.fast_forward(121_000)
+        expect(page.get_by_role("option", name=name)).to_contain_text("Never seen")
+        expect(page.locator("#banner")).to_contain_text("Skerry H is not in the fleet any more")
+        expect(page.get_by_role("heading", name="Skerry H")).to_be_hidden()
+        with world.database.unit_of_work() as unit_of_work:
+            vessels.restore(unit_of_work, 8, actor=ACTOR)
+            vessels.retire(unit_of_work, newcomer.id, actor=ACTOR)
+        page.clock.fast_forward(121_000)
+        expect(page.get_by_role("option", name="Skerry H")).to_be_visible()
+        expect(page.get_by_role("option", name=name)).to_have_count(0)
+        assert visiting.said == []
+
+
+def test_a_moment_asked_for_anew_holds_and_one_before_all_fixes_is_told(fleet: Fleet, visit: Visiting):
+    with visit(f"#time={fleet.began - timedelta(minutes=30):%Y-%m-%dT%H:%M:%S}Z&speed=600", width=390) as visiting:
+        page, then = visiting.page, fleet.began - timedelta(minutes=100)
+        page.get_by_role("button", name="Play").click()
+        page.wait_for_function("liveMap.shown().size === 12 && liveMap.state.time !== null")
+        held: list[Route] = []
+        page.route(re.compile(f"as_of={then:%Y-%m-%dT%H:%M:%S}"), lambda route: held.append(route))
+        # A phone has room for a button only, which is the field itself.
+        assert page.evaluate(
+            "() => { const { x, y } = document.querySelector('#jump-box').getBoundingClientRect();"
+            " return document.elementFromPoint(x + 15, y + 15).id; }"
+        ) == "jump"
+        page.locator("#jump").fill(f"{then:%Y-%m-%dT%H:%M:%S}")
+        expect(page.locator("#time")).to_have_attribute("aria-busy", "true")
+        while not held:
+            page.wait_for_timeout(20)
+        assert page.evaluate("liveMap.state.time") == then.timestamp() * 1000
+        page.locator("#jump").fill("2001-02-03T04:05:06")
+        expect(page.locator("#banner")).to_contain_text("Nothing is known of where a vessel was at 2001-02-03")
+        held[0].abort()
+
+
 def test_a_key_that_ends_is_asked_for_again(fleet: Fleet, visit: Visiting):
-    key, secret = fleet.service.world.key()
+    key, secret = fleet.service.world.key(coordinate_decimals=2, vessel_ids=frozenset({2, 3}))
     with visit(key=secret) as visiting:
         page = visiting.page
         _live(page)
+        told = "This key sees places to 2 decimals and times in steps, 2 vessels only."
+        expect(page.locator("#sight")).to_have_text(told)
         fleet.service.world.revoke(key)
         expect(page.get_by_label("API key")).to_be_focused()
-        expect(page.locator("#sign-in-said")).to_contain_text("does not hold any more")
+        expect(page.locator("#sign-in-said")).to_contain_text("was revoked or has expired")
         assert "hbr_" not in json.dumps(page.evaluate("({...localStorage, ...sessionStorage})"))
         expect(page.locator("#count")).to_be_empty()
         # And one that was mistyped is refused at once.
@@ -361,6 +408,10 @@ def test_a_key_that_ends_is_asked_for_again(fleet: Fleet, visit: Visiting):
         page.locator("#key").fill(fleet.key)
         page.keyboard.press("Enter")
         expect(page.locator("#count")).to_have_text(re.compile("1[23] vessels"))
+        # Who signs out in another tab does so in all.
+        page.evaluate("localStorage.clear(); dispatchEvent(new StorageEvent('storage'))")
+        expect(page.locator("#sign-in-said")).to_contain_text("signed out in another tab")
+        expect(page.locator("#count")).to_be_empty()
 
 
 # How many pictures a second a person gets who moves the map, and how long it takes to draw all that is on it.

@@ -123,8 +123,8 @@ function pause(delay_ms, signal) {
 
 let fleetTag = null;
 
-/** Read the whole fleet; the cursor from which the stream goes on behind it. With `ifChanged` as seldom as it can be. */
-async function readFleet(signal, { ifChanged = false } = {}) {
+/** Read the whole fleet; the cursor from which the stream goes on behind it. With `isAnew` nothing is kept of what was here. */
+async function readFleet(signal, { ifChanged = false, isAnew = false } = {}) {
   const began = performance.now();
   const read = await readVessels("/api/v1/vessels", { signal, tag: ifChanged ? fleetTag : null });
   lastRead = began;
@@ -132,7 +132,7 @@ async function readFleet(signal, { ifChanged = false } = {}) {
   const { found, cursor, tag } = read;
   fleetTag = tag;
   // The stream may have been faster than the list: who is newer here stays where she is, and who was learnt of meanwhile.
-  for (const [id, vessel] of fleet) {
+  for (const [id, vessel] of isAnew ? [] : fleet) {
     const listed = found.get(id);
     if (listed && vessel.recorded_at > (listed.recorded_at ?? "")) found.set(id, Object.assign(listed, Object.fromEntries(MOTION.map((name) => [name, vessel[name]]))));
     if (!listed && vessel.learnt > began) found.set(id, vessel);
@@ -140,11 +140,11 @@ async function readFleet(signal, { ifChanged = false } = {}) {
   const gone = !past && fleet.has(state.vessel) && !found.has(state.vessel) && fleet.get(state.vessel);
   fleet = found;
   line.newest = [...fleet.values()].reduce((latest, { received_at }) => Math.max(latest, Date.parse(received_at ?? 0)), 0) || null;
-  if (gone) {
-    tell(`${gone.name} is not in the fleet any more: she was retired, or this key may not see her now.`);
-    select(null);
-  }
   membersChanged();
+  if (gone) {
+    select(null);
+    tell(`${gone.name} is not in the fleet any more: she was retired, or this key may not see her now.`);
+  }
   return cursor;
 }
 
@@ -184,8 +184,7 @@ async function watch() {
         onBye: ({ reason }) => reason === "key_changed" && signIn(key),
         onReset: async (reset) => {
           // What is newer here may be something that a service which was restored has never heard of.
-          fleet = new Map();
-          const cursor = await readFleet(signal);
+          const cursor = await readFleet(signal, { isAnew: true });
           const kept = reset.oldest_at ? ` The service keeps them from ${utc(Date.parse(reset.oldest_at))} on.` : "";
           tell(`Updates were lost.${kept} The fleet was read again.`);
           track.read();
