@@ -147,7 +147,7 @@ def test_the_fleet_is_drawn_and_moves_and_one_is_looked_at(fleet: Fleet, visit: 
         page = visiting.page
         expect(page.locator("#count")).to_have_text("12 vessels")
         _live(page)
-        page.wait_for_function("liveMap.vessels.points.length >= 12")
+        page.wait_for_function("() => liveMap.vessels.points.length >= 12")
         visiting.expect_drawn(12)
         # Who is stale looks it, in the list as on the map.
         stale = page.get_by_role("option", name="Skerry L")
@@ -368,24 +368,31 @@ def test_what_the_stream_does_not_tell_is_read_now_and_then(fleet: Fleet, visit:
 
 
 def test_a_moment_asked_for_anew_holds_and_one_before_all_fixes_is_told(fleet: Fleet, visit: Visiting):
-    with visit(f"#time={fleet.began - timedelta(minutes=30):%Y-%m-%dT%H:%M:%S}Z&speed=600", width=390) as visiting:
+    with visit(
+        f"#time={fleet.began - timedelta(minutes=30):%Y-%m-%dT%H:%M:%S}Z&speed=600", width=390
+    ) as visiting:
         page, then = visiting.page, fleet.began - timedelta(minutes=100)
         page.get_by_role("button", name="Play").click()
-        page.wait_for_function("liveMap.shown().size === 12 && liveMap.state.time !== null")
+        page.wait_for_function("() => liveMap.shown().size === 12 && liveMap.state.time !== null")
         held: list[Route] = []
         page.route(re.compile(f"as_of={then:%Y-%m-%dT%H:%M:%S}"), lambda route: held.append(route))
         # A phone has room for a button only, which is the field itself.
-        assert page.evaluate(
-            "() => { const { x, y } = document.querySelector('#jump-box').getBoundingClientRect();"
-            " return document.elementFromPoint(x + 15, y + 15).id; }"
-        ) == "jump"
+        assert (
+            page.evaluate(
+                "() => { const { x, y } = document.querySelector('#jump-box').getBoundingClientRect();"
+                " return document.elementFromPoint(x + 15, y + 15).id; }"
+            )
+            == "jump"
+        )
         page.locator("#jump").fill(f"{then:%Y-%m-%dT%H:%M:%S}")
         expect(page.locator("#time")).to_have_attribute("aria-busy", "true")
         while not held:
             page.wait_for_timeout(20)
         assert page.evaluate("liveMap.state.time") == then.timestamp() * 1000
         page.locator("#jump").fill("2001-02-03T04:05:06")
-        expect(page.locator("#banner")).to_contain_text("Nothing is known of where a vessel was at 2001-02-03")
+        expect(page.locator("#banner")).to_contain_text(
+            "Nothing is known of where a vessel was at 2001-02-03"
+        )
         held[0].abort()
 
 
