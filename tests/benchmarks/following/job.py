@@ -179,34 +179,48 @@ def _measured(bench: Bench, url: str, crowd: Crowd) -> FanOut:
             held = pss(worker)
             say(many)
             time.sleep(1)
-            parts = {"worker": worker.pid, "PostgreSQL": bench.postgres.pid, "clients": many.pid}
-            used = {name: sum(servers.cpu_seconds(pid).values()) for name, pid in parts.items()}
-            began = time.monotonic()
-            committed = write(url, vessels, bench.seconds)
-            took_s = time.monotonic() - began
-            spent = {name: sum(servers.cpu_seconds(pid).values()) - used[name] for name, pid in parts.items()}
-            # The last ones arrive.
-            time.sleep(2)
+            writing = write_beside(bench, url, worker, many)
             grown = pss(worker)
             say(many)
             seen = json.loads(heard(many))
     result = FanOut(
         crowd.name,
         crowd.followers,
-        fixes=len(committed),
+        fixes=len(writing.committed),
         ended=seen["ended"],
         opened_s=opened_s,
         kb=(held - before) / crowd.followers / 1e3,
         grown_kb=(grown - before) / crowd.followers / 1e3,
-        cpu={name: each / took_s for name, each in spent.items()},
-        megabytes_a_second=seen["bytes"] / took_s / 1e6,
+        cpu=writing.cpu,
+        megabytes_a_second=seen["bytes"] / writing.took_s / 1e6,
         goal_kb=crowd.goal_kb,
         goal_p99_ms=crowd.goal_p99_ms,
     )
     step = max(1, (crowd.followers - crowd.silent) // _LOOKED_AT)
     wanted = cycle(groups(vessels, crowd.vessels))
-    judge(result, committed, zip(islice(wanted, 0, None, step), seen["arrivals"], strict=False))
+    judge(result, writing.committed, zip(islice(wanted, 0, None, step), seen["arrivals"], strict=False))
     return result
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What was stored beside the followers and when it was there, and the part of a core that each took."""
+
+    committed: Mapping[str, tuple[int, float]]
+    took_s: float
+    cpu: dict[str, float]
+
+
+def write_beside(bench: Bench, url: str, worker: psutil.Process, clients: subprocess.Popen[str]) -> Writing:
+    """Store fixes of all vessels for as long as the bench says, and wait until the last ones have arrived."""
+    parts = {"worker": worker.pid, "PostgreSQL": bench.postgres.pid, "clients": clients.pid}
+    used = {name: sum(servers.cpu_seconds(pid).values()) for name, pid in parts.items()}
+    began = time.monotonic()
+    committed = _write(url, len(bench.postgres.trackers), bench.seconds)
+    took_s = time.monotonic() - began
+    spent = {name: sum(servers.cpu_seconds(pid).values()) - used[name] for name, pid in parts.items()}
+    time.sleep(2)
+    return Writing(committed, took_s, {name: each / took_s for name, each in spent.items()})
 
 
 def judge(
@@ -242,7 +256,7 @@ def queries(vessels: int, many: int | None) -> list[str]:
     return [f"from=now&vessel_id={','.join(map(str, sorted(each)))}" for each in groups(vessels, many)]
 
 
-def write(url: str, vessels: int, seconds: float) -> dict[str, tuple[int, float]]:
+def _write(url: str, vessels: int, seconds: float) -> dict[str, tuple[int, float]]:
     """Store fixes one by one as the ingest does; return by its time whose each is, and when it was there."""
     committed: dict[str, tuple[int, float]] = {}
     database = Database(url, pool_size=1)

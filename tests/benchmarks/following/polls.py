@@ -17,7 +17,7 @@ from tests.benchmarks.following.job import (
     judge,
     pss,
     say,
-    write,
+    write_beside,
 )
 from tests.benchmarks.servers import Bench
 from tests.support.live_service import LiveService
@@ -58,25 +58,18 @@ def _measured(bench: Bench, url: str, crowd: str, many: int, wait_s: int, pause_
             opened_s = time.monotonic() - began
             time.sleep(1)
             held = pss(worker)
-            parts = {"worker": worker.pid, "PostgreSQL": bench.postgres.pid, "clients": clients.pid}
-            used = {name: sum(servers.cpu_seconds(pid).values()) for name, pid in parts.items()}
-            began = time.monotonic()
-            committed = write(url, vessels, bench.seconds)
-            took_s = time.monotonic() - began
-            spent = {name: sum(servers.cpu_seconds(pid).values()) - used[name] for name, pid in parts.items()}
-            # The last ones arrive.
-            time.sleep(2)
+            writing = write_beside(bench, url, worker, clients)
             grown = pss(worker)
             say(clients)
             seen = json.loads(heard(clients))
     result = FanOut(
         crowd,
         many,
-        fixes=len(committed),
+        fixes=len(writing.committed),
         opened_s=opened_s,
         kb=(held - before) / many / 1e3,
         grown_kb=(grown - before) / many / 1e3,
-        cpu={name: each / took_s for name, each in spent.items()},
+        cpu=writing.cpu,
     )
-    judge(result, committed, zip(wanted, seen["arrivals"], strict=True))
+    judge(result, writing.committed, zip(wanted, seen["arrivals"], strict=True))
     return result
