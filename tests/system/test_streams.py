@@ -1,11 +1,13 @@
 """Streams over real connections: who goes away, does not read, or is told farewell, and misses nothing."""
 
 import itertools
+import os
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -15,12 +17,14 @@ import httpx
 import psutil
 import psycopg
 import pytest
+from click.testing import CliRunner
 from tests.support.factories import World, a_fix
 from tests.support.live_service import LiveService, OwnPostgres
 from tests.support.signed_posts import send
 from tests.support.streams import StreamClient
-from tests.support.urls import KEYS, POSITIONS
+from tests.support.urls import FEEDS, KEYS, POSITIONS
 
+from harbor_api.cli import prune
 from harbor_api.postgres.tables import TAKE_ORDER
 
 _OF_A_KEY = 12
@@ -183,6 +187,46 @@ def test_a_key_that_holds_no_more_is_told_so(scene: Scene):
         assert revoked.until_over().events[-1].name == "bye"
 
 
+def test_what_a_key_may_see_changes_under_those_who_follow_with_it(scene: Scene):
+    world, http = scene.world, scene.service.http
+    one, other = world.vessel(), world.vessel()
+    admin = world.bearer("keys:write", "vessels:read")
+
+    def issued(**terms: Any) -> tuple[str, dict[str, str]]:
+        key, secret = world.key(**terms)
+        return f"{KEYS}/{key.id}", {"Authorization": f"Bearer {secret}"}
+
+    (rotated, old), (granted, bearer), (delayed, late) = issued(), issued(vessel_ids={one.id}), issued()
+    with ExitStack() as open_ones, ThreadPoolExecutor(3) as pool:
+        follows = [open_ones.enter_context(scene.follow(each)) for each in (old, bearer, late)]
+        for each in follows:
+            each.until_event("hello")
+        waits = [
+            pool.submit(
+                http.get,
+                POSITIONS,
+                params={"cursor": each.last_id, "wait": 20},
+                headers=key,
+            )
+            for each, key in zip(follows, (old, bearer, late), strict=True)
+        ]
+        new = http.post(f"{rotated}/rotate", json={"grace_s": 0}, headers=admin).json()["secret"]
+        for path, terms in ((granted, {"vessel_ids": [other.id]}), (delayed, {"delay_s": 60})):
+            assert http.patch(path, json=terms, headers={**admin, "If-Match": "*"}).is_success
+        reasons = [follows[each].until_event("bye").data["reason"] for each in (0, 2)]
+        assert reasons == ["key_revoked", "key_changed"]
+        # By then the grants were looked up as well, which is done with all keys at once.
+        scene.store(one.id, 1)
+        scene.store(other.id, 1)
+        [item] = follows[1].until(partial(_has, 1)).items
+        assert item["vessel_id"] == other.id
+        answers = [each.result() for each in waits]
+    assert [each.status_code for each in answers] == [401, 200, 200]
+    assert [len(each.json()["items"]) for each in answers[1:]] == [1, 0]
+    with scene.follow({"Authorization": f"Bearer {new}"}, last_seen=follows[0].last_id) as again:
+        assert len(again.until(partial(_has, 2)).items) == 2
+
+
 def test_whoever_catches_up_slowly_sees_no_more_than_the_key_does_by_now(scene: Scene):
     vessel = scene.world.vessel()
     # One of a kind, so that nobody has read for it what is behind.
@@ -203,21 +247,118 @@ def test_whoever_catches_up_slowly_sees_no_more_than_the_key_does_by_now(scene: 
             assert [each.name for each in late.events] == ["hello"]
 
 
-def test_postgres_may_go_and_come_back(scene: Scene):
+@contextmanager
+def _killed(postgres: OwnPostgres) -> Iterator[None]:
+    postgres.crash()
+    yield
+    postgres.start()
+
+
+@contextmanager
+def _stopped(postgres: OwnPostgres) -> Iterator[None]:
+    """Let all of PostgreSQL stand still, so that who asks it is answered nothing."""
+    stopped = postgres.processes()
+    for each in stopped:
+        each.suspend()
+    yield
+    for each in stopped:
+        with suppress(psutil.NoSuchProcess):
+            each.resume()
+
+
+@pytest.mark.parametrize(
+    ("gone", "seconds"),
+    [(_killed, 1), *(pytest.param(each, 30, marks=pytest.mark.slow) for each in (_killed, _stopped))],
+)
+def test_postgres_may_go_and_come_back(
+    scene: Scene, gone: Callable[[OwnPostgres], AbstractContextManager[None]], seconds: float
+):
     bearer, tracker = scene.world.bearer(), scene.world.tracker()
     with scene.follow(bearer) as stream:
-        stream.until_event("hello")
+        hello = stream.until_event("hello")
         send(scene.service.http, tracker.signed(a_fix(0)))
         stream.until(lambda each: len(each.items) == 1)
-        scene.postgres.crash()
-        time.sleep(1)
-        scene.postgres.start()
+        with gone(scene.postgres):
+            time.sleep(seconds)
+            assert httpx.get(f"{scene.service.base_url}/health/ready", timeout=30).status_code == 503
         _soon(lambda: httpx.get(f"{scene.service.base_url}/health/ready").status_code == 200)
         for number in range(1, 4):
             send(scene.service.http, tracker.signed(a_fix(10 * number)))
         stream.until(lambda each: len(each.items) == 4)
         assert len(set(_names(stream))) == 4
+        beats = [each.data for each in stream.events if each.name == "heartbeat"]
+        known = [
+            datetime.fromisoformat(each["now"]) - datetime.fromisoformat(each["as_of"]) for each in beats
+        ]
+        # They go on, and tell that nothing more is known, rather than that nothing happens.
+        assert seconds < hello.data["heartbeat_s"] or max(known) > timedelta(seconds=5)
     assert "Traceback" not in scene.service.log()
+
+
+def test_a_dump_that_is_restored_is_told_to_all_who_have_come_further(scene: Scene, tmp_path: Path):
+    bearer, vessel = scene.world.bearer(), scene.world.vessel()
+    http = scene.service.http
+    scene.store(vessel.id, 3)
+    http.put(f"{FEEDS}/kept", json={}, headers=bearer)
+    programs, dump = scene.postgres.programs, tmp_path / "dump"
+    subprocess.run([programs / "pg_dump", "--format=custom", "-f", dump, scene.postgres.url], check=True)
+    with scene.follow(bearer) as live, scene.follow(bearer, kind="ferry") as quiet:
+        for each in (live, quiet):
+            each.until_event("hello")
+        scene.store(vessel.id, 5)
+        live.until(partial(_has, 5))
+        asked = {"cursor": live.last_id}
+        http.put(f"{FEEDS}/kept", json=asked, headers=bearer)
+        with ThreadPoolExecutor(1) as pool:
+            wait = pool.submit(http.get, POSITIONS, params=asked | {"wait": 20}, headers=bearer)
+            restore: list[str | Path] = [
+                programs / "pg_restore",
+                "--clean",
+                "--if-exists",
+                "--single-transaction",
+                "-d",
+                scene.postgres.url,
+            ]
+            subprocess.run([*restore, dump], check=True)
+            for each in (live, quiet):
+                assert each.until_event("reset").data["reason"] == "cursor_unknown"
+                each.until_over()
+            # What it reads in the midst of the restore is answered by 503, after which it comes again.
+            assert wait.result().status_code in {410, 503}, wait.result().text
+    refused = http.get(POSITIONS, params=asked, headers=bearer)
+    assert (refused.status_code, refused.json()["code"]) == (410, "cursor_expired")
+    with scene.follow(bearer, last_seen=asked["cursor"]) as again:
+        assert again.until_event("reset").data["reason"] == "cursor_unknown"
+    # What the service keeps was restored with the rest, and goes on from where it was then.
+    scene.store(vessel.id, 2)
+    assert len(http.get(f"{FEEDS}/kept/positions", headers=bearer).json()["items"]) == 2
+
+
+def test_who_keeps_up_is_not_disturbed_where_what_is_old_is_removed(scene: Scene):
+    bearer, vessel, http = scene.world.bearer(), scene.world.vessel(), scene.service.http
+    begun = http.get(POSITIONS, params={"from": "now"}, headers=bearer).json()["next"]
+    for name in ("slow", "quick"):
+        http.put(f"{FEEDS}/{name}", json={}, headers=bearer)
+    with scene.follow(bearer) as quick, ThreadPoolExecutor(1) as pool:
+        quick.until_event("hello")
+        scene.store(vessel.id, 20)
+        quick.until(partial(_has, 20))
+        asked = {"cursor": quick.last_id}
+        http.put(f"{FEEDS}/quick", json=asked, headers=bearer)
+        wait = pool.submit(http.get, POSITIONS, params=asked | {"wait": 20}, headers=bearer)
+        with psycopg.connect(scene.postgres.url, autocommit=True) as connection:
+            connection.execute("UPDATE positions SET received_at = received_at - interval '40 days'")
+            connection.execute("UPDATE withdrawals SET withdrawn_at = withdrawn_at - interval '40 days'")
+        others = {name: None for name in os.environ if name.startswith("HARBOR_")}
+        runner = CliRunner(env={**others, "HARBOR_DATABASE_URL": scene.postgres.url})
+        assert runner.invoke(prune.command, ["--feed-days", "30"], catch_exceptions=False).exit_code == 0
+        scene.store(vessel.id, 1)
+        quick.until(partial(_has, 21))
+        assert len(wait.result().json()["items"]) == 1
+        assert len(http.get(f"{FEEDS}/quick/positions", headers=bearer).json()["items"]) == 1
+    for path, params in ((POSITIONS, {"cursor": begun, "wait": 5}), (f"{FEEDS}/slow/positions", {})):
+        refused = http.get(path, params=params, headers=bearer)
+        assert (refused.status_code, refused.json()["code"]) == (410, "cursor_expired")
 
 
 def test_a_worker_may_be_told_to_end_before_it_has_begun(scene: Scene):
