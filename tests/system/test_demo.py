@@ -106,9 +106,9 @@ def test_it_ends_when_its_service_does(environ):
         [service] = [child for child in psutil.Process(demo.pid).children() if "serve" in child.cmdline()]
         service.kill()
         assert demo.wait(30) == 1
-        assert demo.stderr.read().splitlines()[-1] == (
-            "harbor-api: the service ended by itself, with status -9; its own lines above say why"
-        )
+        # Workers that have lost their master may still say so behind it.
+        told = "harbor-api: the service ended by itself, with status -9; its own lines above say why"
+        assert told in demo.stderr.read().splitlines()
 
 
 def test_it_says_that_its_address_is_taken_and_does_nothing(environ):
