@@ -12,7 +12,7 @@ from tests.support import sql
 from tests.support.checked_client import CheckedClient
 from tests.support.examples import many
 from tests.support.factories import EPOCH, MASTER_KEY, World, a_fix
-from tests.support.urls import FEEDS, POSITIONS, QUARANTINE, VESSELS
+from tests.support.urls import FEEDS, POSITIONS, QUARANTINE, STREAM, VESSELS
 
 from harbor_api.database import Database
 from harbor_api.domain import cursors, feed_cursors
@@ -209,6 +209,9 @@ def test_below_the_floor_and_above_the_end_the_cursor_has_expired(
     assert found["oldest_at"]
     assert len(followed(client, bearer, found["oldest"])) == 1
     assert refused(client, bearer, 410, begin="2020-01-01T00:00:00Z")["oldest"] == found["oldest"]
+    # A stream is refused the same way, before it begins.
+    refusal = client.get(STREAM, query_string={"cursor": old}, headers=dict(bearer))
+    assert (refusal.status_code, refusal.json["oldest"]) == (410, found["oldest"])
     beyond = last.split(".")[0] + "." + feed_cursors.token(_KEY, 10**9)
     assert refused(client, bearer, 410, cursor=beyond)["oldest"] == found["oldest"]
     assert followed(client, bearer, first) != []
