@@ -29,7 +29,7 @@ from harbor_api.domain.errors import CursorMismatch, HarborError, InvalidParamet
 from harbor_api.domain.feed import Expired
 from harbor_api.domain.times import rfc3339
 from harbor_api.live import frames
-from harbor_api.live.audiences import Follower, Rate, Subscription
+from harbor_api.live.audiences import Audience, Follower, Rate, Subscription
 from harbor_api.live.fleet import Reading
 from harbor_api.live.fragments import Question
 from harbor_api.live.hub import HEARTBEAT_S, farewell
@@ -304,13 +304,9 @@ class _Stream:
         items = list(stretch.items)
         if self._rate is not None:
             self._rate.add(items)
-            # Of what has waited some may be of a vessel that the key has been taken meanwhile.
-            scope = self._hub.scope(self._subscription)
-            let = [
-                each
-                for each in self._rate.due(time.monotonic())
-                if scope.ids is None or each.vessel_id in scope.ids
-            ]
+            # As the hub asks: what has waited may be of a vessel that the key has been taken meanwhile.
+            audience = Audience(self._subscription, self._hub.scope(self._subscription))
+            let = [each for each in self._rate.due(time.monotonic()) if audience.asks_for(each)]
             token = self._hub.token(self._rate.told_up_to(stretch.next))
             pieces = [frames.moved(each.piece, token) for each in let]
         else:
