@@ -71,8 +71,8 @@ UNDOCUMENTED = {
     ("web/auth.py", "max_content_length"): ("flask", "max_content_length"),
     ("web/rate_counters.py", "storage"): ("limits", "storage"),
 }
-# A named tuple's _replace is documented; its underscore only keeps it apart from the names of members.
-_PRIVATE = re.compile(r"(?!_replace\b)_[a-z]\w*")
+# These two of a named tuple are documented; the underscore only keeps them apart from its members' names.
+_PRIVATE = re.compile(r"(?!(?:_replace|_fields)\b)_[a-z]\w*")
 _SUPPRESSED = re.compile(r"noqa:.*\bSLF001\b")
 
 

@@ -143,9 +143,9 @@ _RESETS = tuple(
         datetime(2000, 1, 1, tzinfo=UTC),
     )
 )
-_LAST_RESET = _RESETS[-1][1]
+LAST_RESET = _RESETS[-1][1]
 # Spares nearly every fix the look; no tolerance reaches from here to a rollover.
-_LONG_AGO = timedelta(weeks=1000)
+LONG_AGO = timedelta(weeks=1000)
 
 # The sphere with the Earth's mean radius (IUGG). The ellipsoid differs by up to 0.6 %, a third of a knot
 # in sixty, and the limit of speed is no sharper than that.
@@ -210,7 +210,7 @@ def judge(
     if -age > thresholds.future_tolerance:
         return FUTURE
     # Older fixes alone are worth the look.
-    if age > _LONG_AGO and (wrong := _wrong_clock(here.recorded_at, age, thresholds)):
+    if age > LONG_AGO and (wrong := _wrong_clock(here.recorded_at, age, thresholds)):
         return wrong
     if thresholds.retention is not None and age > thresholds.retention:
         return TOO_OLD
@@ -221,7 +221,7 @@ def judge(
 
 def is_clock_reset(recorded_at: datetime) -> bool:
     """Return whether a time is one of those that clocks tell after a reset."""
-    return recorded_at < _LAST_RESET and any(first <= recorded_at < end for first, end in _RESETS)
+    return recorded_at < LAST_RESET and any(first <= recorded_at < end for first, end in _RESETS)
 
 
 def told_apart(recorded_at: datetime, content: str) -> datetime:

@@ -7,10 +7,12 @@ again is then the same fix, and judged the same.
 Those that a batch makes by the thousand are tuples: a frozen dataclass takes three times as long to make.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 # Six decimals of a degree are 0.1 m, and what is shown at most. Three of a measure are beyond any receiver's
@@ -56,6 +58,10 @@ class Fix(NamedTuple):
 
 FixKey = tuple[datetime, int]
 """What names a fix among those of its vessel: its time and its tracker."""
+
+
+Stretch = tuple[int, Sequence[FixKey]]
+"""A vessel, and what names some of her fixes, in order."""
 
 
 class NamedFix(NamedTuple):
@@ -133,6 +139,14 @@ class ReceivedFix(NamedTuple):
         return self.fix.recorded_at, self.tracker_id
 
 
+def stretches_of(fixes: Iterable[ReceivedFix]) -> list[Stretch]:
+    """Return what names fixes that are in order of vessel, time and tracker, vessel by vessel."""
+    return [
+        (vessel_id, [each.key for each in run])
+        for vessel_id, run in groupby(fixes, key=attrgetter("vessel_id"))
+    ]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """The fixes of one request, and the numbers that its tracker gave those and the invalid ones.
@@ -142,7 +156,7 @@ class Submission:
     """
 
     tracker_id: int
-    fixes: tuple[ReceivedFix, ...]
+    fixes: Sequence[ReceivedFix]
     numbers: tuple[int, ...] = ()
     tracker_version: int | None = None
 

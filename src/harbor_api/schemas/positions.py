@@ -30,12 +30,12 @@ from harbor_api.schemas.typed import TypedSchema
 # AIS has its own values for "not available" (ITU-R M.1371); a tracker may forward them as they are.
 NO_LAT, NO_LON, NO_SOG, NO_COG, NO_HEADING, NO_STATUS = 91, 181, 102.3, 360, 511, 15
 # What FixSchema and load_fix both hold a fix to.
-_MOST_LAT, _MOST_LON, _MOST_HEADING, _MOST_ACCURACY_M, _MOST_BATTERY_V = 90, 180, 360, 1_000_000, 1000
-_MOST_NUMBER = 2**53 - 1
+MOST_LAT, MOST_LON, MOST_HEADING, MOST_ACCURACY_M, MOST_BATTERY_V = 90, 180, 360, 1_000_000, 1000
+MOST_NUMBER = 2**53 - 1
 
 
 def _is_heading(value: float | None) -> bool:
-    return value is not None and (0 <= value <= _MOST_HEADING or value == NO_HEADING)
+    return value is not None and (0 <= value <= MOST_HEADING or value == NO_HEADING)
 
 
 def _heading(value: float) -> None:
@@ -95,7 +95,7 @@ class FixSchema(_PassesOver):
     lat = _Kept(
         COORDINATE_DECIMALS,
         required=True,
-        validate=Range(-_MOST_LAT, _MOST_LAT),
+        validate=Range(-MOST_LAT, MOST_LAT),
         metadata={
             "description": "Latitude in WGS 84 degrees; kept to six decimals (0.1 m).",
             "examples": [59.9],
@@ -104,7 +104,7 @@ class FixSchema(_PassesOver):
     lon = _Kept(
         COORDINATE_DECIMALS,
         required=True,
-        validate=Range(-_MOST_LON, _MOST_LON),
+        validate=Range(-MOST_LON, MOST_LON),
         metadata={"description": "Longitude in WGS 84 degrees; kept to six decimals.", "examples": [10.7]},
     )
     sog = _Kept(
@@ -130,7 +130,7 @@ class FixSchema(_PassesOver):
         metadata={
             "description": "True heading in degrees; 360 is 0, 511 means not available.",
             "anyOf": [
-                {"type": "number", "minimum": 0, "maximum": _MOST_HEADING},
+                {"type": "number", "minimum": 0, "maximum": MOST_HEADING},
                 {"type": "number", "minimum": NO_HEADING, "maximum": NO_HEADING},
                 {"type": "null"},
             ],
@@ -147,16 +147,16 @@ class FixSchema(_PassesOver):
     )
     accuracy_m = _Kept(
         allow_none=True,
-        validate=Range(0, _MOST_ACCURACY_M),
+        validate=Range(0, MOST_ACCURACY_M),
         metadata={"description": "Radius of the receiver's own doubt, in metres.", "examples": [4]},
     )
     battery_v = _Kept(
         allow_none=True,
-        validate=Range(0, _MOST_BATTERY_V),
+        validate=Range(0, MOST_BATTERY_V),
         metadata={"description": "Battery voltage of the tracker, in volts.", "examples": [3.9]},
     )
     number = Whole(
-        validate=Range(0, _MOST_NUMBER),
+        validate=Range(0, MOST_NUMBER),
         metadata={
             "description": "The tracker's own count of its fixes, one more each time and never from the "
             "start again: then answers tell which numbers are `missing`.",
@@ -242,7 +242,7 @@ def as_kept(value: dict[str, Any]) -> dict[str, Any]:
 def _is_small(name: str, member: Any) -> bool:
     if isinstance(member, int | float):
         # PostgreSQL writes large ones out, as whole numbers that have no room in 64 bits.
-        is_small = abs(member) <= _MOST_NUMBER
+        is_small = abs(member) <= MOST_NUMBER
     else:
         is_small = member is None or (isinstance(member, str) and len(member) <= _LONGEST_TEXT)
     return is_small and len(name) <= _LONGEST_TEXT
@@ -260,8 +260,8 @@ def load_fix(value: Any) -> Fix | None:
     number = None
     if (
         # Latitude 91 and longitude 181, which say that there is no fix, are out of range.
-        (lat := _number(get("lat"), -_MOST_LAT, _MOST_LAT, COORDINATE_DECIMALS)) is None
-        or (lon := _number(get("lon"), -_MOST_LON, _MOST_LON, COORDINATE_DECIMALS)) is None
+        (lat := _number(get("lat"), -MOST_LAT, MOST_LAT, COORDINATE_DECIMALS)) is None
+        or (lon := _number(get("lon"), -MOST_LON, MOST_LON, COORDINATE_DECIMALS)) is None
         or (recorded_at := from_rfc3339(get("recorded_at"))) is None
         # These may be null, which says no more than if they were left out.
         or ((sog := get("sog")) is not None and (sog := _number(sog, 0, NO_SOG)) is None)
@@ -273,14 +273,14 @@ def load_fix(value: Any) -> Fix | None:
         or ((status := get("nav_status")) is not None and (status := _whole(status, NO_STATUS)) is None)
         or (
             (accuracy := get("accuracy_m")) is not None
-            and (accuracy := _number(accuracy, 0, _MOST_ACCURACY_M)) is None
+            and (accuracy := _number(accuracy, 0, MOST_ACCURACY_M)) is None
         )
         or (
             (battery := get("battery_v")) is not None
-            and (battery := _number(battery, 0, _MOST_BATTERY_V)) is None
+            and (battery := _number(battery, 0, MOST_BATTERY_V)) is None
         )
         # This one may be left out, but not be null.
-        or ("number" in value and (number := _whole(value["number"], _MOST_NUMBER)) is None)
+        or ("number" in value and (number := _whole(value["number"], MOST_NUMBER)) is None)
     ):
         return None
     return _fix(
@@ -317,7 +317,7 @@ def _whole(value: Any, most: int) -> int | None:
 
 def number_of(value: Any) -> int | None:
     """Return the number of a fix that is refused, where it has one that a fix may have."""
-    return _whole(value.get("number"), _MOST_NUMBER) if isinstance(value, dict) else None
+    return _whole(value.get("number"), MOST_NUMBER) if isinstance(value, dict) else None
 
 
 class GapSchema(Schema):
