@@ -37,6 +37,7 @@ from harbor_api.domain.judgement import Thresholds
 from harbor_api.domain.order import Horizon
 from harbor_api.domain.positions import Fix, Motion, NamedFix, ReceivedFix
 from harbor_api.domain.quarantine import Withdrawal
+from harbor_api.domain.received_columns import ReceivedColumns
 from harbor_api.domain.vessels import VesselDetails
 from harbor_api.services import quarantine, vessels
 from harbor_api.web import runtime
@@ -91,7 +92,7 @@ class Writer:
         # In a group of two, as they are stored: in order of vessels.
         ids = sorted({vessel_id, self.chance.randint(1, SHIPS)})
         fixes = [ReceivedFix(each, self.chance.randint(1, 9), now, Fix(at, motion), None) for each in ids]
-        unit_of_work.run_last(unit_of_work.positions.addition(fixes), now=True)
+        unit_of_work.run_last(unit_of_work.positions.addition(ReceivedColumns.of(fixes)), now=True)
         self.stored += [NamedFix(each.vessel_id, at, each.tracker_id) for each in fixes]
 
     def late(self, unit_of_work: UnitOfWork, vessel_id: int) -> None:

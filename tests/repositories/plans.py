@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 import psycopg
 from psycopg import sql
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.pq import TransactionStatus
+from psycopg.pq import Format, TransactionStatus
 
+from harbor_api.postgres.arrays import Encoded
 from harbor_api.postgres.connections import _Connection
 
 # How many there are of each, and how many there were when all was small.
@@ -253,13 +254,15 @@ class MeasuringConnection(_Connection):
             numbered = _PLACEHOLDER.sub(lambda found: b"$%d" % (names.index(found[1].decode()) + 1), text)
             typed = f"PREPARE {name} ({known}) AS " if types else f"PREPARE {name} AS "
             cursor.execute(typed.encode() + numbered.replace(b"%%", b"%"))
-        literals = sql.SQL(", ").join(map(sql.Literal, wanted))
+        literals = sql.SQL(", ").join(sql.Literal(_decoded(self, each)) for each in wanted)
         return sql.SQL("EXECUTE {} ({})" if wanted else "EXECUTE {}").format(
             sql.Identifier(self._ready[text, types]), literals
         )
 
 
-_PLACEHOLDER = re.compile(rb"%\((\w+)\)s")
+_PLACEHOLDER = re.compile(rb"%\((\w+)\)[sb]")
+# Where the head of an array in binary form tells the type of its elements.
+_ELEMENT = slice(8, 12)
 # What scans have returned of tables and of indexes, and what bitmaps and places have fetched beyond that;
 # what triggers touch is among it, which a plan does not tell.
 _COUNTED = """
@@ -268,6 +271,14 @@ SELECT sum(pg_stat_get_xact_tuples_returned(oid)
     sum(pg_stat_get_xact_blocks_fetched(oid))::bigint
 FROM pg_class WHERE relkind IN ('r', 'i', 't') AND oid >= 16384
 """
+
+
+def _decoded(connection: psycopg.Connection[Any], value: object) -> object:
+    """Return a value that EXECUTE can be given as a literal."""
+    if not isinstance(value, Encoded):
+        return value
+    element = connection.adapters.types[int.from_bytes(value[_ELEMENT])]
+    return Transformer(connection).get_loader(element.array_oid, Format.BINARY).load(value)
 
 
 def _counted(cursor: psycopg.Cursor[Any]) -> tuple[int, int]:

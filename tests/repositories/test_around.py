@@ -11,7 +11,8 @@ from tests.support.examples import many
 from tests.support.factories import EPOCH, World, rolled_back
 
 from harbor_api.database import Database, UnitOfWork
-from harbor_api.domain.positions import Fix, FixKey, Motion, ReceivedFix
+from harbor_api.domain.positions import Fix, FixKey, Motion, ReceivedFix, stretches_of
+from harbor_api.domain.received_columns import ReceivedColumns
 from harbor_api.postgres.connections import StatementFailed
 
 _keys = st.tuples(st.integers(0, 90), st.integers(1, 2))
@@ -36,10 +37,12 @@ def test_the_nearest_on_each_side_are_among_what_is_found(database: Database, wo
             unit_of_work.positions.admit([vessel.id, other.id], [])
             if stored:
                 rows = [_received_fix(each.id, *key) for each in (vessel, other) for key in sorted(stored)]
-                unit_of_work.run_last(unit_of_work.positions.addition(rows))
+                unit_of_work.run_last(unit_of_work.positions.addition(ReceivedColumns.of(rows)))
             if held:
                 unit_of_work.quarantine.hold((_received_fix(vessel.id, *key), "future") for key in held)
-            return unit_of_work.positions.around([_received_fix(vessel.id, *key) for key in sorted(asked)])
+            return unit_of_work.positions.around(
+                stretches_of([_received_fix(vessel.id, *key) for key in sorted(asked)])
+            )
 
         with rolled_back(database) as unit_of_work:
             around = look(unit_of_work)
@@ -90,7 +93,7 @@ def test_a_commit_that_fails_with_its_last_statement_leaves_nothing(database: Da
 
     def add(unit_of_work: UnitOfWork, received_fixes: list[ReceivedFix]) -> None:
         unit_of_work.arrived_numbers.note([(tracker.number, len(received_fixes))])
-        unit_of_work.run_last(unit_of_work.positions.addition(received_fixes))
+        unit_of_work.run_last(unit_of_work.positions.addition(ReceivedColumns.of(received_fixes)))
 
     database.transact(lambda unit_of_work: add(unit_of_work, fixes[:1]))
     with pytest.raises(StatementFailed, match="UniqueViolation"):

@@ -7,7 +7,8 @@ import pytest
 from tests.support.factories import EPOCH, World, rolled_back
 
 from harbor_api.database import Database
-from harbor_api.domain.positions import Fix, FixKey, Motion, ReceivedFix
+from harbor_api.domain.positions import Fix, FixKey, Motion, ReceivedFix, stretches_of
+from harbor_api.domain.received_columns import ReceivedColumns
 
 
 def _received_fix(vessel_id: int, second: int) -> ReceivedFix:
@@ -35,8 +36,10 @@ def test_the_nearest_of_each_are_among_what_is_found(database: Database, world: 
     stored = [_key(second) for second in range(0, 20_000, 10)]
     with rolled_back(database) as unit_of_work:
         history = [_received_fix(vessel, second) for second in range(0, 20_000, 10)]
-        unit_of_work.run_last(unit_of_work.positions.addition(history))
-        around = unit_of_work.positions.around([_received_fix(vessel, second) for second in asked])[vessel]
+        unit_of_work.run_last(unit_of_work.positions.addition(ReceivedColumns.of(history)))
+        around = unit_of_work.positions.around(
+            stretches_of([_received_fix(vessel, second) for second in asked])
+        )[vessel]
     found = [each.key for each in around.stored]
     assert around.newest == stored[-1]
     assert found == sorted(set(found))

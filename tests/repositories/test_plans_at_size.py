@@ -34,8 +34,9 @@ from harbor_api.domain.fleet_search import Box
 from harbor_api.domain.history import Window
 from harbor_api.domain.moments import GAP
 from harbor_api.domain.order import Horizon
-from harbor_api.domain.positions import Fix, Motion, NamedFix, ReceivedFix
+from harbor_api.domain.positions import Fix, Motion, NamedFix, ReceivedFix, stretches_of
 from harbor_api.domain.quarantine import Selection
+from harbor_api.domain.received_columns import ReceivedColumns
 from harbor_api.domain.trackers import Assignment, Tracker
 from harbor_api.domain.vessels import VesselDetails
 from harbor_api.postgres import connections
@@ -93,7 +94,11 @@ BETWEEN = [n + 0.5 for n in SCATTERED]
 
 
 def add(u: AtSize, received_fixes: Sequence[ReceivedFix]) -> None:
-    u.run_last(u.positions.addition(received_fixes))
+    u.run_last(u.positions.addition(ReceivedColumns.of(received_fixes)))
+
+
+def around(u: AtSize, received_fixes: Iterable[ReceivedFix]) -> None:
+    u.positions.around(stretches_of(received_fixes))
 
 
 def hold(u: AtSize, received_fixes: Iterable[ReceivedFix], reason: str = "future") -> None:
@@ -321,26 +326,26 @@ ROWS = [
     Row("Positions.admit one", lambda u: u.positions.admit([1], [1]), 10, 10),
     Row("Positions.admit without trackers", lambda u: u.positions.admit([1], []), 10, 0),
     Row("Positions.admit many", lambda u: u.positions.admit(range(1, N), range(1, N)), 5 * N, 4 * N),
-    Row("Positions.around a newer one", lambda u: u.positions.around(fixes(3, [FIXES + 1])), 10, 30),
+    Row("Positions.around a newer one", lambda u: around(u, fixes(3, [FIXES + 1])), 10, 30),
     Row(
         "Positions.around a newer one each",
-        lambda u: u.positions.around(one_each(N, FIXES + 1)),
+        lambda u: around(u, one_each(N, FIXES + 1)),
         4 * N,
         12 * N,
     ),
-    Row("Positions.around many newer ones", lambda u: u.positions.around(fixes(3, NEW)), 10, 30),
-    Row("Positions.around one in the midst", lambda u: u.positions.around(fixes(3, [MIDST])), 10, 40),
+    Row("Positions.around many newer ones", lambda u: around(u, fixes(3, NEW)), 10, 30),
+    Row("Positions.around one in the midst", lambda u: around(u, fixes(3, [MIDST])), 10, 40),
     Row(
         "Positions.around one in the midst each",
-        lambda u: u.positions.around(one_each(100, MIDST)),
+        lambda u: around(u, one_each(100, MIDST)),
         800,
         2500,
     ),
-    Row("Positions.around both ends", lambda u: u.positions.around(fixes(3, [0.5, FIXES + 1])), 60, 150),
-    Row("Positions.around a repeated end", lambda u: u.positions.around(fixes(3, LAST)), 2 * N, 2 * N),
-    Row("Positions.around many all over", lambda u: u.positions.around(fixes(3, BETWEEN)), 15 * N, 40 * N),
-    Row("Positions.around many among held", lambda u: u.positions.around(fixes(1, BETWEEN)), 20 * N, 40 * N),
-    Row("Positions.around a silent vessel", lambda u: u.positions.around(fixes(SILENT, NEW)), 10, 30),
+    Row("Positions.around both ends", lambda u: around(u, fixes(3, [0.5, FIXES + 1])), 60, 150),
+    Row("Positions.around a repeated end", lambda u: around(u, fixes(3, LAST)), 2 * N, 2 * N),
+    Row("Positions.around many all over", lambda u: around(u, fixes(3, BETWEEN)), 15 * N, 40 * N),
+    Row("Positions.around many among held", lambda u: around(u, fixes(1, BETWEEN)), 20 * N, 40 * N),
+    Row("Positions.around a silent vessel", lambda u: around(u, fixes(SILENT, NEW)), 10, 30),
     Row("Positions.addition one", lambda u: add(u, fixes(4, [FIXES + 1])), 15, 30),
     Row("Positions.addition many", lambda u: add(u, fixes(4, NEW)), 8 * N, 10 * N),
     Row("Positions.addition all over", lambda u: add(u, fixes(5, BETWEEN)), 8 * N, 10 * N),

@@ -29,13 +29,15 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+import numpy as np
 import orjson
 
 from harbor_api.database import Database, UnitOfWork
 from harbor_api.domain.authentication import SigningTracker, authenticate
 from harbor_api.domain.errors import HarborError, Unavailable
-from harbor_api.domain.judgement import Thresholds, is_clock_reset, told_apart
+from harbor_api.domain.judgement import LAST_RESET, Thresholds, is_clock_reset, told_apart
 from harbor_api.domain.positions import Fix, Receipt, ReceivedFix, Submission
+from harbor_api.domain.received_columns import ByColumn, FixColumns, ReceivedColumns, microseconds
 from harbor_api.domain.signatures import SignedMessage
 from harbor_api.domain.trackers import Tracker, tracker_number
 from harbor_api.ingest import settling
@@ -154,10 +156,28 @@ class Intake:
         it says so; SignatureInvalid and TrackerDisabled where the tracker was changed just now.
         """
         kept = tuple(each for each in numbers if each is not None)
+        return self._handed_over(
+            signer, lambda tracker: _submission(tracker, fixes, kept, now), weight=max(1, len(fixes))
+        )
+
+    def accept_columns(
+        self, signer: Signer, fixes: FixColumns, raws: Sequence[Any], *, now: datetime
+    ) -> Receipt:
+        """Store or hold the fixes of a signer that came by the column; all else as with ``accept``."""
+        if fixes.recorded_at.min() < microseconds(LAST_RESET):
+            # Perhaps of a clock that was reset, which is to be told apart by what was sent.
+            each = [*zip(fixes.one_by_one(), raws, strict=True)]
+            return self.accept(signer, each, numbers=fixes.numbers(), now=now)
+        return self._handed_over(
+            signer, lambda tracker: _submission_by_column(tracker, fixes, raws, now), weight=len(fixes)
+        )
+
+    def _handed_over(
+        self, signer: Signer, submission_of: Callable[[Tracker], Submission], *, weight: int
+    ) -> Receipt:
         for _ in range(_ATTEMPTS):
-            submission = _submission(signer.tracker, fixes, kept, now)
             try:
-                return self._settlings.do(submission, weight=max(1, len(fixes)))
+                return self._settlings.do(submission_of(signer.tracker), weight=weight)
             except TrackerChanged:
                 signer.look_up()
         raise Unavailable("The tracker is being changed")
@@ -201,6 +221,27 @@ def _submission(
             for fix, raw in fixes
         ),
         numbers=numbers,
+        tracker_version=tracker.version,
+    )
+
+
+def _submission_by_column(
+    tracker: Tracker, fixes: FixColumns, raws: Sequence[Any], now: datetime
+) -> Submission:
+    many = len(fixes)
+    # As ``Tracker.vessel_at``: the first assignment has no beginning.
+    starts = np.array([microseconds(each.starts_at) for each in tracker.assignments[1:]], np.int64)
+    vessel_ids = np.array([each.vessel_id for each in tracker.assignments], np.int32)
+    columns = ReceivedColumns(
+        vessel_id=vessel_ids[np.searchsorted(starts, fixes.recorded_at, side="right")],
+        tracker_id=np.full(many, tracker.number, np.int32),
+        received_at=np.full(many, microseconds(now), np.int64),
+        fixes=fixes,
+    )
+    return Submission(
+        tracker_id=tracker.number,
+        fixes=ByColumn(columns, raws),
+        numbers=fixes.numbers(),
         tracker_version=tracker.version,
     )
 

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
-from itertools import groupby, islice
+from itertools import accumulate, groupby, islice
 from operator import attrgetter
+
+import numpy as np
 
 from harbor_api.database import UnitOfWork
 from harbor_api.domain.judgement import (
@@ -32,7 +34,10 @@ from harbor_api.domain.positions import (
     Surroundings,
     Verdict,
     Vicinity,
+    stretches_of,
 )
+from harbor_api.domain.received_columns import ReceivedColumns
+from harbor_api.ingest import columns
 from harbor_api.ingest.known_trackers import TrackerChanged
 from harbor_api.postgres.statements import Statement
 from harbor_api.repositories.revisions import OUTVOTED_BY_OTHERS
@@ -58,36 +63,65 @@ def settle(
 
     TrackerChanged where a tracker is not any more what its signature was checked against.
     """
-    fixes = [received for submission in submissions for received in submission.fixes]
-    _admit(unit_of_work, submissions, fixes)
+    by_column = columns.ranked(submissions)
+    _admit(unit_of_work, submissions, by_column)
     # Before the lock of the order, which is held to the end.
     numbers = [(each.tracker_id, number) for each in submissions for number in each.numbers]
     missing = unit_of_work.arrived_numbers.note(numbers) if numbers else {}
-    places = _in_order(fixes)
-    verdicts: list[Verdict | None] = [None] * len(fixes)
-    if fixes:
-        ranked = [fixes[place] for place in places]
-        for place, verdict in zip(places, _settled(unit_of_work, ranked, thresholds), strict=True):
-            verdicts[place] = verdict
-    following = iter(verdicts)
+    verdicts = None if by_column is None else _settled_at_once(unit_of_work, by_column, thresholds)
+    if verdicts is None:
+        verdicts = _settled_each(unit_of_work, submissions, thresholds)
+    ends = [*accumulate(len(each.fixes) for each in submissions)]
     return [
         Receipt(
-            verdicts=tuple(verdict for _, verdict in zip(each.fixes, following, strict=False) if verdict),
+            verdicts=tuple(verdicts[end - len(each.fixes) : end]),
             missing=missing.get(each.tracker_id, ()) if each.numbers else (),
         )
-        for each in submissions
+        for each, end in zip(submissions, ends, strict=True)
     ]
 
 
-def _admit(unit_of_work: UnitOfWork, submissions: Sequence[Submission], fixes: Sequence[ReceivedFix]) -> None:
+def _admit(
+    unit_of_work: UnitOfWork, submissions: Sequence[Submission], by_column: columns.Ranked | None
+) -> None:
+    if by_column is not None:
+        vessel_ids = {run.vessel_id for run in by_column.runs}
+    else:
+        vessel_ids = {received.vessel_id for each in submissions for received in each.fixes}
     signed = {
         (each.tracker_id, each.tracker_version) for each in submissions if each.tracker_version is not None
     }
-    versions = unit_of_work.positions.admit(
-        (received.vessel_id for received in fixes), (tracker_id for tracker_id, _ in signed)
-    )
+    versions = unit_of_work.positions.admit(vessel_ids, (tracker_id for tracker_id, _ in signed))
     if not signed <= versions.items():
         raise TrackerChanged
+
+
+def _settled_at_once(
+    unit_of_work: UnitOfWork, ranked: columns.Ranked, thresholds: Thresholds
+) -> list[Verdict] | None:
+    """Store fixes that came by the column, and return their verdicts; None where each is to be judged."""
+    around = unit_of_work.positions.around(ranked.stretches())
+    found = columns.believed(ranked, around, thresholds)
+    if found is None:
+        return None
+    unit_of_work.run_last(unit_of_work.positions.addition(ranked.received, late=found.late))
+    verdicts = [_STORED[False]] * len(ranked.places)
+    for place in found.latest:
+        verdicts[ranked.places[place]] = _STORED[True]
+    return verdicts
+
+
+def _settled_each(
+    unit_of_work: UnitOfWork, submissions: Sequence[Submission], thresholds: Thresholds
+) -> list[Verdict]:
+    """Judge fixes one by one, store or hold them, and return their verdicts."""
+    fixes = [received for submission in submissions for received in submission.fixes]
+    if not fixes:
+        return []
+    places = _in_order(fixes)
+    found = _settled(unit_of_work, [fixes[place] for place in places], thresholds)
+    by_place = dict(zip(places, found, strict=True))
+    return [by_place[place] for place in range(len(fixes))]
 
 
 def _in_order(fixes: Sequence[ReceivedFix]) -> list[int]:
@@ -107,7 +141,7 @@ def _settled(
 ) -> list[Verdict]:
     """Return the verdicts of fixes that are in order of vessel and time."""
     added: list[ReceivedFix] = []
-    late: set[int] = set()
+    late: list[bool] = []
     held: list[tuple[ReceivedFix, str]] = []
     repeats: list[ReceivedFix] = []
     verdicts: list[Verdict] = []
@@ -116,8 +150,7 @@ def _settled(
         for received, key, outcome in judging.outcomes:
             latest = key == judging.newest
             if outcome is _NEW:
-                if judging.newest_before is not None and key < judging.newest_before:
-                    late.add(len(added))
+                late.append(judging.newest_before is not None and key < judging.newest_before)
                 added.append(received)
                 verdicts.append(_STORED[latest])
             elif outcome is _KNOWN:
@@ -131,7 +164,8 @@ def _settled(
     for statement in _revision(unit_of_work, judgings, at=ranked[0].received_at):
         unit_of_work.run_last(statement, now=bool(repeats))
     if added:
-        unit_of_work.run_last(unit_of_work.positions.addition(added, late=late), now=bool(repeats))
+        addition = unit_of_work.positions.addition(ReceivedColumns.of(added), late=np.array(late))
+        unit_of_work.run_last(addition, now=bool(repeats))
     if repeats:
         differs = iter(unit_of_work.positions.differ(repeats))
         verdicts = [
@@ -159,7 +193,7 @@ def _judged(
     unit_of_work: UnitOfWork, ranked: Sequence[ReceivedFix], thresholds: Thresholds
 ) -> list["_Judging"]:
     """Return the judgement of the fixes of each vessel. Nothing is written."""
-    around = unit_of_work.positions.around(ranked)
+    around = unit_of_work.positions.around(stretches_of(ranked))
     judgings = [
         _Judging(list(run), around[vessel_id], thresholds) for vessel_id, run in groupby(ranked, key=_vessel)
     ]

@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.util.queue import Empty
 
 from harbor_api.domain.errors import Unavailable
-from harbor_api.postgres import failures
+from harbor_api.postgres import arrays, failures
 
 # Deadlocks and serialization failures: PostgreSQL's way to say "once more".
 _CONTENDED = {"40P01", "40001"}
@@ -84,6 +84,7 @@ def make_engine(url: str, *, pool_size: int, timeout_ms: int) -> Engine:
             connection.close()
             raise psycopg.OperationalError(f"PostgreSQL 15 or newer is needed, and this is {version}")
         connection.patience_s = timeout_ms * 2 / 1000
+        arrays.register(connection)
         return connection
 
     @event.listens_for(engine, "checkout")

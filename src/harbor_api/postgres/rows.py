@@ -22,22 +22,23 @@ DETAILS = (
 MOTION = ("lat", "lon", "sog", "cog", "heading", "nav_status", "accuracy_m", "battery_v")
 
 _MOTION = ", ".join(MOTION)
-# Moves the latest positions of vessels forward to what a part of the same statement has `stored`: by the
-# newest of each vessel only, and its WHERE is evaluated against the row as it is once its lock is held, so no
-# writer can move a vessel back.
-MOVE_FORWARD = f"""
-INSERT INTO latest_positions AS latest
-    (vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, seq)
-SELECT DISTINCT ON (vessel_id)
-    vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, seq
-FROM stored
-ORDER BY vessel_id, recorded_at DESC, tracker_id DESC
+MOVED = f"vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, seq"
+
+
+def move_forward(newest: str) -> str:
+    """Return what moves the latest positions of vessels forward, to what a SELECT of ``MOVED`` has of each.
+
+    The WHERE is evaluated against the row as it is once its lock is held: no writer can move a vessel back.
+    """
+    return f"""
+INSERT INTO latest_positions AS latest ({MOVED})
+{newest}
 ON CONFLICT (vessel_id) DO UPDATE SET
     (recorded_at, tracker_id, received_at, {_MOTION}, seq) =
     (excluded.recorded_at, excluded.tracker_id, excluded.received_at,
         {", ".join(f"excluded.{name}" for name in MOTION)}, excluded.seq)
 WHERE (excluded.recorded_at, excluded.tracker_id) > (latest.recorded_at, latest.tracker_id)
-"""  # noqa: S608 - only names of columns are put in, none from a caller
+"""
 
 
 def vessel_of(row: Row[Any]) -> Vessel:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from harbor_api.domain.judgement import IMPOSSIBLE_JUMP, JUDGEMENT, NEAREST, OUTVOTED
 from harbor_api.domain.positions import FixKey, NamedFix, Neighbour, Vicinity
 from harbor_api.postgres import statements
-from harbor_api.postgres.rows import MOTION, MOVE_FORWARD
+from harbor_api.postgres.rows import MOTION, MOVED, move_forward
 from harbor_api.postgres.statements import Statement
 from harbor_api.postgres.tables import TAKE_ORDER
 
@@ -148,6 +148,10 @@ ON CONFLICT (vessel_id) DO UPDATE SET
         {", ".join(f"excluded.{name}" for name in MOTION)}, excluded.seq)
 """.encode()  # noqa: S608 - only names of columns are put in, none from a caller
 
+_MOVE = move_forward(f"""
+SELECT DISTINCT ON (vessel_id) {MOVED} FROM stored
+ORDER BY vessel_id, recorded_at DESC, tracker_id DESC""")  # noqa: S608 - only names of columns are put in
+
 _RELEASE = f"""
 WITH {_TURN}, decided AS (
     UPDATE quarantine SET state = 'released', decided_at = %(at)s, decided_by = %(decided_by)s, note = NULL
@@ -169,7 +173,7 @@ WITH {_TURN}, decided AS (
     ON CONFLICT (vessel_id, recorded_at, tracker_id) DO NOTHING
     RETURNING vessel_id, recorded_at, tracker_id, received_at, {_MOTION}, seq
 )
-{MOVE_FORWARD}""".encode()  # noqa: S608 - only names of columns are put in, none from a caller
+{_MOVE}""".encode()  # noqa: S608 - only names of columns are put in, none from a caller
 _REJECT = f"""
 WITH {_INPUT}
 UPDATE quarantine SET state = 'rejected', decided_at = %(at)s, decided_by = %(decided_by)s

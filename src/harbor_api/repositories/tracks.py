@@ -8,15 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from harbor_api.domain.columns import MICROSECONDS, Columns, Floats, Stretch, coarsened
+from harbor_api.domain.columns import Columns, Floats, Stretch, coarsened
 from harbor_api.domain.errors import NotFound
 from harbor_api.domain.positions import LARGE, LARGE_DECIMALS, MEASURE_DECIMALS, FixKey
 from harbor_api.postgres import statements
+from harbor_api.postgres.arrays import SINCE_1970
 from harbor_api.postgres.sight import IS_GRANTED, SEEN, Sight, stretch
 from harbor_api.postgres.statements import Statement
 
-# PostgreSQL counts from 2000 on.
-_SINCE_1970 = 946_684_800 * MICROSECONDS
 # What the binary form of an array of one dimension begins with (array_send), before its elements, each after
 # its length.
 _HEAD = struct.calcsize(">iiIii")
@@ -89,7 +88,7 @@ class Tracks:
             raise NotFound(f"There is no vessel {vessel_id}")
         name, max_speed_kn, further, last, *columns = row
         recorded_at, lat, lon, accuracy_m, sog, cog = columns
-        times = _column(recorded_at, ">i8", most).astype(np.int64) + _SINCE_1970
+        times = _column(recorded_at, ">i8", most).astype(np.int64) + SINCE_1970
         untold = np.full(len(times), np.nan)
         fixes = Columns(
             recorded_at=times,

@@ -10,6 +10,7 @@ from flask.views import MethodView
 
 from harbor_api.domain.errors import BodyTooLarge, MalformedJSON, NoFix, ValidationFailed
 from harbor_api.domain.positions import Fix, Receipt
+from harbor_api.schemas.fix_columns import load_columns
 from harbor_api.schemas.positions import (
     LARGEST_BATCH,
     Batch,
@@ -107,6 +108,10 @@ class PositionBatch(MethodView):
         items = batch.fixes
         if len(items) > LARGEST_BATCH:
             raise BodyTooLarge(f"The batch has {len(items)} fixes, and may have {LARGEST_BATCH}")
+        columns = load_columns(items)
+        if columns is not None:
+            receipt = current().intake.accept_columns(signer(), columns, items, now=datetime.now(UTC))
+            return _answer_batch([as_members(each) for each in receipt.verdicts], receipt)
         read = _read_all(items)
         kept = [as_kept(item) if type(fix) is Fix else None for fix, item in zip(read, items, strict=True)]
         fixes = [(fix, raw) for fix, raw in zip(read, kept, strict=True) if type(fix) is Fix]
@@ -122,9 +127,7 @@ class PositionBatch(MethodView):
         for verdict, item, raw in zip(verdicts, items, kept, strict=True):
             if raw is not item and raw is not None and left:
                 left -= len(_told(verdict, item, left)["ignored"])
-        members: dict[str, Any] = {"verdicts": verdicts}
-        beside = ignored({name: None for name in body() if name != "fixes"}, MOST_TOLD)
-        return _answer(members | ({"ignored": beside} if beside else {}), receipt, 200)
+        return _answer_batch(verdicts, receipt)
 
 
 @blueprint.route("/positions/check")
@@ -167,6 +170,12 @@ def _answer(members: dict[str, Any], receipt: Receipt, status: int) -> Response:
     response = jsonify(members)
     response.status_code = status
     return response
+
+
+def _answer_batch(verdicts: list[dict[str, Any]], receipt: Receipt) -> Response:
+    members: dict[str, Any] = {"verdicts": verdicts}
+    beside = ignored({name: None for name in body() if name != "fixes"}, MOST_TOLD)
+    return _answer(members | ({"ignored": beside} if beside else {}), receipt, 200)
 
 
 def _accept(fixes: Sequence[tuple[Fix, Any]], numbers: Iterable[int | None]) -> Receipt:
