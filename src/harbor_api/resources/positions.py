@@ -19,6 +19,7 @@ from harbor_api.schemas.positions import (
     ForecastSchema,
     ReceiptSchema,
     VerdictSchema,
+    as_answered,
     as_kept,
     as_members,
     ignored,
@@ -111,7 +112,7 @@ class PositionBatch(MethodView):
         columns = load_columns(items)
         if columns is not None:
             receipt = current().intake.accept_columns(signer(), columns, items, now=datetime.now(UTC))
-            return _answer_batch([as_members(each) for each in receipt.verdicts], receipt)
+            return _answer_batch(as_answered(receipt.verdicts), receipt)
         read = _read_all(items)
         kept = [as_kept(item) if type(fix) is Fix else None for fix, item in zip(read, items, strict=True)]
         fixes = [(fix, raw) for fix, raw in zip(read, kept, strict=True) if type(fix) is Fix]
@@ -172,7 +173,7 @@ def _answer(members: dict[str, Any], receipt: Receipt, status: int) -> Response:
     return response
 
 
-def _answer_batch(verdicts: list[dict[str, Any]], receipt: Receipt) -> Response:
+def _answer_batch(verdicts: Sequence[Any], receipt: Receipt) -> Response:
     members: dict[str, Any] = {"verdicts": verdicts}
     beside = ignored({name: None for name in body() if name != "fixes"}, MOST_TOLD)
     return _answer(members | ({"ignored": beside} if beside else {}), receipt, 200)
