@@ -35,10 +35,14 @@ _LATEST = "SELECT to_jsonb(p) - 'seq' FROM latest_positions p ORDER BY vessel_id
 _HELD = """
 SELECT to_jsonb(q) - 'id' - 'decided_at' FROM quarantine q ORDER BY vessel_id, recorded_at, tracker_id
 """
+# What was held and released later has a later number.
 _IN_ORDER = """
 SELECT count(*) FROM (
     SELECT seq, lag(seq) OVER (PARTITION BY vessel_id, received_at ORDER BY recorded_at, tracker_id) AS before
-    FROM positions
+    FROM positions AS p WHERE NOT EXISTS (
+        SELECT FROM quarantine AS q
+        WHERE (q.vessel_id, q.recorded_at, q.tracker_id) = (p.vessel_id, p.recorded_at, p.tracker_id)
+    )
 ) AS each WHERE seq <= before
 """
 

@@ -169,8 +169,9 @@ _NOON = "2000-01-01T12:00:00"
 
 def _whole(digits: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return the whole number that each row of digits is."""
-    powers = 10 ** np.arange(digits.shape[1] - 1, -1, -1, dtype=np.int64)
-    whole: NDArray[np.int64] = digits.astype(np.int64) @ powers
+    whole = np.zeros(len(digits), np.int64)
+    for column in digits.T:
+        whole = whole * 10 + column
     return whole
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any
 
 import orjson
@@ -484,6 +484,7 @@ def as_members(verdict: Verdict) -> dict[str, Any]:
 
 def as_answered(verdicts: Sequence[Verdict]) -> list[orjson.Fragment]:
     """Return what ``as_members`` does of each, in JSON; a thousand fixes mostly have one verdict or two."""
-    distinct = {id(each): each for each in verdicts}
-    told = {name: orjson.Fragment(orjson.dumps(as_members(each))) for name, each in distinct.items()}
-    return [told[id(each)] for each in verdicts]
+    told: list[orjson.Fragment] = []
+    for verdict, run in groupby(verdicts):
+        told += [orjson.Fragment(orjson.dumps(as_members(verdict)))] * sum(1 for _ in run)
+    return told
