@@ -88,9 +88,9 @@ class Ceiling:
         program = bench.postgres.programs / "pgbench"
         prepared = pgbench.prepare(program, url, fixes=job.fixes, connections=job.connections, lock=self.lock)
         # The first tenth of its turns is for the warm-up.
-        warmup, _, _ = prepared.run(bench.warmup_s, first_turn=first_turn)
-        sent, rate, mean_ms = prepared.run(bench.seconds, first_turn=first_turn + TURNS // 10)
-        return Run(job.name, self.name, rate, warmup + sent, mean_ms=mean_ms)
+        warmup = prepared.run(bench.warmup_s, first_turn=first_turn)
+        sent = prepared.run(bench.seconds, first_turn=first_turn + TURNS // 10)
+        return Run(job.name, self.name, sent.rate, warmup.fixes + sent.fixes, mean_ms=sent.mean_ms)
 
 
 @dataclass(frozen=True)

@@ -42,10 +42,40 @@ def test_pgbench_stores_each_fix_once_with_the_statement_of_the_service():
         assert postgres.facts()["fsync"] == "on"
         program = postgres.programs / "pgbench"
         prepared = pgbench.prepare(program, url, fixes=3, connections=2)
-        sent, _, _ = prepared.run(1, first_turn=0)
+        sent = prepared.run(1, first_turn=0).fixes
         unordered = pgbench.prepare(program, url, fixes=3, connections=2, lock=False)
-        sent_unordered, _, _ = unordered.run(1, first_turn=100)
+        sent_unordered = unordered.run(1, first_turn=100).fixes
         assert fleet.stored(url) == sent + sent_unordered > 0
+
+
+_ARRAYS = {
+    "vessel_id": "{1999999991}",
+    "tracker_id": "{1999999991}",
+    "recorded_at": '{"2026-01-01 00:00+00"}',
+}
+_TAKEN = "%(vessel_id)b::integer[], %(tracker_id)b::integer[], %(recorded_at)b::timestamptz[]"
+
+
+@pytest.mark.parametrize(
+    ("statement", "changes"),
+    [
+        (_TAKEN.replace("b::integer", "s::integer"), {}),
+        (f"{_TAKEN}, %(accuracy_m)b::real[]", {}),
+        (f"{_TAKEN}, %(offset)s", {}),
+        (_TAKEN, {"accuracy_m": None}),
+        (_TAKEN, {"tracker_id": "{7}"}),
+    ],
+    ids=("as text", "one more", "no array", "one less", "an id of its own"),
+)
+def test_pgbench_takes_no_statement_of_another_form(statement, changes):
+    assert "%" not in pgbench.made(_TAKEN, _ARRAYS, 1)
+    with pytest.raises(LookupError, match="the service"):
+        pgbench.made(statement, {**_ARRAYS, **changes}, 1)
+
+
+def test_pgbench_leaves_no_lock_out_that_is_not_there():
+    with pytest.raises(LookupError, match="the lock of the order"):
+        pgbench.unordered("SELECT pg_advisory_xact_lock(1)")
 
 
 def test_ratios_are_medians_of_rounds():
