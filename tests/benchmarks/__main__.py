@@ -40,7 +40,9 @@ many vessels or fixes as they should be, the benchmark fails. What the service c
 be not there yet.
 
 Load, service and PostgreSQL share the cores of one machine, for all candidates alike: ratios say more
-than rates, CPU is the steadier measure, and ratios under 1.3 either way are ties. What the load itself can
+than rates, CPU is the steadier measure, and ratios under 1.3 either way are ties. Goals are judged by both.
+Where anything else had more than a twentieth of the CPUs during a run, it is told to be busy, no goal that
+rests on it is judged, and the exit status is 75: try again later. What the load itself can
 reach is measured first. The database lies in the folder for temporary files (`TMPDIR`), which has to be on a
 real disk, with 8 GB for 20 million positions.
 """
@@ -59,8 +61,9 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from tests.benchmarks import fleet, jobs, layers, report
+from tests.benchmarks import fleet, jobs, layers, machine, report
 from tests.benchmarks.candidates import Run
+from tests.benchmarks.comparing import is_busy
 from tests.benchmarks.following import job as following
 from tests.benchmarks.following import polls
 from tests.benchmarks.reads import jobs as read_jobs
@@ -125,6 +128,7 @@ def main(chosen: tuple[str, ...], seconds: float, rounds: int, rows: int, out: P
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "cores": os.cpu_count(),
             "Python": platform.python_version(),
+            **machine.at_rest(),
             **postgres.facts(),
         }
         console.print(facts, highlight=False)
@@ -187,12 +191,18 @@ def main(chosen: tuple[str, ...], seconds: float, rounds: int, rows: int, out: P
         )
     if wrong or wrong_reads:
         raise SystemExit(1)
+    busy = [run for run in (*runs, *reads) if is_busy(run)]
+    if busy:
+        console.print(
+            f"{len(busy)} of {len(runs) + len(reads)} runs were busy: goals that rest on them are not judged"
+        )
+        raise SystemExit(os.EX_TEMPFAIL)
 
 
 def _collect_reads(console: Console, reads: list[ReadRun], measured: Iterable[ReadRun]) -> None:
     for run in measured:
         size = f" at {run.positions:,} positions" if run.positions else ""
-        told = f"{run.rate:,.0f} answers/s, {run.cpu:,.0f} us each" if run.rate else run.note
+        told = f"{run.rate:,.0f} answers/s, {run.cpu:,.0f} us each{_load(run)}" if run.rate else run.note
         console.print(f"{run.job} {run.case}: {run.candidate}{size}: {told}", highlight=False, markup=False)
         reads.append(run)
 
@@ -200,8 +210,16 @@ def _collect_reads(console: Console, reads: list[ReadRun], measured: Iterable[Re
 def _collect(console: Console, runs: list[Run], measured: Iterable[Run]) -> None:
     for run in measured:
         size = f" at {run.positions:,} positions" if run.positions else ""
-        console.print(f"{run.job}: {run.candidate}{size}: {run.rate:,.0f} fixes/s", highlight=False)
+        told = f"{run.rate:,.0f} fixes/s, {run.cpu:,.1f} us of CPU each{_load(run)}"
+        console.print(f"{run.job}: {run.candidate}{size}: {told}", highlight=False)
         runs.append(run)
+
+
+def _load(run: Run | ReadRun) -> str:
+    if run.others is None:
+        return ""
+    busy = ", busy" if is_busy(run) else ""
+    return f" (load average {run.load_average:.1f}, others had {run.others:.1%}{busy})"
 
 
 if __name__ == "__main__":

@@ -37,7 +37,8 @@ BATCH = Job("batch", fleet.BATCH, 16, 150, fleet.batches, fleet.stored_of_batch)
 class Run:
     """One candidate measured once. Rates are fixes a second, CPU is microseconds a fix.
 
-    ``positions`` were in the database before; ``worker_shares`` tells how evenly workers were busy.
+    ``positions`` were in the database before. ``worker_shares`` tells how evenly workers were busy,
+    ``others`` what share of the CPUs went elsewhere, ``load_average`` is that of the minute before.
     """
 
     job: str
@@ -52,7 +53,14 @@ class Run:
     cpu_us: dict[str, float] = field(default_factory=dict)
     worker_shares: list[float] = field(default_factory=list)
     statuses: dict[int, int] = field(default_factory=dict)
+    others: float | None = None
+    load_average: float | None = None
     note: str = ""
+
+    @property
+    def cpu(self) -> float:
+        """What a fix costs all parts together: whatever stands in its way, and who sends it."""
+        return sum(self.cpu_us.values())
 
     @property
     def is_honest(self) -> bool:
@@ -85,12 +93,22 @@ class Ceiling:
     tables: str = fleet.SERVICE
 
     def run(self, bench: Bench, job: Job, url: str, first_turn: int) -> Run:
-        program = bench.postgres.programs / "pgbench"
-        prepared = pgbench.prepare(program, url, fixes=job.fixes, connections=job.connections, lock=self.lock)
+        prepared = pgbench.prepare(
+            bench.postgres, url, fixes=job.fixes, connections=job.connections, lock=self.lock
+        )
         # The first tenth of its turns is for the warm-up.
         warmup = prepared.run(bench.warmup_s, first_turn=first_turn)
         sent = prepared.run(bench.seconds, first_turn=first_turn + TURNS // 10)
-        return Run(job.name, self.name, sent.rate, warmup.fixes + sent.fixes, mean_ms=sent.mean_ms)
+        return Run(
+            job.name,
+            self.name,
+            sent.rate,
+            warmup.fixes + sent.fixes,
+            mean_ms=sent.mean_ms,
+            cpu_us=sent.cpu_us,
+            others=sent.watch.others,
+            load_average=sent.watch.load_average,
+        )
 
 
 @dataclass(frozen=True)
@@ -125,6 +143,8 @@ class Server:
             cpu_us=measured.cpu_us,
             worker_shares=measured.worker_shares,
             statuses=dict(outcome.statuses),
+            others=measured.others,
+            load_average=measured.load_average,
             note=measured.note,
         )
 

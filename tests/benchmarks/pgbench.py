@@ -1,15 +1,16 @@
 """The ceiling: pgbench sends the service's own statement, without any service around it."""
 
 import re
-import resource
 import subprocess
+import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import psycopg
-from tests.benchmarks.fleet import FIRST_HOUR, VESSELS
+from tests.benchmarks.fleet import FIRST_HOUR, VESSELS, Postgres
+from tests.benchmarks.machine import Watch
 
 from harbor_api.database import Database
 from harbor_api.domain.positions import Fix, Motion, ReceivedFix
@@ -23,24 +24,32 @@ _NUMBER = 1_999_999_991
 _LOCK = f"pg_advisory_xact_lock({FLEET_ORDER_LOCK})"
 # What differs from one request to the next; all else is sent as it is.
 _IDS, _TIMES = frozenset({"vessel_id", "tracker_id"}), "recorded_at"
+# By then its connections are open, and the others of a run that ends are not yet closed.
+_CONNECTED_S = 0.3
 _PARAMETER = re.compile(r"%\((?P<name>\w+)\)b::(?P<type>\w+)\[\]")
 
 
 @dataclass(frozen=True)
 class Sent:
-    """What pgbench sent: fixes, how many a second, the mean latency, and its own CPU time."""
+    """What pgbench sent: fixes, how many a second, and the mean latency."""
 
     fixes: int
     rate: float
     mean_ms: float
-    cpu_s: float
+    watch: Watch
+
+    @property
+    def cpu_us(self) -> dict[str, float]:
+        """Microseconds of CPU a fix of each part."""
+        many = self.rate * self.watch.took_s
+        return {part: sum(each) / many * 1e6 for part, each in self.watch.spent.items()} if many else {}
 
 
 @dataclass(frozen=True)
 class Pgbench:
     """The statement for so many fixes, made for pgbench."""
 
-    program: Path
+    postgres: Postgres
     url: str
     statement: str
     fixes: int
@@ -56,26 +65,36 @@ class Pgbench:
 {self.statement.strip()};
 """
         command = [
-            *(str(self.program), "--no-vacuum", "--protocol=prepared", "--file=-"),
+            *(str(self.postgres.programs / "pgbench"), "--no-vacuum", "--protocol=prepared", "--file=-"),
             *(f"--client={self.connections}", f"--jobs={min(2, self.connections)}"),
             *(f"--define=clients={self.connections}", "--define=turns=0", f"--time={max(1, round(seconds))}"),
             self.url,
         ]
-        before = _cpu_of_children()
-        done = subprocess.run(
-            command, input=script, capture_output=True, text=True, check=False, timeout=seconds + 60
-        )
-        if done.returncode:
-            raise RuntimeError(f"pgbench failed: {done.stderr}")
+        with tempfile.TemporaryFile("w+") as file:
+            file.write(script)
+            file.seek(0)
+            pgbench = subprocess.Popen(
+                command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+        with pgbench:
+            # What its connections have used is forgotten when they end with it.
+            watch = Watch({"PostgreSQL": self.postgres.pid, "load": pgbench.pid})
+            time.sleep(_CONNECTED_S)
+            watch.look()
+            time.sleep(max(0.2, seconds - 2 * _CONNECTED_S))
+            watch.look()
+            said, failed = pgbench.communicate(timeout=seconds + 60)
+        if pgbench.returncode:
+            raise RuntimeError(f"pgbench failed: {failed}")
         return Sent(
-            round(_number("actually processed: ([0-9]+)", done.stdout)) * self.fixes,
-            _number("tps = ([0-9.]+)", done.stdout) * self.fixes,
-            _number("latency average = ([0-9.]+)", done.stdout),
-            _cpu_of_children() - before,
+            round(_number("actually processed: ([0-9]+)", said)) * self.fixes,
+            _number("tps = ([0-9.]+)", said) * self.fixes,
+            _number("latency average = ([0-9.]+)", said),
+            watch,
         )
 
 
-def prepare(program: Path, url: str, *, fixes: int, connections: int, lock: bool = True) -> Pgbench:
+def prepare(postgres: Postgres, url: str, *, fixes: int, connections: int, lock: bool = True) -> Pgbench:
     """Take the statement from the service as it records fixes, and make it one for pgbench.
 
     pgbench sends text only, and to read an array's text costs more than to read its binary form. So each
@@ -88,7 +107,7 @@ def prepare(program: Path, url: str, *, fixes: int, connections: int, lock: bool
     """
     addition = _as_sent(url, fixes)
     statement = made(addition.text.decode(), _read(url, addition), fixes)
-    return Pgbench(program, url, statement if lock else unordered(statement), fixes, connections)
+    return Pgbench(postgres, url, statement if lock else unordered(statement), fixes, connections)
 
 
 def made(text: str, arrays_sent: Mapping[str, str | None], fixes: int) -> str:
@@ -158,11 +177,6 @@ def _read(url: str, statement: Statement) -> dict[str, str | None]:
 def _literal(array: str | None) -> str:
     # pgbench takes what follows a colon for a variable, in quotes too; a time is read without them as well.
     return "NULL" if array is None else "'" + array.replace(":", "") + "'"
-
-
-def _cpu_of_children() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def _number(pattern: str, text: str) -> float:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-import psutil
 from tests.benchmarks import fleet, load
+from tests.benchmarks.machine import Watch
 from tests.support.factories import MASTER_KEY
 from tests.support.live_service import LiveService, free_port
 
@@ -38,18 +38,28 @@ class Bench:
 
 @dataclass(frozen=True)
 class Running:
-    """A server that answers, and the first of its processes."""
+    """A server that answers, the first of its processes, and that of a proxy before it."""
 
     port: int
     pid: int
+    proxy: int | None = None
     since: float = field(default_factory=time.monotonic)
+
+    @property
+    def parts(self) -> dict[str, int]:
+        return {"service": self.pid} | ({"proxy": self.proxy} if self.proxy else {})
 
 
 @dataclass
 class Measured:
-    """What came of a load, and what was spent on each thing counted, in microseconds of CPU."""
+    """What came of a load, and what was spent on each thing counted, in microseconds of CPU.
+
+    ``others`` is the share of the CPUs that was not spent on it, ``load_average`` that of the minute before.
+    """
 
     outcome: load.Outcome
+    others: float
+    load_average: float
     cpu_us: dict[str, float] = field(default_factory=dict)
     worker_shares: list[float] = field(default_factory=list)
 
@@ -82,13 +92,8 @@ def measure(
 ) -> Measured:
     """Put a server under load. What the processes of ``strangers`` spend is nobody's of these."""
     time.sleep(max(0, running.since + _UNTIL_ALL_WORKERS_ANSWER_S - time.monotonic()))
-    pids = {"service": running.pid, "PostgreSQL": bench.postgres.pid}
-    seen: list[dict[str, dict[int, float]]] = []
-
-    def look() -> None:
-        used = {part: cpu_seconds(pid, strangers) for part, pid in pids.items()}
-        seen.append({**used, "load": {0: time.process_time()}})
-
+    parts = {**running.parts, "PostgreSQL": bench.postgres.pid, "load": os.getpid()}
+    watch = Watch(parts, strangers=strangers)
     outcome = load.replay(
         running.port,
         requests,
@@ -97,11 +102,11 @@ def measure(
         seconds=bench.seconds,
         counted_in=counted_in,
         least=least,
-        at_edges=look,
+        at_edges=watch.look,
     )
-    measured = Measured(outcome)
+    measured = Measured(outcome, watch.others, watch.load_average)
     if outcome.rate:
-        spent = {part: _spent(seen[0][part], seen[1][part]) for part in seen[0]}
+        spent = watch.spent
         many = outcome.rate * outcome.measured_s
         measured.cpu_us = {part: sum(each) / many * 1e6 for part, each in spent.items()}
         # A moment in which nothing was used that the kernel counts has no shares.
@@ -175,21 +180,3 @@ def wait_for(port: int, log: Path) -> None:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"did not start: {log.read_text()}") from None
             time.sleep(0.05)
-
-
-def cpu_seconds(pid: int, strangers: Collection[int] = ()) -> dict[int, float]:
-    """Return what a process and its descendants have used so far, without those that are strangers."""
-    parent = psutil.Process(pid)
-    used = {}
-    for process in (parent, *parent.children(recursive=True)):
-        # PostgreSQL's helpers come and go by themselves.
-        with suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            if process.pid not in strangers:
-                used[process.pid] = times.user + times.system
-    return used
-
-
-def _spent(before: dict[int, float], after: dict[int, float]) -> list[float]:
-    """Return what each process has used in between, the most first."""
-    return sorted((used - before.get(pid, 0) for pid, used in after.items()), reverse=True)

@@ -1,16 +1,19 @@
 """The benchmarks count what they claim to count. Nothing here is timed: that is for ``python -m``."""
 
 import gzip
+import os
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.benchmarks import fleet, load, pgbench
 from tests.benchmarks.candidates import PEER, SERVICE, UNORDERED, Run
+from tests.benchmarks.comparing import verdict
+from tests.benchmarks.machine import MOST_OTHERS, Watch
 from tests.benchmarks.reads import cases, statements
 from tests.benchmarks.reads.candidates import ReadRun, readers
 from tests.benchmarks.reads.cases import CONSTANT, Case, Judge
-from tests.benchmarks.reads.report import lines_of, verdict
+from tests.benchmarks.reads.report import lines_of
 from tests.benchmarks.reads.seas import WHOLE, sea
 from tests.benchmarks.report import goals_of
 from tests.benchmarks.servers import Bench
@@ -40,12 +43,12 @@ def test_load_counts_exactly_what_is_stored(live_service: LiveService):
 def test_pgbench_stores_each_fix_once_with_the_statement_of_the_service():
     with fleet.Postgres(vessels=1) as postgres, postgres.database() as url:
         assert postgres.facts()["fsync"] == "on"
-        program = postgres.programs / "pgbench"
-        prepared = pgbench.prepare(program, url, fixes=3, connections=2)
-        sent = prepared.run(1, first_turn=0).fixes
-        unordered = pgbench.prepare(program, url, fixes=3, connections=2, lock=False)
-        sent_unordered = unordered.run(1, first_turn=100).fixes
-        assert fleet.stored(url) == sent + sent_unordered > 0
+        prepared = pgbench.prepare(postgres, url, fixes=3, connections=2)
+        sent = prepared.run(1, first_turn=0)
+        unordered = pgbench.prepare(postgres, url, fixes=3, connections=2, lock=False)
+        sent_unordered = unordered.run(1, first_turn=100)
+        assert fleet.stored(url) == sent.fixes + sent_unordered.fixes > 0
+        assert sent.watch.spent.keys() == sent.cpu_us.keys() == {"PostgreSQL", "load"}
 
 
 _ARRAYS = {
@@ -78,16 +81,56 @@ def test_pgbench_leaves_no_lock_out_that_is_not_there():
         pgbench.unordered("SELECT pg_advisory_xact_lock(1)")
 
 
-def test_ratios_are_medians_of_rounds():
-    runs = [
-        Run("single", name, rate, acknowledged=1, stored=1)
-        for name, rates in ((SERVICE, (30, 90, 60)), (PEER, (40, 10, 20)), (UNORDERED, (600, 600, 1)))
+def _runs(others: float) -> list[Run]:
+    return [
+        Run(
+            "single", name, rate, acknowledged=1, stored=1, cpu_us={"service": cpu, "load": 10}, others=others
+        )
+        for name, cpu, rates in (
+            (SERVICE, 90, (30, 90, 60)),
+            (PEER, 190, (40, 10, 20)),
+            (UNORDERED, 40, (600, 600, 1)),
+        )
         for rate in rates
     ]
-    assert goals_of(runs, "single") == [
-        "service / peer: 3.00 (0.75 to 9.00); the goal is 1.6",
-        "service / pgbench, no lock: 0.15 (0.05 to 60.00); the goal is 0.35",
+
+
+def _goals(job: str, runs: list[Run]) -> list[tuple[str, ...]]:
+    return [tuple(told.split("; the goal is ")) for told in goals_of(runs, job)]
+
+
+def test_ratios_are_medians_of_rounds_and_goals_are_judged_by_rate_and_by_cpu():
+    assert _goals("single", _runs(others=MOST_OTHERS)) == [
+        ("service / peer: 3 (0.75 to 9) by rate, 2 (2 to 2) by CPU", "2.5: met by rate, missed by CPU"),
+        ("service / pgbench, no lock: 0.15 (0.05 to 60) by rate, 0.5 (0.5 to 0.5) by CPU", "0.6: missed"),
     ]
+
+
+def test_nothing_is_judged_on_a_busy_machine():
+    told = _goals("single", [*_runs(others=0)[:-1], *_runs(others=0.06)[-1:]])
+    assert [judged for _, judged in told] == [
+        "2.5: met by rate, missed by CPU",
+        "0.6: not judged, the machine was busy",
+    ]
+
+
+def test_growth_is_what_a_fix_costs_more():
+    runs = [
+        Run("growth", SERVICE, rate, 1, positions=positions, cpu_us={"service": cpu})
+        for positions, rate, cpu in ((10, 100, 10), (1_000, 80, 12))
+    ]
+    what = "service, from 10 to 1,000 positions: 1.25 by rate, 1.2 by CPU"
+    assert _goals("growth", runs) == [(what, "at most 1.2: missed by rate, met by CPU")]
+
+
+def test_others_are_those_that_are_not_of_this_run():
+    watch = Watch({"load": os.getpid()})
+    watch.look()
+    assert sum(range(10**6))
+    watch.look()
+    [mine] = watch.spent["load"]
+    assert 0 < mine < watch.took_s
+    assert 0 <= watch.others <= 1
 
 
 # Without the time, which would be in the name of a test.

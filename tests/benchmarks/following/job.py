@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 from rich.console import Console
 from rich.table import Table
-from tests.benchmarks import fleet, jobs, servers
+from tests.benchmarks import fleet, jobs, machine, servers
 from tests.benchmarks.candidates import SERVICE, SINGLE, Run, Server
 from tests.benchmarks.servers import Bench
 from tests.support import urls
@@ -214,11 +214,11 @@ class Writing:
 def write_beside(bench: Bench, url: str, worker: psutil.Process, clients: subprocess.Popen[str]) -> Writing:
     """Store fixes of all vessels for as long as the bench says, and wait until the last ones have arrived."""
     parts = {"worker": worker.pid, "PostgreSQL": bench.postgres.pid, "clients": clients.pid}
-    used = {name: sum(servers.cpu_seconds(pid).values()) for name, pid in parts.items()}
+    used = {name: sum(machine.cpu_seconds(pid).values()) for name, pid in parts.items()}
     began = time.monotonic()
     committed = _write(url, len(bench.postgres.trackers), bench.seconds)
     took_s = time.monotonic() - began
-    spent = {name: sum(servers.cpu_seconds(pid).values()) - used[name] for name, pid in parts.items()}
+    spent = {name: sum(machine.cpu_seconds(pid).values()) - used[name] for name, pid in parts.items()}
     time.sleep(2)
     return Writing(committed, took_s, {name: each / took_s for name, each in spent.items()})
 

@@ -31,7 +31,7 @@ class ReadRun:
 
     ``positions`` lay in the database where that is what differs; ``memory_mb`` is what the largest worker
     holds for itself and its part of what workers share (PSS). ``goal`` is how many times this one's rate, or
-    which part of its costs, the service is to reach.
+    which part of its costs, the service is to reach. ``others`` and ``load_average`` as in ``Measured``.
     """
 
     job: str
@@ -52,6 +52,8 @@ class ReadRun:
     written: int = 0
     written_a_second: float = 0
     goal: float | None = None
+    others: float | None = None
+    load_average: float | None = None
     wrong: str = ""
     note: str = ""
 
@@ -129,6 +131,7 @@ class Readers:
         run.bytes, run.wrong, run.note = judge.bytes, judge.wrong(), measured.note
         run.statuses = dict(outcome.statuses)
         run.cpu_us, run.worker_shares = measured.cpu_us, measured.worker_shares
+        run.others, run.load_average = measured.others, measured.load_average
         run.mean_ms, run.p50_ms, run.p99_ms = (
             measured.mean_ms,
             measured.percentile_ms(50),
@@ -155,6 +158,7 @@ class Readers:
         measured = statements.replay(self._bench, url, scripts, connections=case.connections)
         run.rate, run.mean_ms, run.answers = measured.rate, measured.mean_ms, measured.transactions
         run.as_meant, run.cpu_us = run.answers, {"PostgreSQL": measured.cpu_us}
+        run.others, run.load_average = measured.others, measured.load_average
         return run
 
 

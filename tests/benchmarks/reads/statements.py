@@ -13,8 +13,9 @@ from typing import Any
 from unittest.mock import patch
 
 import psycopg
+from tests.benchmarks.machine import Watch
 from tests.benchmarks.reads.cases import Case
-from tests.benchmarks.servers import Bench, cpu_seconds
+from tests.benchmarks.servers import Bench
 from tests.support.factories import MASTER_KEY
 
 from harbor_api.app import create_app
@@ -35,6 +36,8 @@ class Replayed:
     mean_ms: float
     transactions: int
     cpu_us: float
+    others: float
+    load_average: float
 
 
 def of(url: str, case: Case, secret: str) -> list[str]:
@@ -78,19 +81,21 @@ def replay(bench: Bench, url: str, scripts: Sequence[str], *, connections: int) 
         ) as pgbench:
             time.sleep(bench.warmup_s)
             # What its connections have used is forgotten when they end with it.
-            began, before = time.perf_counter(), cpu_seconds(bench.postgres.pid)
+            watch = Watch({"PostgreSQL": bench.postgres.pid})
+            watch.look()
             time.sleep(max(0.5, bench.seconds - 0.5))
-            after, took_s = cpu_seconds(bench.postgres.pid), time.perf_counter() - began
+            watch.look()
             said, failed = pgbench.communicate(timeout=bench.seconds + 60)
     if pgbench.returncode:
         raise RuntimeError(f"pgbench failed: {failed}")
     rate = _number("tps = ([0-9.]+)", said)
-    spent = sum(used - before.get(pid, 0) for pid, used in after.items())
     return Replayed(
         rate,
         _number("latency average = ([0-9.]+)", said),
         round(_number("actually processed: ([0-9]+)", said)),
-        spent / (rate * took_s) * 1e6,
+        sum(watch.spent["PostgreSQL"]) / (rate * watch.took_s) * 1e6,
+        watch.others,
+        watch.load_average,
     )
 
 
