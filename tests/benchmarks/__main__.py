@@ -8,8 +8,9 @@
 
 Each job runs its candidates in turns, A, B, C, A, B, C, on a PostgreSQL of its own with fsync on:
 
-- `single`: one signed fix a request, over 32 connections;
-- `batch`: a thousand fixes a signed request, over 16 connections;
+- `single`: one signed fix a request, over 32 connections that stay open (keep-alive);
+- `batch`: a thousand fixes a signed request, over 16 such;
+- `proxied`: both behind nginx, which keeps its connections open; left out where nginx is not installed;
 - `growth`: `single` beside 100,000 stored positions and beside `--rows`;
 - `layers`: where the time of one request goes;
 - `fleet`: the fleet of 12, 1,000 and 10,000 vessels, over 32 connections or, of 10,000, over 8: at rest,
@@ -61,7 +62,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from tests.benchmarks import fleet, jobs, layers, machine, report
+from tests.benchmarks import fleet, jobs, layers, machine, proxy, report
 from tests.benchmarks.candidates import Run
 from tests.benchmarks.comparing import is_busy
 from tests.benchmarks.following import job as following
@@ -72,7 +73,7 @@ from tests.benchmarks.reads import report as read_report
 from tests.benchmarks.reads.candidates import ReadRun
 from tests.benchmarks.servers import Bench
 
-_OF_INGEST = ("single", "batch", "growth", "layers")
+_OF_INGEST = ("single", "batch", "proxied", "growth", "layers")
 _OF_READS = ("fleet", "as_of", "history", "track", "feed", read_jobs.GROWTH, "read_layers")
 _READS = "reads"
 _FOLLOWING = "following"
@@ -140,6 +141,11 @@ def main(chosen: tuple[str, ...], seconds: float, rounds: int, rows: int, out: P
             _collect(console, runs, jobs.single(bench, rounds, peer=peer))
         if "batch" in chosen:
             _collect(console, runs, jobs.batch(bench, rounds, peer=peer))
+        if "proxied" in chosen:
+            if proxy.program():
+                _collect(console, runs, jobs.proxied(bench, rounds, peer=peer))
+            else:
+                console.print("proxied: left out, as nginx is not installed", highlight=False)
         if "growth" in chosen:
             _collect(console, runs, jobs.growth(bench, rounds, rows=rows))
         if "layers" in chosen:

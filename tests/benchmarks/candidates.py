@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from tests.benchmarks import fleet, load, pgbench
+from tests.benchmarks import fleet, load, pgbench, proxy
 from tests.benchmarks.servers import Bench, Running, measure, nothing, peer, service
 from tests.support import urls
 
@@ -162,5 +163,16 @@ BATCHES: tuple[Candidate, ...] = (
     Server(SERVICE, service, urls.BATCH),
     Server(EXECUTEMANY, peer, f"{urls.BATCH}/executemany", fleet.PEER),
     Server(UNNEST, peer, f"{urls.BATCH}/unnest", fleet.PEER),
+)
+# In front of the service a proxy is to be believed; uvicorn believes any of this machine as it comes.
+_PROXIED = Server(SERVICE, partial(proxy.before, partial(service, trusted_proxies=1)), urls.POSITIONS)
+PROXIED_SINGLES: tuple[Candidate, ...] = (
+    _PROXIED,
+    Server(PEER, partial(proxy.before, peer), urls.POSITIONS, fleet.PEER),
+)
+PROXIED_BATCHES: tuple[Candidate, ...] = (
+    replace(_PROXIED, path=urls.BATCH),
+    Server(EXECUTEMANY, partial(proxy.before, peer), f"{urls.BATCH}/executemany", fleet.PEER),
+    Server(UNNEST, partial(proxy.before, peer), f"{urls.BATCH}/unnest", fleet.PEER),
 )
 GROWING: tuple[Candidate, ...] = (SINGLES[1], SINGLES[2])

@@ -9,6 +9,8 @@ from tests.benchmarks.candidates import (
     BATCHES,
     GROWING,
     NOTHING,
+    PROXIED_BATCHES,
+    PROXIED_SINGLES,
     SINGLE,
     SINGLES,
     TURNS,
@@ -28,13 +30,20 @@ def ceiling_of_load(bench: Bench) -> Run:
 
 
 def single(bench: Bench, rounds: int, *, peer: bool) -> Iterator[Run]:
-    """One signed fix a request."""
+    """One signed fix a request, over connections that are open before the time begins and stay so."""
     return each_anew(bench, SINGLE, _candidates(SINGLES, peer=peer), rounds)
 
 
 def batch(bench: Bench, rounds: int, *, peer: bool) -> Iterator[Run]:
-    """A thousand fixes a signed request."""
+    """A thousand fixes a signed request, over connections as of ``single``."""
     return each_anew(bench, BATCH, _candidates(BATCHES, peer=peer), rounds)
+
+
+def proxied(bench: Bench, rounds: int, *, peer: bool) -> Iterator[Run]:
+    """The same two behind nginx: it keeps its connections to the service and to the peer open, too."""
+    for job, candidates in ((SINGLE, PROXIED_SINGLES), (BATCH, PROXIED_BATCHES)):
+        behind = replace(job, name="proxied" if job is SINGLE else f"proxied {job.name}")
+        yield from each_anew(bench, behind, _candidates(candidates, peer=peer), rounds)
 
 
 def growth(bench: Bench, rounds: int, *, rows: int) -> Iterator[Run]:

@@ -66,8 +66,8 @@ def show(console: Console, runs: Sequence[Run]) -> None:
                 ),
                 text(median(run.p50_ms for run in line.runs), 1),
                 text(median(run.p99_ms for run in line.runs), 1),
-                ", ".join(text(median(run.cpu_us.get(part) for run in line.runs), 0) for part in parts),
-                text(median(run.cpu for run in line.runs), 0),
+                ", ".join(text(median(run.cpu_us.get(part) for run in line.runs), 1) for part in parts),
+                text(median(run.cpu for run in line.runs), 1),
                 text(median(max(run.worker_shares, default=None) for run in line.runs), 2),
                 busiest(line.runs),
             )
@@ -146,8 +146,8 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     raw = {"facts": facts, "layers_us": layers, "runs": [run.as_json() for run in (*runs, *reads, *crowds)]}
     files = [folder / "results.json", folder / "chart.svg"]
-    files[0].writetext(json.dumps(raw, indent=1) + "\n")
-    files[1].writetext(chart(runs, reads))
+    files[0].write_text(json.dumps(raw, indent=1) + "\n")
+    files[1].write_text(chart(runs, reads))
     return files
 
 

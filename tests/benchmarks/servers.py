@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 from tests.benchmarks import fleet, load
@@ -116,10 +117,10 @@ def measure(
 
 
 @contextmanager
-def service(url: str, logs: Path) -> Iterator[Running]:
+def service(url: str, logs: Path, **settings: Any) -> Iterator[Running]:
     """Run `harbor-api serve` as it is shipped, but for the limit: its thousand trackers are busy ones."""
-    pool = Settings().database_pool
-    with LiveService(url, log=logs / "service.log", workers=WORKERS, database_pool=pool) as service:
+    settings = {"workers": WORKERS, "database_pool": Settings().database_pool, **settings}
+    with LiveService(url, log=logs / "service.log", **settings) as service:
         yield Running(service.port, service.pid)
 
 

@@ -1,9 +1,11 @@
 """The benchmarks count what they claim to count. Nothing here is timed: that is for ``python -m``."""
 
 import gzip
+import json
 import os
 from dataclasses import replace
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from tests.benchmarks import fleet, load, pgbench
@@ -15,7 +17,7 @@ from tests.benchmarks.reads.candidates import ReadRun, readers
 from tests.benchmarks.reads.cases import CONSTANT, Case, Judge
 from tests.benchmarks.reads.report import lines_of
 from tests.benchmarks.reads.seas import WHOLE, sea
-from tests.benchmarks.report import goals_of
+from tests.benchmarks.report import goals_of, save
 from tests.benchmarks.servers import Bench
 from tests.support.live_service import LiveService
 from tests.support.urls import POSITIONS
@@ -207,3 +209,10 @@ def test_reads_are_measured_and_come_back_right(tmp_path, peer):
         case.name: {304 if case.again else 200} for case in asked
     }
     assert all(run.written > 0 for run in runs if "writes" in run.case)
+
+
+def test_results_and_chart_are_written(tmp_path):
+    crowded = [replace(run, job="proxied", note="<b>") for run in _runs(others=0.5)]
+    results, chart = save(tmp_path, facts={}, runs=crowded, reads=[], layers={})
+    assert json.loads(results.read_text())["runs"][0]["others"] == 0.5
+    assert "proxied: fixes a second" in [*ElementTree.fromstring(chart.read_text()).itertext()]
