@@ -1,4 +1,4 @@
-"""nginx before a server as an operator sets it up: connections that stay open on both sides, usual headers."""
+"""nginx before a server as operators set it up: connections stay open on both sides, headers are added."""
 
 import getpass
 import os

@@ -5,7 +5,7 @@ import json
 import os
 from dataclasses import replace
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from tests.benchmarks import fleet, load, pgbench
@@ -215,4 +215,4 @@ def test_results_and_chart_are_written(tmp_path):
     crowded = [replace(run, job="proxied", note="<b>") for run in _runs(others=0.5)]
     results, chart = save(tmp_path, facts={}, runs=crowded, reads=[], layers={})
     assert json.loads(results.read_text())["runs"][0]["others"] == 0.5
-    assert "proxied: fixes a second" in [*ElementTree.fromstring(chart.read_text()).itertext()]
+    assert "proxied: fixes a second" in [*ET.fromstring(chart.read_text()).itertext()]
