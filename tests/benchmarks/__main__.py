@@ -12,7 +12,8 @@ Each job runs its candidates in turns, A, B, C, A, B, C, on a PostgreSQL of its 
 - `batch`: a thousand fixes a signed request, over 16 such;
 - `proxied`: both behind nginx, which keeps its connections open; left out where nginx is not installed;
 - `growth`: `single` beside 100,000 stored positions and beside `--rows`;
-- `layers`: where the time of one request goes;
+- `layers`: where the time of one request goes, of a fix and of a batch;
+- `flames`: a flame graph of a worker for one of each, beside the results;
 - `fleet`: the fleet of 12, 1,000 and 10,000 vessels, over 32 connections or, of 10,000, over 8: at rest,
   not changed (304), beside a hundred writes a second; the largest also in gzip, and for keys with grants,
   with fewer decimals and with a delay;
@@ -62,7 +63,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from tests.benchmarks import fleet, jobs, layers, machine, proxy, report
+from tests.benchmarks import flames, fleet, jobs, layers, machine, proxy, report
 from tests.benchmarks.candidates import Run
 from tests.benchmarks.comparing import is_busy
 from tests.benchmarks.following import job as following
@@ -73,7 +74,7 @@ from tests.benchmarks.reads import report as read_report
 from tests.benchmarks.reads.candidates import ReadRun
 from tests.benchmarks.servers import Bench
 
-_OF_INGEST = ("single", "batch", "proxied", "growth", "layers")
+_OF_INGEST = ("single", "batch", "proxied", "growth", "layers", "flames")
 _OF_READS = ("fleet", "as_of", "history", "track", "feed", read_jobs.GROWTH, "read_layers")
 _READS = "reads"
 _FOLLOWING = "following"
@@ -104,7 +105,7 @@ _PEER = ("fastapi", "uvicorn", "uvloop", "httptools", "asyncpg")
     type=click.Path(file_okay=False, path_type=Path),
     default=".benchmarks",
     show_default=True,
-    help="Where results.json and chart.svg are written.",
+    help="Where results.json, chart.svg and flame graphs are written.",
 )
 def main(chosen: tuple[str, ...], seconds: float, rounds: int, rows: int, out: Path) -> None:
     """Measure the service beside what a team would write instead and beside what bounds it."""
@@ -121,6 +122,7 @@ def main(chosen: tuple[str, ...], seconds: float, rounds: int, rows: int, out: P
     reads: list[ReadRun] = []
     crowds: list[following.FanOut | following.Storm] = []
     of_layers: dict[str, dict[str, float]] = {}
+    pictures: dict[str, str] = {}
     # Only posts need trackers.
     vessels = fleet.VESSELS if {*_OF_INGEST, _FOLLOWING} & {*chosen} else 0
     with tempfile.TemporaryDirectory(prefix="harbor-") as logs, fleet.Postgres(vessels=vessels) as postgres:
@@ -148,8 +150,10 @@ def main(chosen: tuple[str, ...], seconds: float, rounds: int, rows: int, out: P
                 console.print("proxied: left out, as nginx is not installed", highlight=False)
         if "growth" in chosen:
             _collect(console, runs, jobs.growth(bench, rounds, rows=rows))
+        if "flames" in chosen:
+            pictures |= flames.measure(bench)
         if "layers" in chosen:
-            of_layers["a signed fix"] = layers.measure(postgres)
+            of_layers |= layers.measure(postgres)
         bench = replace(bench, warmup_s=_WARMUP_OF_READS_S)
         of_reads = {
             "fleet": read_jobs.fleets,
@@ -185,7 +189,9 @@ def main(chosen: tuple[str, ...], seconds: float, rounds: int, rows: int, out: P
     following.show(console, [each for each in crowds if isinstance(each, following.FanOut)])
     if of_layers:
         report.show_layers(console, of_layers)
-    for file in report.save(out, facts=facts, runs=runs, reads=reads, layers=of_layers, crowds=crowds):
+    for file in report.save(
+        out, facts=facts, runs=runs, reads=reads, layers=of_layers, crowds=crowds, pictures=pictures
+    ):
         console.print(f"written: {file}", highlight=False)
     wrong = [run for run in runs if not run.is_honest]
     for run in wrong:

@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.benchmarks import fleet
 from tests.support.factories import MASTER_KEY
-from tests.support.urls import POSITIONS
+from tests.support.urls import BATCH, POSITIONS
 
 from harbor_api.app import create_app
 from harbor_api.settings import Settings
@@ -28,7 +28,9 @@ REST, TOTAL = "the rest: Flask, Werkzeug, flask-smorest", "in all"
 # so that the table cannot lie by omission. What a decorator has bound at import cannot be timed: validation.
 LAYERS = {
     "request id and log": ("web.request_log:_begin", "web.request_log:_end"),
-    "signature": ("web.callers:signed_message", "ingest.intake:Intake.signer"),
+    "head and body": ("web.callers:signed_message",),
+    "signature": ("ingest.intake:Intake.signer", "ingest.intake:Signer.is_known"),
+    "repeats": tuple(f"ingest.repeats:Repeats.{name}" for name in ("name", "is_met", "answer", "note")),
     "connections in and out of the pool": ("/sqlalchemy:Engine.connect", "/sqlalchemy:Connection.close"),
     "tracker look-up": ("repositories.trackers:Trackers.find_all",),
     "BEGIN, COMMIT and what surrounds them": ("database:Database.transact",),
@@ -36,14 +38,23 @@ LAYERS = {
     "judgement": ("ingest.settling:settle",),
     "limiter": ("web.rate_limits:_count", "web.rate_limits:_tell"),
     "JSON parse": ("web.arguments:parse_json",),
+    "columns: read": ("resources.positions:load_columns",),
+    "columns: judged": ("ingest.columns:ranked", "ingest.columns:believed"),
+    "handed over": ("ingest.intake:Intake.accept", "ingest.intake:Intake.accept_columns"),
     "statement: locks and versions": ("repositories.positions:Positions.admit",),
     "statement: neighbours": ("repositories.positions:Positions.around",),
+    "statement: made": ("repositories.positions:Positions.addition",),
     "statement: store, with COMMIT": ("postgres.statements:run_all",),
-    "render": ("resources.positions:_answer", "web.application:OrjsonProvider.response"),
+    "answer": (
+        "resources.positions:_answer",
+        "resources.positions:_answer_batch",
+        "resources.positions:as_answered",
+        "web.application:OrjsonProvider.response",
+    ),
 }  # fmt: skip
 
 
-class _Stopwatch:
+class Stopwatch:
     """Adds up the time that each layer spends itself."""
 
     def __init__(self) -> None:
@@ -65,12 +76,20 @@ class _Stopwatch:
         return wrapper
 
 
-def measure(postgres: fleet.Postgres, *, requests: int = 2_000) -> dict[str, float]:
-    """Return the median microseconds of each layer of one signed fix, of the rest, and in all."""
-    # The first tenth warms up.
-    posts = fleet.singles(postgres.trackers, POSITIONS, first_turn=0, count=requests + requests // 10)
-    with postgres.database() as url:
-        return spent(url, posts, LAYERS, status=201, warmup=requests // 10)
+def measure(
+    postgres: fleet.Postgres, *, singles: int = 2_000, batches: int = 300
+) -> dict[str, dict[str, float]]:
+    """Return the median microseconds of each layer, of the rest and in all, for a signed fix and a batch."""
+    took = {}
+    for what, made, path, many, status in (
+        ("a signed fix", fleet.singles, POSITIONS, singles, 201),
+        (f"a batch of {fleet.BATCH:,}", fleet.batches, BATCH, batches, 200),
+    ):
+        # The first tenth warms up: after it each tracker is known.
+        posts = made(postgres.trackers[: many // 10], path, first_turn=0, count=many + many // 10)
+        with postgres.database() as url:
+            took[what] = spent(url, posts, LAYERS, status=status, warmup=many // 10)
+    return took
 
 
 def spent(
@@ -81,8 +100,8 @@ def spent(
     RuntimeError where one is answered with another status.
     """
     seen: dict[str, list[float]] = defaultdict(list)
-    stopwatch = _Stopwatch()
-    with _timed(stopwatch, layers) as missing:
+    stopwatch = Stopwatch()
+    with timed(stopwatch, layers) as missing:
         settings = Settings(
             database_url=url, tracker_master_key=MASTER_KEY, tracker_requests_per_minute=1_000_000
         )
@@ -105,7 +124,7 @@ def spent(
 
 
 @contextmanager
-def _timed(stopwatch: _Stopwatch, layers: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
+def timed(stopwatch: Stopwatch, layers: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
     """Time all layers in this process; the places that do not exist are returned."""
     missing = []
     with ExitStack() as stack:
@@ -122,9 +141,10 @@ def _timed(stopwatch: _Stopwatch, layers: Mapping[str, Sequence[str]]) -> Iterat
                 if original is None:
                     missing.append(place)
                     continue
-                own = name in vars(owner)
-                setattr(owner, name, stopwatch.timed(layer, original))
-                undo = (setattr, owner, name, original) if own else (delattr, owner, name)
+                own = vars(owner).get(name)
+                timed = stopwatch.timed(layer, original)
+                setattr(owner, name, staticmethod(timed) if isinstance(own, staticmethod) else timed)
+                undo = (delattr, owner, name) if own is None else (setattr, owner, name, own)
                 stack.callback(*undo)
         yield missing
 

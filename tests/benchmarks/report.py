@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -126,7 +127,7 @@ def show_layers(console: Console, layers: Mapping[str, Mapping[str, float]]) -> 
         table.add_row(
             layer,
             *(
-                f"{text(took[layer], 0)} ({took[layer] / took[TOTAL]:.0%})" if layer in took else "-"
+                f"{text(took[layer], 0)} ({took[layer] / took[TOTAL]:.0%})" if took.get(layer) else "-"
                 for took in layers.values()
             ),
         )
@@ -141,13 +142,17 @@ def save(
     reads: Sequence[ReadRun],
     layers: Mapping[str, Mapping[str, float]],
     crowds: Sequence[FanOut | Storm] = (),
+    pictures: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Path]:
-    """Write the raw results and the chart; return their files."""
+    """Write the raw results, the chart and further pictures; return their files."""
     folder.mkdir(parents=True, exist_ok=True)
     raw = {"facts": facts, "layers_us": layers, "runs": [run.as_json() for run in (*runs, *reads, *crowds)]}
     files = [folder / "results.json", folder / "chart.svg"]
     files[0].write_text(json.dumps(raw, indent=1) + "\n")
     files[1].write_text(chart(runs, reads))
+    for name, picture in pictures.items():
+        files.append(folder / name)
+        files[-1].write_text(picture)
     return files
 
 

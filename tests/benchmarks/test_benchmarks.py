@@ -3,16 +3,18 @@
 import gzip
 import json
 import os
+import sys
 from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from tests.benchmarks import fleet, load, pgbench
+from tests.benchmarks import flames, fleet, layers, load, pgbench, sampled
 from tests.benchmarks.candidates import PEER, SERVICE, UNORDERED, Run
 from tests.benchmarks.comparing import verdict
 from tests.benchmarks.machine import MOST_OTHERS, Watch
 from tests.benchmarks.reads import cases, statements
+from tests.benchmarks.reads import layers as read_layers
 from tests.benchmarks.reads.candidates import ReadRun, readers
 from tests.benchmarks.reads.cases import CONSTANT, Case, Judge
 from tests.benchmarks.reads.report import lines_of
@@ -213,6 +215,45 @@ def test_reads_are_measured_and_come_back_right(tmp_path, peer):
 
 def test_results_and_chart_are_written(tmp_path):
     crowded = [replace(run, job="proxied", note="<b>") for run in _runs(others=0.5)]
-    results, chart = save(tmp_path, facts={}, runs=crowded, reads=[], layers={})
+    pictures = {"flame-single.svg": "<svg/>"}
+    results, chart, flame = save(tmp_path, facts={}, runs=crowded, reads=[], layers={}, pictures=pictures)
+    assert flame.read_text() == "<svg/>"
     assert json.loads(results.read_text())["runs"][0]["others"] == 0.5
     assert "proxied: fixes a second" in [*ET.fromstring(chart.read_text()).itertext()]
+
+
+def test_each_layer_is_where_it_is_timed():
+    with layers.timed(layers.Stopwatch(), {**layers.LAYERS, **read_layers.LAYERS}) as missing:
+        assert missing == []
+
+
+def test_a_layer_that_was_moved_is_told():
+    places = {"moved": ("web.callers:_gone", "no_such:thing", "ingest.repeats:Gone.name")}
+    with layers.timed(layers.Stopwatch(), places) as missing:
+        assert missing == [*places["moved"]]
+
+
+def test_a_flame_graph_names_what_was_seen_and_how_long_it_took():
+    folded = "a:f;b:g<h> 3\na:f;c:<lambda> 1\na:f;thin:box 1\na:f 4995\n"
+    picture = ET.fromstring(flames.drawn(folded, "a fix & more", 1_000))
+    assert picture.tag == "{http://www.w3.org/2000/svg}svg"
+    told = [each.text for each in picture.iter("{http://www.w3.org/2000/svg}title")]
+    assert told == ["all: 1,000.0 us (100.0%), 0.0 us its own", "a:f: 1,000.0 us (100.0%), 999.0 us its own"]
+    picture = ET.fromstring(flames.drawn(folded.replace("4995", "5"), "a fix & more", 1_000))
+    widths = {
+        group[0].text.partition(": ")[0]: float(group[1].get("width"))
+        for group in picture.iter("{http://www.w3.org/2000/svg}g")
+    }
+    assert widths["all"] == widths["a:f"] == 2 * (widths["b:g<h>"] + 2 * widths["c:<lambda>"])
+    assert "a fix & more: 1,000 us of a worker's CPU, seen 10 times; blue is ours" in [*picture.itertext()]
+
+
+def test_a_stack_is_folded_from_the_outermost_function_to_the_innermost(tmp_path):
+    sampler = sampled.Sampler(tmp_path / "folded")
+    for _ in range(2):
+        sampler.note(0, sys._getframe())
+    [line] = sampler.folded().splitlines()
+    names, _, times = line.rpartition(" ")
+    own = "test_a_stack_is_folded_from_the_outermost_function_to_the_innermost"
+    assert names.split(";")[-1] == f"{__name__}:{own}"
+    assert times == "2"
