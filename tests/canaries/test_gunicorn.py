@@ -1,15 +1,19 @@
-"""gunicorn: what the classes of server/worker.py and server/connections.py take for granted."""
+"""gunicorn: what the files of server/ take for granted."""
 
+import errno
 import functools
 import socket
+from types import SimpleNamespace
 
 import pytest
+from gunicorn import http, util
 from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
-from gunicorn.http import errors
-from gunicorn.http.body import ChunkedReader, LengthReader
-from gunicorn.http.wsgi import Response, base_environ
+from gunicorn.http import errors, wsgi
+from gunicorn.http.body import Body, ChunkedReader, LengthReader
+from gunicorn.http.unreader import SocketUnreader
+from gunicorn.http.wsgi import Response, base_environ, create
 from gunicorn.workers.ggevent import GeventWorker
 from tests.canaries.gunicorn_parts import PEER, Quiet, handled, requests
 from tests.canaries.relied_on import relied_on
@@ -41,7 +45,7 @@ class TestReading:
 
     @relied(
         "req.unreader.buf holds what has come and nobody has asked for",
-        by="server/worker.py tells by it whether a next request has begun",
+        by="server/messages.py tells by it whether a next request has begun",
     )
     @pytest.mark.parametrize("rest", [b"", LAST], ids=["nothing", "a request"])
     def test_what_follows_is_in_the_buffer(self, rest: bytes):
@@ -53,7 +57,7 @@ class TestReading:
 
     @relied(
         "req.body.reader is a LengthReader whose length is what is still to be read",
-        by="server/worker.py closes a connection with more to come than the unreader has",
+        by="server/messages.py says of one with more to come than the unreader has that it is unread",
     )
     def test_a_length_counts_down_to_nothing(self):
         with requests(POST % 3000 + b"a" * 1000) as (parser, send):
@@ -73,7 +77,7 @@ class TestReading:
 
     @relied(
         "ChunkedReader.parser is None once the last chunk was read",
-        by="server/worker.py closes a connection whose chunks were not all read",
+        by="server/messages.py says of one whose chunks were not all read that it is unread",
     )
     def test_chunks_have_a_parser_until_they_end(self):
         with requests(CHUNKED + b"3\r\nabc\r\n0\r\n\r\n") as (parser, _):
@@ -85,7 +89,7 @@ class TestReading:
 
     @relied(
         "req.body.failed tells that reading raised",
-        by="server/worker.py closes after it: where the next request begins is unknown",
+        by="server/messages.py says that it is unread: where the next request begins is unknown",
     )
     def test_a_body_that_broke_says_so(self):
         with requests(CHUNKED + b"oops\r\n") as (parser, _):
@@ -148,6 +152,38 @@ class TestReading:
     def test_the_input_is_said_to_end(self):
         assert base_environ(Config())["wsgi.input_terminated"] is True
 
+    @relied(
+        "an unreader gives back first what was unread, and take_buffered() what nobody has asked for",
+        by="server/plain_requests.py puts back what came along of a body, and takes what came behind it",
+    )
+    def test_a_body_begins_with_what_was_unread(self):
+        pieces = [b"cd", b"efGET"]
+        unreader = SocketUnreader(SimpleNamespace(recv=lambda _: pieces.pop(0)))
+        unreader.unread(b"ab")
+        body = Body(LengthReader(unreader, 6))
+        assert (body.read(1), body.read()) == (b"a", b"bcdef")
+        assert (unreader.take_buffered(), unreader.buf.getbuffer().nbytes) == (b"GET", 0)
+
+    @relied(
+        "get_parser() reads of a list of pieces as well",
+        by="server/plain_requests.py has gunicorn read its template",
+    )
+    def test_pieces_are_a_source(self):
+        [request] = http.get_parser(Config(), [b"GET / HTTP/1.1\r\nConnection: ", b"close\r\n\r\n"], PEER)
+        assert (request.path, request.headers) == ("/", [("CONNECTION", "close")])
+
+    @relied(
+        "wsgi.create() asks a request for its headers, and of what is in each environ only SERVER_NAME and "
+        "SERVER_PORT go by its host",
+        by="server/plain_requests.py gives a template the host that was asked for",
+    )
+    def test_an_environ_is_made_of_the_request_s_headers(self):
+        [template] = http.get_parser(Config(), [LAST], PEER)
+        template.headers = [("HOST", "other:81")]
+        _, environ = create(template, None, "", "/run/harbor.sock", Config())
+        assert {each for each in environ if each.startswith("HTTP_")} == {"HTTP_HOST"}
+        assert (environ["SERVER_NAME"], environ["SERVER_PORT"]) == ("other", "81")
+
 
 class TestWriting:
     @relied(
@@ -196,6 +232,53 @@ class TestWriting:
             after = sock.done[sock.done.index("shutdown") + 1 :]
             assert set(after) == {"close"}
             assert received.endswith(b"\r\n\r\nh")
+
+    @relied(
+        "Response keeps what process_headers() lets pass in headers, and sends default_headers() before it",
+        by="server/plain_requests.py overrides both, with shorter ways to the same",
+    )
+    def test_fields_are_looked_at_and_sent_by_methods(self):
+        class Answer(Response):
+            def process_headers(self, headers):
+                self.headers += [(name, value.upper()) for name, value in headers]
+
+            def default_headers(self):
+                assert (self.upgrade, self.chunked, self.headers_sent) == (False, True, False)
+                return [f"HTTP/1.1 {self.status}\r\n"]
+
+        sent = []
+        with requests(GET) as (parser, _):
+            sock = SimpleNamespace(sendall=sent.append)
+            answer = Answer(next(parser), sock, parser.cfg)
+            answer.start_response("200 OK", [("A", "b")])
+            answer.close()
+            assert b"".join(sent) == b"HTTP/1.1 200 OK\r\nA: B\r\n\r\n0\r\n\r\n"
+            assert answer.headers_sent
+
+    @relied(
+        "util.is_hoppish() knows the fields that are not sent on, and util.http_date() writes a Date",
+        by="server/plain_requests.py leaves such fields to Response, and makes its first lines of it",
+    )
+    def test_fields_of_one_hop_are_known(self):
+        assert util.is_hoppish("Connection")
+        assert not util.is_hoppish("Content-Length")
+        assert util.http_date(0) == "Thu, 01 Jan 1970 00:00:00 GMT"
+
+    @relied(
+        "_make_early_hints_callback(req, sock, resp) is what environ has as wsgi.early_hints",
+        by="server/plain_requests.py puts it there for each request",
+    )
+    def test_hints_are_sent_until_the_answer_has_begun(self):
+        sent = []
+        with requests(GET) as (parser, _):
+            request, sock = next(parser), SimpleNamespace(sendall=sent.append)
+            answer, environ = create(request, sock, PEER, PEER, parser.cfg)
+            hint = wsgi._make_early_hints_callback(request, sock, answer)
+            assert environ["wsgi.early_hints"].__code__ is hint.__code__
+            hint([("A", "b")])
+            answer.headers_sent = True
+            hint([("A", "c")])
+            assert sent == [b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n"]
 
 
 class TestWorker:
@@ -255,6 +338,42 @@ class TestWorker:
         told.clear()
         with handled(b"", _answer, worker=Worker):
             assert told == [], "a client that leaves is no error"
+
+    @relied(
+        "StopIteration of recv ends a connection without a word, and OSError of a client that has gone",
+        by="server/plain_requests.py answers within recv, and says by these that nothing comes after",
+    )
+    @pytest.mark.parametrize("error", [StopIteration, BrokenPipeError(errno.EPIPE, "gone")], ids=repr)
+    def test_a_connection_ends_by_what_recv_raises(self, error):
+        told = []
+
+        class Worker(GeventWorker):
+            def handle(self, listener, client, addr):
+                def recv(_):
+                    raise error
+
+                client.recv = recv
+                super().handle(listener, client, addr)
+
+            def handle_error(self, req, client, addr, exc):
+                told.append(exc)
+
+        with handled(b"", _answer, worker=Worker) as (_, sock, received):
+            assert (told, sock.done, received) == ([], ["close"], b"")
+
+    @relied(
+        "each request counts in nr, and that which makes it max_requests is the last: alive is False then",
+        by="server/plain_requests.py does the same",
+    )
+    def test_a_worker_counts_its_requests(self):
+        class Worker(GeventWorker):
+            def handle(self, listener, client, addr):
+                self.max_requests = 2
+                super().handle(listener, client, addr)
+
+        with handled(GET + GET + GET, _answer, worker=Worker) as (worker, _, received):
+            assert (worker.nr, worker.alive) == (2, False)
+            assert [received.count(each) for each in (b"keep-alive", b"Connection: close")] == [1, 1]
 
     @relied(
         "handle_exit ends the loop by alive = False", by="server/worker.py lets idle connections go there"

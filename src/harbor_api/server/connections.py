@@ -308,6 +308,10 @@ class _Nobody:
         """Do nothing."""
 
 
+def _leave(data: bytes) -> bytes:
+    return data
+
+
 class Connection:
     """A socket that knows what is waited for on it, and since when.
 
@@ -321,6 +325,7 @@ class Connection:
         "_is_reset",
         "_reads",
         "_sock",
+        "answer_first",
         "connections",
         "holds",
         "host",
@@ -345,6 +350,9 @@ class Connection:
         self.holds = 0
         self.rest = 0
         self.is_waited_for = False
+        # Is given what begins a request, and returns what is left of it for gunicorn; nothing where that was
+        # answered.
+        self.answer_first: Callable[[bytes], bytes] = _leave
         # Whether nothing comes after the answer to this request.
         self.is_last = False
         # Whether the client may be sending still when this is closed.
@@ -384,20 +392,16 @@ class Connection:
         self._enter(Phase.HEAD if is_followed else Phase.IDLE)
 
     def recv(self, size: int) -> bytes:
-        """Receive up to so many bytes; RequestTimeout where the client takes too long to send them."""
-        data: bytes = self._wait(self._sock.recv, size)
-        if self._is_cut:
-            if self.phase is Phase.IDLE:
-                # Nobody is told: nothing was asked.
-                return b""
-            self._is_cut = False
-            raise errors.RequestTimeout
-        if self.phase is Phase.IDLE and data:
-            self._enter(Phase.HEAD)
-        self._move(len(data))
-        self.holds += len(data)
-        self.connections.note_held(len(data))
-        return data
+        """Receive up to so many bytes; RequestTimeout where the client takes too long to send them.
+
+        Of a request that is answered elsewhere (``answer_first``) nothing is seen here.
+        """
+        if self.phase is not Phase.IDLE:
+            return self._recv(size)
+        while data := self._recv(size):
+            if left := self.answer_first(data):
+                return left
+        return b""
 
     def sendall(self, data: bytes) -> None:
         """Send all of it, the head of an answer together with the first of its body.
@@ -473,6 +477,8 @@ class Connection:
 
     def close(self) -> None:
         """Close it; a client that may be sending still is listened to for a moment first."""
+        # Or what it refers to would refer to it, and stay until the garbage is collected.
+        self.answer_first = _leave
         self._release()
         if self.lingers and not self._is_reset:
             self._linger()
@@ -486,6 +492,21 @@ class Connection:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
+
+    def _recv(self, size: int) -> bytes:
+        data: bytes = self._wait(self._sock.recv, size)
+        if self._is_cut:
+            if self.phase is Phase.IDLE:
+                # Nobody is told: nothing was asked.
+                return b""
+            self._is_cut = False
+            raise errors.RequestTimeout
+        if self.phase is Phase.IDLE and data:
+            self._enter(Phase.HEAD)
+        self._move(len(data))
+        self.holds += len(data)
+        self.connections.note_held(len(data))
+        return data
 
     def _linger(self) -> None:
         # Cut like an idle one where room is needed.

@@ -1,4 +1,4 @@
-"""gunicorn's gevent worker with seven changes, a class each; ``Worker`` is all of them.
+"""gunicorn's gevent worker with eight changes, a class each; ``Worker`` is all of them.
 
     class               changes           what gunicorn does, and what this does instead
     ------------------  ----------------  --------------------------------------------------------------------
@@ -14,6 +14,8 @@
                                           connection is closed: nobody waits for a body that nobody wants.
     CollectsSeldom      load_wsgi         It leaves Python's garbage collector as it is, which looks at the
                                           whole application every few requests. Here that is left out.
+    AnswersPlainly      handle            Its parser takes whatever HTTP allows, which costs. Here requests in
+                                          the plainest form are read and answered by plain_requests.py.
     RemembersSettings   load_wsgi         It looks up some twenty settings by a method for each request. Here
                                           they are plain attributes: none changes.
     TellsProblems       handle_error      It answers what is not HTTP with HTML. Here it is told in the words
@@ -37,14 +39,13 @@ from typing import Any
 import gevent
 import orjson
 from gunicorn.http import errors as parsing
-from gunicorn.http.body import LengthReader
 from gunicorn.workers.ggevent import GeventWorker
 
 from harbor_api.domain import errors
+from harbor_api.server import messages
 from harbor_api.server.connections import Connections
+from harbor_api.server.plain_requests import PlainForm, PlainRequests
 
-# RFC 3986: a name, or an address in brackets, and perhaps a port.
-_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]{0,5})?", re.ASCII)
 _ALLOCATIONS_BETWEEN_COLLECTIONS = 50_000
 # What the kernel may hold of an answer that a client does not read.
 _SEND_BUFFER_BYTES = 256 * 1024
@@ -84,7 +85,7 @@ class KeepsInStep(GeventWorker):
 
         def should_close() -> bool:
             # To read on would be to wait for a body that nobody wants.
-            sock.lingers = is_unread = _is_unread(req) or _is_of_unknown_length(req)
+            sock.lingers = is_unread = messages.is_unread(req.body) or _is_of_unknown_length(req)
             return is_unread or sock.is_last or bool(is_last())
 
         req.should_close = should_close
@@ -93,7 +94,7 @@ class KeepsInStep(GeventWorker):
         finally:
             # Or the request would refer to itself, and stay until the garbage is collected.
             del req.should_close
-            sock.end_request(is_followed=_buffered(req.unreader) > 0)
+            sock.end_request(is_followed=messages.is_followed(req))
 
 
 class MissingHost(parsing.ParseException):
@@ -112,7 +113,7 @@ class DemandsHost(GeventWorker):
         if host is None:
             if req.version >= (1, 1):
                 raise MissingHost
-        elif not _HOST.fullmatch(host):
+        elif not messages.is_host(host):
             raise InvalidHost
         return super().handle_request(listener_name, req, sock, addr)
 
@@ -166,6 +167,22 @@ class CollectsSeldom(GeventWorker):
         gc.set_threshold(_ALLOCATIONS_BETWEEN_COLLECTIONS, 20, 20)
 
 
+class AnswersPlainly(GeventWorker):
+    """Requests in the plainest form never reach gunicorn."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._plain_form = PlainForm.of(self.cfg)
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        if self._plain_form is not None:
+            server = listener.getsockname()
+            client.answer_first = PlainRequests(
+                self._plain_form, self, client, client=addr, server=server
+            ).answer
+        super().handle(listener, client, addr)
+
+
 class RemembersSettings(GeventWorker):
     """Settings are looked up once."""
 
@@ -194,16 +211,10 @@ class TellsProblems(GeventWorker):
             client.refuse(_problem(exc, path, request_id))
 
 
-class Worker(EndsSoon, DemandsHost, KeepsInStep, CollectsSeldom, RemembersSettings, TellsProblems):
+class Worker(
+    EndsSoon, DemandsHost, KeepsInStep, CollectsSeldom, AnswersPlainly, RemembersSettings, TellsProblems
+):
     """gunicorn's worker as this service runs it."""
-
-
-def _is_unread(req: Any) -> bool:
-    """Return whether a part of a request's body was neither read nor came along with what was."""
-    reader = req.body.reader
-    if isinstance(reader, LengthReader):
-        return bool(req.body.failed or reader.length > _buffered(reader.unreader))
-    return bool(req.body.failed or getattr(reader, "parser", None) is not None)
 
 
 def _is_of_unknown_length(req: Any) -> bool:
@@ -211,11 +222,6 @@ def _is_of_unknown_length(req: Any) -> bool:
     if req.method not in {"POST", "PUT", "PATCH"}:
         return False
     return not any(name in {"CONTENT-LENGTH", "TRANSFER-ENCODING"} for name, _ in req.headers)
-
-
-def _buffered(unreader: Any) -> int:
-    """Return how many bytes have come that nobody has asked for yet."""
-    return int(unreader.buf.getbuffer().nbytes)
 
 
 def _problem(exc: BaseException, path: str, request_id: str) -> bytes:
