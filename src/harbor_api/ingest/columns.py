@@ -1,14 +1,17 @@
-"""Fixes that come by the thousand, judged by the column: all at once, where all of them are new and believed.
+"""Fixes that come by the thousand, judged by the column where all of a vessel's are new and believed.
 
 ``settling.settle`` asks here first where fixes came by the column. What it is told is what it would find fix
-by fix: each rule that may hold one back is asked of the whole, and where it applies to any, or might, it is
-None, and each takes a look of its own. So nothing is decided here that is not decided there, and no rule
-stands twice: where a column does not settle it, ``judgement`` itself is asked about the two.
+by fix: each rule that may hold one back is asked of the whole, and where it applies to any of a vessel's, or
+might, each of hers takes a look of its own; those of other vessels do not. So nothing is decided here that is
+not decided there, and no rule stands twice: where a column does not settle it, ``judgement`` itself is asked
+about the two.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +25,7 @@ from harbor_api.domain.judgement import (
     Thresholds,
     contradict,
 )
-from harbor_api.domain.positions import Neighbour, Stretch, Submission, Surroundings
+from harbor_api.domain.positions import Neighbour, ReceivedFix, Stretch, Submission, Surroundings
 from harbor_api.domain.received_columns import ByColumn, Keys, ReceivedColumns, microseconds, moment
 
 
@@ -35,17 +38,27 @@ class Run(NamedTuple):
 
 
 class Believed(NamedTuple):
-    """What comes of fixes that are all stored: which are late, and the places of their vessels' latest."""
+    """What comes of fixes by the column: which are to be stored and late, and the places of vessels' latest.
 
+    Of the ``doubtful`` runs nothing is said: each of their fixes is to be judged.
+    """
+
+    is_stored: NDArray[np.bool_]
     late: NDArray[np.bool_]
     latest: Sequence[int]
+    doubtful: Sequence[Run]
 
 
 class Ranked:
     """Fixes in order of vessel, time and tracker, and where each of them came."""
 
-    def __init__(self, received: ReceivedColumns) -> None:
-        """Put fixes in order."""
+    def __init__(self, several: Sequence[Sequence[ReceivedFix]]) -> None:
+        """Put the fixes of several submissions in order, at least one of each."""
+        self._several = several
+        self._ends = [*accumulate(map(len, several))]
+        received = ReceivedColumns.joined(
+            [each.columns if isinstance(each, ByColumn) else ReceivedColumns.of(each) for each in several]
+        )
         places = np.lexsort((received.tracker_id, received.fixes.recorded_at, received.vessel_id))
         self.places = places
         self.received = ranked = received.at(places)
@@ -58,6 +71,12 @@ class Ranked:
         keys = Keys(self.received.fixes.recorded_at, self.received.tracker_id)
         for vessel_id, first, end in self.runs:
             yield vessel_id, keys[first:end]
+
+    def one_by_one(self, run: Run) -> Iterator[tuple[int, ReceivedFix]]:
+        """Yield each fix of a run, and where it came."""
+        for place in self.places[run.first : run.end].tolist():
+            number = bisect_right(self._ends, place)
+            yield place, self._several[number][place - self._ends[number]]
 
     def neighbour(self, place: int) -> Neighbour:
         """Return one of the fixes as it looks to the ones around it."""
@@ -74,63 +93,57 @@ class Ranked:
 
 def ranked(submissions: Sequence[Submission]) -> Ranked | None:
     """Return the fixes of some submissions in order, where some came by the column; None where none did."""
-    parts = [each.fixes.columns if isinstance(each.fixes, ByColumn) else None for each in submissions]
-    if all(each is None for each in parts):
-        return None
-    return Ranked(
-        ReceivedColumns.joined(
-            [
-                ReceivedColumns.of(each.fixes) if part is None else part
-                for part, each in zip(parts, submissions, strict=True)
-                if each.fixes
-            ]
-        )
-    )
+    several = [each.fixes for each in submissions if each.fixes]
+    return Ranked(several) if any(isinstance(each, ByColumn) for each in several) else None
 
 
-def believed(ranked: Ranked, around: Mapping[int, Surroundings], thresholds: Thresholds) -> Believed | None:
-    """Return what comes of fixes where all of them are new and none is to be held, None where one may not be.
+def believed(ranked: Ranked, around: Mapping[int, Surroundings], thresholds: Thresholds) -> Believed:
+    """Return what comes of fixes, vessel by vessel where all of hers are new and none is to be held.
 
     ``around`` is what is stored and held around each vessel's.
     """
-    if not _are_plain(ranked, thresholds):
-        return None
-    late = np.zeros(len(ranked.places), np.bool_)
+    is_odd = _are_odd(ranked, thresholds)
+    is_stored = np.ones(len(is_odd), np.bool_)
+    late = np.zeros(len(is_odd), np.bool_)
     latest = []
+    doubtful = []
     for run in ranked.runs:
+        own = slice(run.first, run.end)
         known = around[run.vessel_id]
-        beside = _beside(ranked, run, known)
+        beside = None if is_odd[own].any() else _beside(ranked, run, known)
         if beside is None or not _fits(ranked, run, beside, _of_vessel(thresholds, known)):
-            return None
-        last = ranked.neighbour(run.end - 1).key
-        if known.newest is None or known.newest < last:
+            is_stored[own] = False
+            doubtful.append(run)
+        elif known.newest is None or known.newest < ranked.neighbour(run.end - 1).key:
             latest.append(run.end - 1)
         else:
-            late[run.first : run.end] = True
-    return Believed(late, latest)
+            late[own] = True
+    return Believed(is_stored, late, latest, doubtful)
 
 
 def _of_vessel(thresholds: Thresholds, known: Surroundings) -> Thresholds:
     return thresholds if known.max_speed_kn is None else replace(thresholds, max_speed_kn=known.max_speed_kn)
 
 
-def _are_plain(ranked: Ranked, thresholds: Thresholds) -> bool:
-    """Return whether each fix has a name of its own, and a place and a time that need no neighbours."""
+def _are_odd(ranked: Ranked, thresholds: Thresholds) -> NDArray[np.bool_]:
+    """Return which fixes have the name of the one before, or a place or a time that takes no neighbours."""
     received = ranked.received
     fixes = received.fixes
-    is_same = (
+    is_same = np.zeros(len(received), np.bool_)
+    is_same[1:] = (
         (np.diff(received.vessel_id) == 0)
         & (np.diff(fixes.recorded_at) == 0)
         & (np.diff(received.tracker_id) == 0)
     )
     age = received.received_at - fixes.recorded_at
     oldest = LONG_AGO if thresholds.retention is None else min(LONG_AGO, thresholds.retention)
-    return not (
-        is_same.any()
-        or ((fixes.lat == 0) & (fixes.lon == 0)).any()
-        or (age < -_microseconds(thresholds.future_tolerance)).any()
-        or (age > _microseconds(oldest)).any()
+    is_odd: NDArray[np.bool_] = (
+        is_same
+        | ((fixes.lat == 0) & (fixes.lon == 0))
+        | (age < -_microseconds(thresholds.future_tolerance))
+        | (age > _microseconds(oldest))
     )
+    return is_odd
 
 
 def _microseconds(span: timedelta) -> int:

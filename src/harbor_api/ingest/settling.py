@@ -2,14 +2,16 @@
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
 from itertools import accumulate, groupby, islice
 from operator import attrgetter
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harbor_api.database import UnitOfWork
 from harbor_api.domain.judgement import (
@@ -68,9 +70,11 @@ def settle(
     # Before the lock of the order, which is held to the end.
     numbers = [(each.tracker_id, number) for each in submissions for number in each.numbers]
     missing = unit_of_work.arrived_numbers.note(numbers) if numbers else {}
-    verdicts = None if by_column is None else _settled_at_once(unit_of_work, by_column, thresholds)
-    if verdicts is None:
-        verdicts = _settled_each(unit_of_work, submissions, thresholds)
+    if by_column is None:
+        fixes = [received for submission in submissions for received in submission.fixes]
+        verdicts = _settled_each(unit_of_work, fixes, thresholds)
+    else:
+        verdicts = _settled_by_column(unit_of_work, by_column, thresholds)
     ends = [*accumulate(len(each.fixes) for each in submissions)]
     return [
         Receipt(
@@ -96,30 +100,61 @@ def _admit(
         raise TrackerChanged
 
 
-def _settled_at_once(
+def _settled_by_column(
     unit_of_work: UnitOfWork, ranked: columns.Ranked, thresholds: Thresholds
-) -> list[Verdict] | None:
-    """Store fixes that came by the column, and return their verdicts; None where each is to be judged."""
+) -> list[Verdict]:
+    """Store or hold fixes of which some came by the column, and return their verdicts."""
     around = unit_of_work.positions.around(ranked.stretches())
     found = columns.believed(ranked, around, thresholds)
-    if found is None:
-        return None
-    unit_of_work.run_last(unit_of_work.positions.addition(ranked.received, late=found.late))
     verdicts = [_STORED[False]] * len(ranked.places)
     for place in found.latest:
         verdicts[ranked.places[place]] = _STORED[True]
+    if not found.doubtful:
+        unit_of_work.run_last(unit_of_work.positions.addition(ranked.received, late=found.late))
+        return verdicts
+    left = [each for run in found.doubtful for each in ranked.one_by_one(run)]
+    believed = _Addition(ranked.received.at(found.is_stored), found.late[found.is_stored])
+    places, fixes = zip(*left, strict=True)
+    judged = _settled_each(unit_of_work, fixes, thresholds, around=around, beside=believed)
+    for place, verdict in zip(places, judged, strict=True):
+        verdicts[place] = verdict
     return verdicts
 
 
+class _Addition(NamedTuple):
+    """Fixes that are to be stored, and which of them are late."""
+
+    received: ReceivedColumns
+    late: NDArray[np.bool_]
+
+    def with_others(self, received: ReceivedColumns, late: NDArray[np.bool_]) -> "_Addition":
+        """Return these together with those of other vessels, in order."""
+        joined = ReceivedColumns.joined([self.received, received])
+        places = np.argsort(joined.vessel_id, kind="stable")
+        return _Addition(joined.at(places), np.concatenate([self.late, late])[places])
+
+
 def _settled_each(
-    unit_of_work: UnitOfWork, submissions: Sequence[Submission], thresholds: Thresholds
+    unit_of_work: UnitOfWork,
+    fixes: Sequence[ReceivedFix],
+    thresholds: Thresholds,
+    *,
+    around: Mapping[int, Surroundings] | None = None,
+    beside: _Addition | None = None,
 ) -> list[Verdict]:
-    """Judge fixes one by one, store or hold them, and return their verdicts."""
-    fixes = [received for submission in submissions for received in submission.fixes]
+    """Judge fixes one by one, store or hold them, and return their verdicts.
+
+    ``around`` is what is stored and held around each vessel's, where that is known already; ``beside`` is
+    what is stored of others besides.
+    """
     if not fixes:
         return []
     places = _in_order(fixes)
-    found = _settled(unit_of_work, [fixes[place] for place in places], thresholds)
+    ranked = [fixes[place] for place in places]
+    if around is None:
+        around = unit_of_work.positions.around(stretches_of(ranked))
+    judgings = _judged(unit_of_work, ranked, around, thresholds)
+    found = _settled(unit_of_work, judgings, at=ranked[0].received_at, beside=beside)
     by_place = dict(zip(places, found, strict=True))
     return [by_place[place] for place in range(len(fixes))]
 
@@ -137,15 +172,14 @@ def _key(received: ReceivedFix) -> tuple[int, datetime, int]:
 
 
 def _settled(
-    unit_of_work: UnitOfWork, ranked: Sequence[ReceivedFix], thresholds: Thresholds
+    unit_of_work: UnitOfWork, judgings: Sequence["_Judging"], *, at: datetime, beside: _Addition | None
 ) -> list[Verdict]:
-    """Return the verdicts of fixes that are in order of vessel and time."""
+    """Store and hold what was judged, vessel by vessel, and return the verdicts."""
     added: list[ReceivedFix] = []
     late: list[bool] = []
     held: list[tuple[ReceivedFix, str]] = []
     repeats: list[ReceivedFix] = []
     verdicts: list[Verdict] = []
-    judgings = _judged(unit_of_work, ranked, thresholds)
     for judging in judgings:
         for received, key, outcome in judging.outcomes:
             latest = key == judging.newest
@@ -161,11 +195,15 @@ def _settled(
         held += judging.held
     if held:
         unit_of_work.quarantine.hold(held)
-    for statement in _revision(unit_of_work, judgings, at=ranked[0].received_at):
+    for statement in _revision(unit_of_work, judgings, at=at):
         unit_of_work.run_last(statement, now=bool(repeats))
+    addition = beside
     if added:
-        addition = unit_of_work.positions.addition(ReceivedColumns.of(added), late=np.array(late))
-        unit_of_work.run_last(addition, now=bool(repeats))
+        own = _Addition(ReceivedColumns.of(added), np.array(late))
+        addition = own if beside is None else beside.with_others(*own)
+    if addition is not None and len(addition.late):
+        statement = unit_of_work.positions.addition(addition.received, late=addition.late)
+        unit_of_work.run_last(statement, now=bool(repeats))
     if repeats:
         differs = iter(unit_of_work.positions.differ(repeats))
         verdicts = [
@@ -190,10 +228,12 @@ def _revision(
 
 
 def _judged(
-    unit_of_work: UnitOfWork, ranked: Sequence[ReceivedFix], thresholds: Thresholds
+    unit_of_work: UnitOfWork,
+    ranked: Sequence[ReceivedFix],
+    around: Mapping[int, Surroundings],
+    thresholds: Thresholds,
 ) -> list["_Judging"]:
-    """Return the judgement of the fixes of each vessel. Nothing is written."""
-    around = unit_of_work.positions.around(stretches_of(ranked))
+    """Return the judgement of the fixes of each vessel, in order of vessel and time. Nothing is written."""
     judgings = [
         _Judging(list(run), around[vessel_id], thresholds) for vessel_id, run in groupby(ranked, key=_vessel)
     ]
