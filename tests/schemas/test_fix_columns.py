@@ -190,7 +190,7 @@ def test_decimals_are_kept_as_one_by_one():
     """Rounding is where one that is quick errs: at a half, and at the numbers that no double can hold."""
     for name, decimals in (("lat", 6), ("sog", 3)):
         step = 10.0**-decimals / 2
-        for first in range(0, 60_000, 1_000):
+        for first in range(0, 20_000, 1_000):
             values = [(first + place) * step for place in range(1_000)]
             values = [math.nextafter(each, 0 if place % 2 else 99) for place, each in enumerate(values)]
             _never_more_lenient([{**FIX, name: each} for each in values])
