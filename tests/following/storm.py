@@ -137,6 +137,9 @@ class Storm:
             if chance.random() < 0.15:
                 self.counted["agreeing jumps"] += 1
                 fixes = [self._fix(ship, chance) | {"lat": 20 + chance.random() / 1000} for _ in range(5)]
+            elif chance.random() < 0.1:
+                self.counted["by the column"] += 1
+                fixes = self._full(ship, chance)
             with Connection(self.port(), timeout_s=10) as connection:
                 if len(fixes) == 1:
                     status, _ = connection.post(POSITIONS, tracker, fixes[0])
@@ -159,6 +162,17 @@ class Storm:
             place["lat"] = chance.uniform(-50, 50)
         recorded_at = rfc3339(datetime.now(UTC) - timedelta(seconds=late_s + chance.random() / 100))
         return {"recorded_at": recorded_at, "sog": 8.4, "cog": round(chance.uniform(0, 359), 1), **place}
+
+    def _full(self, ship: int, chance: random.Random) -> list[dict[str, Any]]:
+        """Return a batch that may be taken by the column: of one form, and mostly newer than all else."""
+        now = datetime.now(UTC)
+        fixes = [
+            self._fix(ship, chance)
+            | {"lat": 59.5, "recorded_at": rfc3339(now - timedelta(milliseconds=back))}
+            for back in range(20)
+        ]
+        chance.shuffle(fixes)
+        return fixes
 
     def _held_open(self, number: int) -> Callable[[random.Random], None]:
         """Return what stores fixes of two ships in a transaction that is held open."""

@@ -3,7 +3,8 @@
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,6 +21,7 @@ from harbor_api.domain.errors import Conflict, NotFound
 from harbor_api.domain.judgement import Thresholds
 from harbor_api.domain.positions import Fix, Motion, ReceivedFix, Submission
 from harbor_api.domain.quarantine import Withdrawal
+from harbor_api.domain.received_columns import ByColumn, ReceivedColumns
 from harbor_api.domain.vessels import VesselDetails
 from harbor_api.ingest import settling
 from harbor_api.services import quarantine, vessels
@@ -91,7 +93,7 @@ class Ship:
             fix=Fix(recorded_at=EPOCH + timedelta(seconds=self._seconds), motion=Motion(lat=lat, lon=lon)),
         )
 
-    def _settle(self, unit_of_work: UnitOfWork, received_fixes: tuple[ReceivedFix, ...]) -> None:
+    def _settle(self, unit_of_work: UnitOfWork, received_fixes: Sequence[ReceivedFix]) -> None:
         submission = Submission(
             tracker_id=self._tracker.number, fixes=received_fixes, numbers=(self._seconds,)
         )
@@ -99,6 +101,10 @@ class Ship:
 
     def fix(self, unit_of_work: UnitOfWork) -> None:
         self._settle(unit_of_work, (self._received_fix(),))
+
+    def batch(self, unit_of_work: UnitOfWork) -> None:
+        columns = ReceivedColumns.of([self._received_fix() for _ in range(5)])
+        self._settle(unit_of_work, ByColumn(columns, [None] * 5))
 
     def change(self, unit_of_work: UnitOfWork) -> None:
         self._seconds += 1
@@ -134,6 +140,7 @@ class Ship:
             quarantine.withdraw(unit_of_work, wrong, now=EPOCH, thresholds=Thresholds(), actor=ACTOR)
 
 
+# What takes one number each.
 KINDS = ("fix", "change", "retire", "restore", "register", "release", "withdraw")
 
 
@@ -259,7 +266,7 @@ def test_readers_that_reconnect_skip_nothing_while_writers_overlap(wide: Databas
         chance = random.Random(number)
         try:
             for _ in range(40):
-                work = getattr(ships[number], chance.choice(KINDS))
+                work = getattr(ships[number], chance.choice((*KINDS, "batch")))
                 with _held_open(wide, work, commit=chance.random() < 0.75):
                     time.sleep(chance.choice([0, 0, 0.001, 0.005]))
         except BaseException as error:
@@ -297,3 +304,20 @@ def test_readers_that_reconnect_skip_nothing_while_writers_overlap(wide: Databas
         withdrawn = {what.replace("withdrawal", "fix") for what in told}
         assert set(seen_fixes) - withdrawn == fixes
         assert {what: seq for what, seq in reader.seen if what not in withdrawn} == dict(truth.seen)
+
+
+def test_a_block_follows_what_was_drawn_singly_and_the_other_way_round(database: Database):
+    ship = Ship(World(database), "One")
+    reader = Reader(database)
+    # As in a database without a vessel: then the sequence stands at 1, which was not drawn yet.
+    sql.run(database, "ALTER SEQUENCE fleet_order RESTART; UPDATE vessels SET seq = 0")
+    for work in (ship.batch, ship.change, ship.batch, ship.fix, ship.change):
+        with database.unit_of_work() as unit_of_work:
+            work(unit_of_work)
+        with suppress(_RolledBack), database.unit_of_work() as unit_of_work:
+            ship.batch(unit_of_work)
+            raise _RolledBack
+        reader.read()
+    numbers = [number for _, number in reader.seen]
+    assert numbers == sorted(set(numbers))
+    assert Counter(what.split()[0] for what, _ in reader.seen) == {"fix": 11, "vessel": 2}

@@ -2,7 +2,8 @@
 
 Six times, twenty with --slow, at moments that a seed decides, all processes of the service, of its
 PostgreSQL (with fsync on), or of both are killed while trackers post single fixes and batches. Trackers do
-what their protocol says: what has a verdict is erased, all else is kept and sent again. In the end each fix
+what their protocol says: what has a verdict is erased, all else is kept and sent again. Two of them send full
+batches of sound fixes, which are taken by the column. In the end each fix
 is kept exactly once, no two verdicts on a fix contradict each other, and no vessel's latest position is
 other than her newest.
 """
@@ -23,9 +24,13 @@ from tests.support.signed_posts import VERDICT_OF_STATUS, Connection, backwards,
 from tests.support.urls import BATCH
 from tests.support.urls import POSITIONS as SINGLE
 
+from harbor_api.database import Database
+from harbor_api.domain.positions import Fix, Motion, ReceivedFix
+from harbor_api.domain.received_columns import ReceivedColumns
+
 _TRACKERS = 10
 _EPOCH = datetime(2026, 1, 2, tzinfo=UTC)
-Fix = dict[str, Any]
+OnBoard = dict[str, Any]
 
 
 class _TrackerOnBoard(threading.Thread):
@@ -41,7 +46,9 @@ class _TrackerOnBoard(threading.Thread):
         self.ends = threading.Event()
         self._port = port
         self._chance = random.Random(number)
-        self._kept: list[Fix] = []
+        self._kept: list[OnBoard] = []
+        # Sends all that it has and nothing else, each of it sound: so it comes by the column.
+        self._is_full = number % 5 == 0
 
     def run(self) -> None:
         try:
@@ -53,14 +60,19 @@ class _TrackerOnBoard(threading.Thread):
 
     def _post_some(self, connection: Connection) -> None:
         if not self.ends.is_set():
-            self._kept += [self._take() for _ in range(self._chance.choice((1, 1, 2, 12)))]
-        # Neither in order nor all at once, and now and then something that has a verdict already.
-        self._chance.shuffle(self._kept)
-        sent = self._kept[: self._chance.choice((1, 1, 1, 5, 50, 200))]
-        if self.told and self._chance.random() < 0.2:
-            sent = [*sent, self._fix(self._chance.randrange(self.taken))]
+            some = (16, 16, 60, 250) if self._is_full else (1, 1, 2, 12)
+            self._kept += [self._take() for _ in range(self._chance.choice(some))]
+        if self._is_full:
+            sent = self._kept[:1_000]
+            self._chance.shuffle(sent)
+        else:
+            # Neither in order nor all at once, and now and then something that has a verdict already.
+            self._chance.shuffle(self._kept)
+            sent = self._kept[: self._chance.choice((1, 1, 1, 5, 50, 200))]
+            if self.told and self._chance.random() < 0.2:
+                sent = [*sent, self._fix(self._chance.randrange(self.taken))]
         # A tracker rests at times; without it the load generator takes the cores from the service.
-        time.sleep(self._chance.uniform(0, 0.03))
+        time.sleep(self._chance.uniform(0, 0.2 if self._is_full else 0.03))
         try:
             # Of a fix that is refused when posted alone, the number is not noted.
             if len(sent) == 1 and sent[0]["sog"] >= 0:
@@ -87,21 +99,25 @@ class _TrackerOnBoard(threading.Thread):
         """How many fixes were stored before this tracker was told so."""
         return sum(told[0] == "duplicate" for told in self.told.values())
 
-    def _take(self) -> Fix:
+    def _take(self) -> OnBoard:
         self.taken += 1
         return self._fix(self.taken - 1)
 
-    def _fix(self, count: int) -> Fix:
+    def _fix(self, count: int) -> OnBoard:
         """Return a fix of a ship under way; each has its own place, some cannot be kept or believed."""
         moment = _EPOCH + timedelta(seconds=count)
         fix = {"lat": 50 + count * 1e-5, "lon": 10 + self.number, "sog": count % 100, "number": count}
-        if count % 50 == 7:
+        kind = self._kind(count)
+        if kind == 7:
             fix |= {"lat": 0, "lon": 0}
-        elif count % 50 == 19:
+        elif kind == 19:
             fix |= {"sog": -1}
-        elif count % 50 == 31:
+        elif kind == 31:
             moment += timedelta(days=40_000)
         return {"recorded_at": moment.isoformat().replace("+00:00", "Z"), **fix}
+
+    def _kind(self, count: int) -> int:
+        return 0 if self._is_full else count % 50
 
     def expected(self, kind: str) -> set[tuple[int, datetime]]:
         """Return the keys of all fixes that were taken of which a verdict is to be expected."""
@@ -109,7 +125,7 @@ class _TrackerOnBoard(threading.Thread):
         return {
             (self.number, datetime.fromisoformat(self._fix(count)["recorded_at"]))
             for count in range(self.taken)
-            if kinds.get(count % 50, "stored") == kind
+            if kinds.get(self._kind(count), "stored") == kind
         }
 
 
@@ -170,7 +186,13 @@ def test_nothing_acknowledged_is_lost_or_doubled_when_all_is_killed_again_and_ag
             for table in ("positions", "quarantine")
         }
         kept_numbers = dict(sql.run(database, "SELECT tracker_id, numbers::text FROM arrived_numbers"))
-        wrong = [*backwards(database), *in_both(database)]
+        wrong = [*backwards(database), *in_both(database), *_repeated(database)]
+        before = _next_number(database, trackers[0].number, 0)
+        postgres.crash()
+        postgres.start()
+        database.dispose()
+        # The block was not rounded up to what the log is ahead of single numbers: it is in the log as it is.
+        assert _next_number(database, trackers[0].number, 1) > before
     assert sum(killed.values()) == kills
     assert unanswered > kills / 2
     assert acknowledged == sum(each.taken for each in trackers) > 50 * kills
@@ -181,6 +203,21 @@ def test_nothing_acknowledged_is_lost_or_doubled_when_all_is_killed_again_and_ag
     assert kept_numbers == {each.number: f"{{[0,{each.taken})}}" for each in trackers}
     for each in trackers:
         _assert_consistent(each)
+
+
+def _repeated(database: Database) -> list[Any]:
+    """Return the numbers of the committed order that two fixes have."""
+    return list(sql.run(database, "SELECT seq FROM positions GROUP BY seq HAVING count(*) > 1"))
+
+
+def _next_number(database: Database, number: int, second: int) -> int:
+    """Store a fix of a tracker, and return its number in the committed order, which is the greatest."""
+    at = _EPOCH + timedelta(days=300, seconds=second)
+    fix = ReceivedFix(number, number, at, Fix(at, Motion(59.9, 10.7)))
+    with database.unit_of_work() as unit_of_work:
+        addition = unit_of_work.positions.addition(ReceivedColumns.of([fix]))
+        unit_of_work.run_last(addition, now=True)
+        return int(sql.value(unit_of_work, "SELECT max(seq) FROM positions"))
 
 
 def _assert_consistent(tracker: _TrackerOnBoard) -> None:

@@ -56,7 +56,8 @@ ORDER BY vessel_id""")  # noqa: S608 - only names of columns are put in, none fr
 # `turn` takes the lock before any number is drawn, and the lock is held to the commit, so numbers of
 # `fleet_order` become visible in their own order. All else waits for it, so it comes as late as it can: once
 # the fixes are read. Nobody else draws meanwhile, so all numbers are taken at once: the last one is looked up
-# behind the lock, of which the subquery depends.
+# behind the lock, of which the subquery depends. Whoever draws one by hand has to take the lock first, else a
+# fix may get the same. Of a new sequence the first number is passed over.
 _ADD = f"""
 WITH input AS MATERIALIZED ({_INPUT}), turn AS MATERIALIZED (
     SELECT many, {TAKE_ORDER} FROM (SELECT count(*) AS many FROM input) AS parsed
