@@ -31,10 +31,17 @@ _LATE_S = 2
 _STALLED_FOR_S = max(limit_s for limit_s, _ in _STALLED.values()) + _LATE_S + 1
 # All others come for a moment each, one after the other, and from one address that is not that of the honest:
 # those that make a crowd are more than it may have, so that room is made there for each new one.
-_OTHERS = tuple(name for name in TROUBLES if name not in _STALLED)
+# Of the kinds of full batches two will do.
+_ALIKE = {"batches-of-two-forms", "batches-zipped"}
+_OTHERS = tuple(name for name in TROUBLES if name not in _STALLED.keys() | _ALIKE)
 _MOMENT_S, _CROWD = 1, 300
-_STATUSES = {"repeats": {"200"}, "jumps": {"200"}, "wild": {"200"}, "bad": {"401", "429"}}
-_VERDICTS = {"repeats": {"duplicate", "stored"}, "jumps": {"quarantined"}, "wild": {"stored"}}
+_STATUSES = {"repeats": {"200"}, "jumps": {"200"}, "wild": {"200"}, "batches": {"200"}, "bad": {"401", "429"}}
+_VERDICTS = {
+    "repeats": {"duplicate", "stored"},
+    "jumps": {"quarantined"},
+    "wild": {"stored"},
+    "batches": {"stored"},
+}
 _PATIENCE_S, _COMES_BACK_A_SECOND = 30, 10
 # Of unfinished requests 16 MiB are kept, of unread answers 64; and there is all else.
 _MOST_MORE_MIB = 200

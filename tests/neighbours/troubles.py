@@ -251,6 +251,57 @@ def wild_numbers(scene: Scene) -> Outcome:
     return call(scene, _batches(scene, ODD, fixes), every_s=0.25)
 
 
+def full_batches(
+    scene: Scene, *, spelt: Callable[[list[dict[str, Any]]], str], zipped: bool = False
+) -> Outcome:
+    """Send full batches of new, sound fixes: spelt as all do, or so that it costs more to read them."""
+    encoding = {"Content-Encoding": "gzip"} if zipped else {}
+
+    def ask(_: int) -> tuple[str, str, bytes | None, dict[str, str]]:
+        now = datetime.now(UTC)
+        fixes = [
+            {
+                "recorded_at": rfc3339(now - timedelta(microseconds=each)),
+                "lat": 1.123456,
+                "lon": 1.234567,
+                "sog": 8.4,
+                "cog": 181.2,
+                "heading": 180,
+                "nav_status": 0,
+                "accuracy_m": 4.5,
+                "battery_v": 3.9,
+            }
+            for each in range(LARGEST_BATCH)
+        ]
+        body = f'{{"fixes":{spelt(fixes)}}}'.encode()
+        body = gzip.compress(body, 1) if zipped else body
+        return "POST", BATCH, body, signed_headers(scene, ODD, body, **encoding)
+
+    return call(scene, ask, callers=2)
+
+
+def _of_two_forms(fixes: list[dict[str, Any]]) -> str:
+    for each in fixes[::2]:
+        del each["sog"]
+    return json.dumps(fixes)
+
+
+def _escaped(fixes: list[dict[str, Any]]) -> str:
+    """Spell some of the members' names letter by letter: as much as fits into the largest body."""
+    text = json.dumps(fixes, separators=(",", ":"))
+    for name in ("recorded_at", "nav_status", "battery_v", "accuracy_m"):
+        text = text.replace(name, "".join(f"\\u{ord(each):04x}" for each in name))
+    return text
+
+
+def _of_many_digits(fixes: list[dict[str, Any]]) -> str:
+    """Spell numbers with more digits than are kept: each has to be rounded."""
+    text = json.dumps(fixes, separators=(",", ":"))
+    for number in ("1.123456", "1.234567", "8.4", "181.2", "4.5", "3.9"):
+        text = text.replace(f":{number}", f":{number}{'0001' * 36}")
+    return text
+
+
 def _batches(scene: Scene, tracker: int, fixes: Callable[[int], list[dict[str, Any]]]) -> Ask:
     def ask(number: int) -> tuple[str, str, bytes | None, dict[str, str]]:
         body = json.dumps({"fixes": fixes(number)}).encode()
@@ -288,6 +339,10 @@ _TROUBLES = (
     Trouble("errors-100000-members", partial(huge_errors, items=1, members=100_000)),
     Trouble("errors-patch", huge_patches),
     Trouble("wild-numbers", wild_numbers),
+    Trouble("batches-full", partial(full_batches, spelt=json.dumps)),
+    Trouble("batches-of-two-forms", partial(full_batches, spelt=_of_two_forms)),
+    Trouble("batches-escaped", partial(full_batches, spelt=_escaped)),
+    Trouble("batches-zipped", partial(full_batches, spelt=_of_many_digits, zipped=True)),
 )
 TROUBLES = {trouble.name: trouble for trouble in _TROUBLES}
 

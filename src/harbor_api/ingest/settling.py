@@ -38,7 +38,7 @@ from harbor_api.domain.positions import (
     Vicinity,
     stretches_of,
 )
-from harbor_api.domain.received_columns import ReceivedColumns
+from harbor_api.domain.received_columns import ReceivedColumns, moment
 from harbor_api.ingest import columns
 from harbor_api.ingest.known_trackers import TrackerChanged
 from harbor_api.postgres.statements import Statement
@@ -115,7 +115,8 @@ def _settled_by_column(
     left = [each for run in found.doubtful for each in ranked.one_by_one(run)]
     believed = _Addition(ranked.received.at(found.is_stored), found.late[found.is_stored])
     places, fixes = zip(*left, strict=True)
-    judged = _settled_each(unit_of_work, fixes, thresholds, around=around, beside=believed)
+    at = moment(int(ranked.received.received_at[0]))
+    judged = _settled_each(unit_of_work, fixes, thresholds, at=at, around=around, beside=believed)
     for place, verdict in zip(places, judged, strict=True):
         verdicts[place] = verdict
     return verdicts
@@ -139,13 +140,14 @@ def _settled_each(
     fixes: Sequence[ReceivedFix],
     thresholds: Thresholds,
     *,
+    at: datetime | None = None,
     around: Mapping[int, Surroundings] | None = None,
     beside: _Addition | None = None,
 ) -> list[Verdict]:
     """Judge fixes one by one, store or hold them, and return their verdicts.
 
-    ``around`` is what is stored and held around each vessel's, where that is known already; ``beside`` is
-    what is stored of others besides.
+    Where they are a part of a group, ``at`` is when the first of that came, ``around`` what is stored and
+    held around each vessel's, and ``beside`` what is stored of others.
     """
     if not fixes:
         return []
@@ -154,7 +156,7 @@ def _settled_each(
     if around is None:
         around = unit_of_work.positions.around(stretches_of(ranked))
     judgings = _judged(unit_of_work, ranked, around, thresholds)
-    found = _settled(unit_of_work, judgings, at=ranked[0].received_at, beside=beside)
+    found = _settled(unit_of_work, judgings, at=at or ranked[0].received_at, beside=beside)
     by_place = dict(zip(places, found, strict=True))
     return [by_place[place] for place in range(len(fixes))]
 
