@@ -97,6 +97,8 @@ def _floats(
     except OverflowError:
         raise _Doubt from None
     is_null = np.isnan(values)
+    # No JSON holds a NaN of its own; here it would be taken for null.
+    _demand(not is_null.any() or np.count_nonzero(is_null) == told.count(None))
     # What is far beyond overflows below.
     _demand(((values > least - 1) & (values < most + 1)) | is_null)
     scale = 10.0**decimals

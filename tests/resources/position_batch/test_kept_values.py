@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from tests.resources.position_batch.batches import verdicts_of
 from tests.support import sql
 from tests.support.checked_client import CheckedClient
@@ -12,6 +13,8 @@ from harbor_api.domain.positions import Fix
 from harbor_api.domain.times import rfc3339
 from harbor_api.postgres.rows import MOTION
 from harbor_api.schemas.positions import load_fix
+
+pytestmark = pytest.mark.usefixtures("either_way")
 
 ODD: dict[str, tuple[float, ...]] = {
     "sog": (0, -0.0, -0.0004, 1e-30, 0.0005, 33.3335, 102.29999, 1023 * 0.1, 102.3004, 102.2994),

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from tests.resources.position_batch.batches import LATEST, STORED, post, stored_in, verdicts_of
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import ACTOR, EPOCH, MASTER_KEY, SigningTracker, World, a_fix
@@ -13,6 +14,8 @@ from harbor_api.domain.signatures import derive_secret
 from harbor_api.domain.times import rfc3339
 from harbor_api.domain.vessels import Vessel
 from harbor_api.services import trackers
+
+pytestmark = pytest.mark.usefixtures("either_way")
 
 
 class TestATracker:

@@ -21,6 +21,8 @@ from harbor_api.domain.positions import Verdict
 from harbor_api.schemas.positions import BatchVerdictSchema, as_members
 from harbor_api.web import runtime
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 
 def _ago(span: timedelta) -> str:
     return (datetime.now(UTC) - span).isoformat()
