@@ -1,5 +1,6 @@
 """The ceiling: pgbench sends the service's own statement, without any service around it."""
 
+import math
 import re
 import subprocess
 import tempfile
@@ -67,7 +68,7 @@ class Pgbench:
         command = [
             *(str(self.postgres.programs / "pgbench"), "--no-vacuum", "--protocol=prepared", "--file=-"),
             *(f"--client={self.connections}", f"--jobs={min(2, self.connections)}"),
-            *(f"--define=clients={self.connections}", "--define=turns=0", f"--time={max(1, round(seconds))}"),
+            *(f"--define=clients={self.connections}", "--define=turns=0", f"--time={math.ceil(seconds)}"),
             self.url,
         ]
         with tempfile.TemporaryFile("w+") as file:

@@ -1,5 +1,6 @@
 """The database's own ceiling: pgbench sends what the service sends for a read, with nothing around it."""
 
+import math
 import re
 import subprocess
 import tempfile
@@ -75,7 +76,7 @@ def replay(bench: Bench, url: str, scripts: Sequence[str], *, connections: int) 
             *(f"--file={file}" for file in files),
         ]
 
-        command.append(f"--time={max(1, round(bench.warmup_s + bench.seconds))}")
+        command.append(f"--time={math.ceil(bench.warmup_s + bench.seconds)}")
         with subprocess.Popen(
             [*command, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as pgbench:
