@@ -44,12 +44,13 @@ def measure(bench: Bench) -> Iterator[tuple[str, str]]:
         (SINGLE, urls.POSITIONS, "a signed fix"),
         (BATCH, urls.BATCH, "a signed batch of 1,000 fixes"),
     ):
-        folded, spent_us = _sampled(bench, job, path)
-        yield f"flame-{job.name}.svg", drawn(folded, what, spent_us)
+        folded, spent_us, others = _sampled(bench, job, path)
+        told = f"{what}, while others had {others:.0%} of the CPUs"
+        yield f"flame-{job.name}.svg", drawn(folded, told, spent_us)
 
 
-def _sampled(bench: Bench, job: Job, path: str) -> tuple[str, float]:
-    """Return the folded stacks of a worker, and its microseconds of CPU for one request."""
+def _sampled(bench: Bench, job: Job, path: str) -> tuple[str, float, float]:
+    """Return the folded stacks of a worker, its microseconds of CPU for one request, and what others had."""
     requests = job.requests(
         bench.postgres.trackers[:_TRACKERS],
         path,
@@ -68,7 +69,7 @@ def _sampled(bench: Bench, job: Job, path: str) -> tuple[str, float]:
         service.environ["SAMPLED_STACKS"] = str(file)
         with service:
             [worker] = psutil.Process(service.pid).children()
-            watch = Watch({"worker": worker.pid})
+            watch = Watch({"worker": worker.pid, "PostgreSQL": bench.postgres.pid})
 
             def turn() -> None:
                 os.kill(worker.pid, signal.SIGPROF)
@@ -84,7 +85,7 @@ def _sampled(bench: Bench, job: Job, path: str) -> tuple[str, float]:
                 at_edges=turn,
             )
     many = outcome.rate * outcome.measured_s / job.fixes
-    return file.read_text(), sum(watch.spent["worker"]) / many * 1e6
+    return file.read_text(), sum(watch.spent["worker"]) / many * 1e6, watch.others
 
 
 def drawn(folded: str, what: str, spent_us: float) -> str:

@@ -1,7 +1,9 @@
 """What the machine does meanwhile: what each part spends of its CPUs, and what others take.
 
-CPU time is what the kernel counts for processes. What it counts for interrupts is nobody's: the network of
-this machine alone, by which load and servers talk, is most of it.
+Others are whoever is not started by this process: all the time that CPUs were not idle, without what our
+own had. What the host of a virtual machine takes away is theirs, threads of the kernel are nobody's. Whether
+interrupts count for the process that they interrupt is a matter of the kernel; where they do not, they are
+counted as others', which is the strict way.
 """
 
 import os
@@ -26,8 +28,7 @@ class _Seen(NamedTuple):
 class Watch:
     """What parts of a measurement, each a process with its descendants, spend from one look to the next.
 
-    What is run by this process is ours, and so is what is run by the parts; all else are others. What the
-    processes of ``strangers`` spend is no part's, but ours.
+    What the processes of ``strangers`` spend is no part's, but not others' either.
     """
 
     def __init__(self, parts: Mapping[str, int], *, strangers: Collection[int] = ()) -> None:
@@ -40,9 +41,8 @@ class Watch:
     def look(self) -> None:
         """Look where the measured time begins, and where it is over."""
         parts = {part: cpu_seconds(pid, self._strangers) for part, pid in self._pids.items()}
-        ours = {
-            process.pid: process for pid in (os.getpid(), *self._pids.values()) for process in family(pid)
-        }
+        first = (os.getpid(), *self._pids.values(), *_threads_of_kernel())
+        ours = {process.pid: process for pid in first for process in family(pid)}
         ours_s = sum(_whole(process) for process in ours.values())
         self._seen.append(_Seen(time.perf_counter(), parts, _busy_seconds(), ours_s))
 
@@ -109,7 +109,15 @@ def _whole(process: psutil.Process) -> float:
     return 0.0
 
 
+def _threads_of_kernel() -> list[int]:
+    """Return the process that has started them, where it can be seen."""
+    with suppress(psutil.NoSuchProcess):
+        return [2] if psutil.Process(2).name() == "kthreadd" else []
+    return []
+
+
 def _busy_seconds() -> float:
     times = psutil.cpu_times()
-    # What the host takes away from a virtual machine is taken by others.
-    return float(times.user + times.nice + times.system + getattr(times, "steal", 0))
+    return float(
+        times.user + times.nice + times.system + times.irq + times.softirq + getattr(times, "steal", 0)
+    )
