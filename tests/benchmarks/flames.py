@@ -25,8 +25,8 @@ _WIDTH, _BAR, _MARGIN, _LETTER = 1600, 17, 10, 6.1
 # A box that is thinner is left out, with all that stands on it: nobody can point at it.
 _THINNEST = 1.0
 _OURS = "harbor_api"
-# So few that each is known after the warm-up, and so many that no vessel has two requests under way.
-_TRACKERS = 64
+# For each connection: so few that all are known after the warm-up, and no vessel has two requests under way.
+_TRACKERS = 2
 
 
 @dataclass
@@ -52,7 +52,7 @@ def measure(bench: Bench) -> Iterator[tuple[str, str]]:
 def _sampled(bench: Bench, job: Job, path: str) -> tuple[str, float, float]:
     """Return the folded stacks of a worker, its microseconds of CPU for one request, and what others had."""
     requests = job.requests(
-        bench.postgres.trackers[:_TRACKERS],
+        bench.postgres.trackers[: _TRACKERS * job.connections],
         path,
         first_turn=0,
         count=round(job.signed_a_second * (bench.warmup_s + bench.seconds)),
