@@ -18,8 +18,10 @@ from tests.support import sql
 from tests.support.factories import a_fix
 from tests.support.live_service import LiveService, OwnPostgres
 from tests.support.signed_posts import send
+from tests.support.urls import BATCH, POSITIONS
 
 from harbor_api.postgres.tables import FLEET_ORDER_LOCK
+from harbor_api.schemas import fix_columns
 
 _TIMEOUT_MS = 1_000
 _CALLERS = 40
@@ -58,6 +60,10 @@ def _processes_stopped(postgres: OwnPostgres) -> Iterator[None]:
                 each.resume()
 
 
+# As few as are taken by the column.
+_BATCH_OF = fix_columns.LEAST
+
+
 def _resident_mib(service: LiveService) -> float:
     resident: int = sum(each.memory_info().rss for each in service.processes())
     return resident / 2**20
@@ -81,10 +87,14 @@ def test_a_database_that_hangs_costs_no_more_than_patience(hang, tmp_path: Path)
         waits: list[float] = []
 
         def post() -> tuple[int, str | None, float]:
-            request = tracker.signed(a_fix(next(seconds)))
+            number = next(seconds)
+            fixes = [a_fix(number * _BATCH_OF + each) for each in range(_BATCH_OF)]
+            # Each third time a batch that is taken by the column, and joined to groups.
+            body, url = ({"fixes": fixes}, BATCH) if number % 3 == 0 else (fixes[0], POSITIONS)
             began = time.monotonic()
-            answer = send(service.http, request, timeout=60)
-            return answer.status_code, answer.headers.get("Retry-After"), time.monotonic() - began
+            answer = send(service.http, tracker.signed(body), url, timeout=60)
+            status = 201 if (url, answer.status_code) == (BATCH, 200) else answer.status_code
+            return status, answer.headers.get("Retry-After"), time.monotonic() - began
 
         def post_until(ends: float) -> list[tuple[int, str | None, float]]:
             answers = [post()]

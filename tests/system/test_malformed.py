@@ -57,7 +57,7 @@ _STRANGE: tuple[Any, ...] = (
 def _good(chance: random.Random) -> Any:
     fixes = [
         a_fix(chance.randrange(1_000), number=chance.randrange(1_000))
-        for _ in range(chance.choice((1, 1, 5)))
+        for _ in range(chance.choice((1, 1, 1, 5, 20)))
     ]
     return fixes[0] if len(fixes) == 1 else {"fixes": fixes}
 
