@@ -81,6 +81,7 @@ UNDOCUMENTED = {
     ("web/arguments.py", "normalized_messages"): ("webargs", "normalized_messages"),
     ("web/auth.py", "max_content_length"): ("flask", "max_content_length"),
     ("web/rate_counters.py", "storage"): ("limits", "storage"),
+    ("web/runtime.py", "request_ctx"): ("flask", "request_ctx"),
 }
 # These two of a named tuple are documented; the underscore only keeps them apart from its members' names.
 _PRIVATE = re.compile(r"(?!(?:_replace|_fields)\b)_[a-z]\w*")

@@ -4,6 +4,7 @@ import functools
 
 import pytest
 from flask import Blueprint, Flask, Response, current_app, jsonify, request
+from flask.globals import request_ctx
 from flask.json.provider import JSONProvider
 from tests.canaries.relied_on import relied_on
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -89,3 +90,20 @@ def test_ensure_sync_is_the_one_question():
     app.add_url_rule("/", view_func=view)
     assert app.test_client().get("/").text == "answered"
     assert asked == ["before", "view"]
+
+
+@relied(
+    "request_ctx.request is one object from the first hook to teardown_request, also after an error",
+    by="web/runtime.py holds it for the time of a request, and goes past the proxy",
+)
+def test_the_request_is_one_object_to_its_end():
+    app = Flask(__name__)
+    seen = []
+    app.before_request(lambda: seen.append(request_ctx.request))
+    app.teardown_request(lambda _: seen.append(request_ctx.request))
+    app.add_url_rule("/", "answers", lambda: request.path)
+    app.add_url_rule("/fails", "fails", lambda: 1 // 0)
+    for path, status in (("/", 200), ("/fails", 500)):
+        assert app.test_client().get(path).status_code == status
+    assert [seen[0], seen[2]] == [seen[1], seen[3]]
+    assert seen[0] is not seen[2]

@@ -85,3 +85,15 @@ class TestWhatIsMissing:
             runtime.begin_request("abc")
             assert runtime.request_id() == runtime.present_request_id() == "abc"
             assert runtime.who() is None
+        assert runtime.present_request_id() is None
+
+    def test_a_request_within_another_ends_for_itself_alone(self, app: Flask):
+        with app.test_request_context("/docs"):
+            runtime.begin_request("outer")
+            assert app.test_client().get("/health/live").status_code == 200
+            with app.test_request_context():
+                # Of this one nothing is known.
+                pass
+            assert runtime.request_id() == "outer"
+            assert runtime.sent().path == "/docs"
+        assert runtime.present_request_id() is None

@@ -31,7 +31,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, cast
 
-from flask import Response, request
+from flask import Response
 
 from harbor_api.domain import errors, tags
 from harbor_api.domain.api_keys import demand_scope
@@ -156,8 +156,9 @@ def requires_signature(*, explain: bool = False, largest_body: int | None = None
 
     def decorator(view: View) -> View:
         def call(message: SignedMessage, *args: Any, **kwargs: Any) -> Any:
-            repeats = runtime.current().intake.repeats
-            name = repeats.name(request.endpoint or "", message.id, message.body)
+            state = runtime.here()
+            repeats = state.runtime.intake.repeats
+            name = repeats.name(state.request.endpoint or "", message.id, message.body)
             if repeats.is_met(name):
                 rate_limits.count_repeat()
                 told = repeats.answer(name)
@@ -177,15 +178,16 @@ def requires_signature(*, explain: bool = False, largest_body: int | None = None
 
         @wraps(view)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
+            state = runtime.here()
             if largest_body is not None:
-                request.max_content_length = largest_body
+                state.request.max_content_length = largest_body
             with callers.challenged(is_check=explain):
                 message = callers.signed_message(is_check=explain)
-                signer = runtime.current().intake.signer(message, explain=explain)
+                signer = state.runtime.intake.signer(message, explain=explain)
                 is_known = not explain and signer.is_known()
                 if not is_known:
                     signer.look_up()
-                runtime.here().signer = signer
+                state.signer = signer
                 try:
                     return call(message, *args, **kwargs)
                 except errors.Unavailable:

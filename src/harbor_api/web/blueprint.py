@@ -5,13 +5,14 @@ from functools import wraps
 from typing import Any, cast
 
 import flask_smorest
-from flask import Response, current_app, request
+from flask import Response, current_app
 from flask.views import MethodView
 from marshmallow import Schema, ValidationError
 
 from harbor_api.domain import errors
 from harbor_api.domain.errors import Fault, HarborError, InvalidParameter
 from harbor_api.schemas.typed import UNKNOWN_PARAMETER, TypedSchema
+from harbor_api.web import runtime
 from harbor_api.web.arguments import StrictParser
 from harbor_api.web.documented import View, describe_errors, documented
 
@@ -24,7 +25,7 @@ def _quickly(view: Any, thoroughly: Any, load: Callable[[Any], Any]) -> Any:
 
     @wraps(thoroughly)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-        loaded = load(Blueprint.ARGUMENTS_PARSER.read_json(request))
+        loaded = load(Blueprint.ARGUMENTS_PARSER.read_json(runtime.sent()))
         if loaded is None:
             return thoroughly(self, *args, **kwargs)
         return view(self, loaded, *args, **kwargs)
@@ -41,7 +42,7 @@ def _unasked(view: Any, thoroughly: Any, schema: Schema) -> Any:
 
     @wraps(thoroughly)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if request.query_string:
+        if runtime.sent().query_string:
             return thoroughly(self, *args, **kwargs)
         return view(self, without, *args, **kwargs)
 
@@ -164,20 +165,24 @@ class Blueprint(flask_smorest.Blueprint):
 
     def _demand_length(self) -> None:
         """Raise LengthRequired where a body is needed and the request does not say that there is one."""
+        sent = runtime.sent()
         if (
-            (request.endpoint, request.method) in self._with_body
-            and not request.headers.get("Content-Length")
-            and not request.headers.get("Transfer-Encoding")
+            not sent.headers.get("Content-Length")
+            and (sent.endpoint, sent.method) in self._with_body
+            and not sent.headers.get("Transfer-Encoding")
         ):
             raise errors.LengthRequired
 
     def refuse_unknown_query(self) -> None:
         """Refuse any query parameter on operations that take none; schemas refuse for the others."""
-        method = "GET" if request.method == "HEAD" else request.method
-        if request.args and (request.endpoint, method) not in self._with_query:
-            raise InvalidParameter(faults=[Fault(UNKNOWN_PARAMETER, parameter=name) for name in request.args])
+        sent = runtime.sent()
+        method = "GET" if sent.method == "HEAD" else sent.method
+        if sent.args and (sent.endpoint, method) not in self._with_query:
+            raise InvalidParameter(faults=[Fault(UNKNOWN_PARAMETER, parameter=name) for name in sent.args])
 
 
 def refuse_unknown_query() -> None:
     """Refuse query parameters that the requested operation does not take; InvalidParameter."""
-    cast("Blueprint", current_app.blueprints[request.blueprints[0]]).refuse_unknown_query()
+    sent = runtime.sent()
+    if sent.query_string:
+        cast("Blueprint", current_app.blueprints[sent.blueprints[0]]).refuse_unknown_query()

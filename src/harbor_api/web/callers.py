@@ -92,7 +92,7 @@ def challenged(*, is_check: bool) -> Iterator[None]:
 
 
 def _claimed(*, is_check: bool) -> SignedMessage:
-    headers = request.headers
+    headers = runtime.sent().headers
     return read_headers(
         id=headers.get("webhook-id", ""),
         timestamp=headers.get("webhook-timestamp", ""),
@@ -104,7 +104,7 @@ def _claimed(*, is_check: bool) -> SignedMessage:
 
 
 def _whole(message: SignedMessage) -> SignedMessage:
-    return replace(message, body=request.get_data(cache=True))
+    return replace(message, body=runtime.sent().get_data(cache=True))
 
 
 def _is_signed(*, is_check: bool) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NoReturn
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, current_app
 
 from harbor_api.domain import addresses
 from harbor_api.domain.errors import HarborError, RateLimited
@@ -69,7 +69,7 @@ def refuse_failure(error: HarborError, *, unless: Callable[[], bool] = lambda: F
 
 def address() -> str:
     """Return what the address of this request's caller is counted as."""
-    return addresses.caller(request.remote_addr or "")
+    return addresses.caller(runtime.sent().remote_addr or "")
 
 
 def left() -> dict[str, int]:
@@ -86,8 +86,9 @@ def install(app: Flask) -> None:
 
 def _bound_strangers() -> None:
     """Count pages, paths that lead nowhere and preflights; operations count by themselves."""
-    is_operation = isinstance(current_app.blueprints.get(request.blueprint or ""), Blueprint)
-    if not is_operation or request.method == "OPTIONS":
+    sent = runtime.sent()
+    is_operation = isinstance(current_app.blueprints.get(sent.blueprint or ""), Blueprint)
+    if not is_operation or sent.method == "OPTIONS":
         count_stranger()
 
 

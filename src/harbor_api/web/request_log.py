@@ -28,23 +28,24 @@ def install(app: Flask) -> None:
 
 
 def _begin() -> None:
-    presented = request.headers.get("X-Request-Id", "")
+    presented = request.environ.get("HTTP_X_REQUEST_ID", "")
     runtime.begin_request(presented if _SANE_REQUEST_ID.fullmatch(presented) else secrets.token_hex(16))
 
 
 def _end(response: Response) -> Response:
     state = runtime.here()
     response.headers.add("X-Request-Id", state.id)
-    routine = request.blueprint in _ROUTINE and response.status_code < 400
+    sent = state.request
+    routine = response.status_code < 400 and sent.blueprint in _ROUTINE
     if routine and not logging.getLogger().isEnabledFor(logging.DEBUG):
         return response
     write = log.debug if routine else log.info
     write(
         "request",
-        method=request.method,
-        path=request.path,
+        method=sent.method,
+        path=sent.path,
         status=response.status_code,
         ms=round((time.perf_counter() - state.began) * 1000, 1),
-        caller=runtime.who() or addresses.shown(request.remote_addr or ""),
+        caller=runtime.who() or addresses.shown(sent.remote_addr or ""),
     )
     return response
