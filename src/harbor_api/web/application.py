@@ -10,6 +10,7 @@ from werkzeug.routing import BaseConverter, MapAdapter, ValidationError
 
 from harbor_api.domain.consumers import NAME, is_name
 from harbor_api.domain.times import rfc3339
+from harbor_api.web.literal_paths import LiteralPaths
 
 # A path that no rule has.
 _NOWHERE = "/."
@@ -29,13 +30,22 @@ class Application(Flask):
         self.url_map.strict_slashes = False
         # Where slashes are doubled there is nothing: to redirect is to name a host, and only the caller has.
         self.url_map.merge_slashes = False
+        self._literal_paths = LiteralPaths(self.url_map)
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        if request is None:
+            return super().create_url_adapter(request)
+        found = self._literal_paths.recall(request)
+        if found is not None:
+            return found
         adapter = super().create_url_adapter(request)
-        if adapter is not None and adapter.path_info.startswith("//"):
+        if adapter is None:
+            return None
+        if adapter.path_info.startswith("//"):
             # Werkzeug would take off all but one of the first slashes, and what a proxy keeps closed by its
             # path would be open under another.
             adapter.path_info = _NOWHERE
+        self._literal_paths.note(request, adapter)
         return adapter
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
