@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, cast
 
-from flask import Response, jsonify
+from flask import Response
 from flask.views import MethodView
 
 from harbor_api.domain.errors import BodyTooLarge, MalformedJSON, NoFix, ValidationFailed
@@ -29,9 +29,11 @@ from harbor_api.schemas.positions import (
     warnings_about,
 )
 from harbor_api.web import auth
+from harbor_api.web.application import as_json
 from harbor_api.web.arguments import body_faults, load
 from harbor_api.web.blueprint import Blueprint
 from harbor_api.web.documented import View
+from harbor_api.web.messages import PlainAnswer
 from harbor_api.web.problems import MOST_TOLD, told
 from harbor_api.web.runtime import body, current, signer
 from harbor_api.web.strict_json import Doubtful
@@ -168,9 +170,7 @@ def _answer(members: dict[str, Any], receipt: Receipt, status: int) -> Response:
         members["secret_ends_at"] = secret_ends_at
     if receipt.missing:
         members["missing"] = [{"first": gap.first, "last": gap.last} for gap in receipt.missing]
-    response = jsonify(members)
-    response.status_code = status
-    return response
+    return PlainAnswer(as_json(members), status, content_type="application/json")
 
 
 def _answer_batch(verdicts: Sequence[Any], receipt: Receipt) -> Response:

@@ -10,6 +10,7 @@ from werkzeug.routing import BaseConverter, MapAdapter, ValidationError
 
 from harbor_api.domain.consumers import NAME, is_name
 from harbor_api.domain.times import rfc3339
+from harbor_api.web import messages
 from harbor_api.web.literal_paths import LiteralPaths
 
 # A path that no rule has.
@@ -21,6 +22,8 @@ class Application(Flask):
 
     It asks of each hook and view of each request whether it is a coroutine; none is.
     """
+
+    request_class = messages.Request
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -79,15 +82,18 @@ class OrjsonProvider(JSONProvider):
     """Flask's JSON through orjson; times as RFC 3339 with ``Z``."""
 
     def dumps(self, obj: Any, **_: Any) -> str:
-        return orjson.dumps(obj, default=_default, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
+        return as_json(obj).decode()
 
     def loads(self, s: str | bytes, **_: Any) -> Any:
         return orjson.loads(s)
 
     def response(self, *args: Any, **kwargs: Any) -> Response:
-        response = Response(self.dumps(self._prepare_response_obj(args, kwargs)))
-        response.content_type = "application/json"
-        return response
+        return Response(as_json(self._prepare_response_obj(args, kwargs)), content_type="application/json")
+
+
+def as_json(value: Any) -> bytes:
+    """Return a value as the JSON that is answered."""
+    return orjson.dumps(value, default=_default, option=orjson.OPT_PASSTHROUGH_DATETIME)
 
 
 def _default(value: Any) -> Any:
