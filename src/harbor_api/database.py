@@ -15,9 +15,13 @@ There are four ways in:
 ``work`` is a function of the unit of work, as it may be called more than once. What it hands to ``run_last``
 waits for the commit:
 
-    BEGIN . admit . note . around . hold ........... | addition ; COMMIT
-            locks of the group's vessels             | lock of the committed order
-            a round trip each, Python in between     | one round trip, Python waits
+    BEGIN ; admit ; around | note . hold ............ | addition ; COMMIT
+    locks of the vessels   |                          | lock of the committed order
+    one round trip         | a round trip each        | one round trip, Python waits
+
+What is known of beforehand goes to ``run_first``, together with BEGIN, one statement after the other: each
+sees all that was committed when it began. In one statement with what takes the locks, what looks around would
+see what was stored before these were waited for.
 
 The lock of the order is everybody's: whoever stores a fix, in any worker, waits for it. In one round trip
 with the commit it is held for as long as PostgreSQL writes, and not until a busy worker gets round to say
@@ -27,7 +31,7 @@ A statement that PostgreSQL cannot do now (it is away, hangs, or too much waits)
 ``postgres/connections.py`` for how long is waited.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import cached_property, partial
@@ -41,7 +45,7 @@ from harbor_api.postgres import connections, migrations, statements
 from harbor_api.postgres.connections import Contended
 from harbor_api.postgres.migrations import Standing
 from harbor_api.postgres.sight import Sight
-from harbor_api.postgres.statements import Statement
+from harbor_api.postgres.statements import Rows, Statement
 from harbor_api.repositories.api_keys import ApiKeys
 from harbor_api.repositories.arrived_numbers import ArrivedNumbers
 from harbor_api.repositories.audit import Audit
@@ -72,10 +76,31 @@ _COMMIT = Statement(b"COMMIT", {})
 class UnitOfWork:
     """The repositories over one connection. What happens in it is committed whole or not at all."""
 
-    def __init__(self, connection: Connection, *, last: list[Statement] | None = None) -> None:
-        """Work over a connection; ``last`` takes the statements that may wait for the commit."""
-        self._connection = connection
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        first: Iterable[Statement] = (),
+        last: list[Statement] | None = None,
+    ) -> None:
+        """Work over a connection on which ``first`` is run before all else.
+
+        ``last`` takes the statements that may wait for the commit.
+        """
+        self._bare = connection
+        self.not_begun = [*first]
         self._last = last
+
+    @property
+    def _connection(self) -> Connection:
+        if self.not_begun:
+            self.run_first(())
+        return self._bare
+
+    def run_first(self, several: Iterable[Statement]) -> list[Rows]:
+        """Run statements in one round trip, with BEGIN where nothing was run before; return their rows."""
+        first, self.not_begun = [*self.not_begun, *several], []
+        return statements.run_all(self._bare, first)
 
     def run_last(self, statement: Statement, *, now: bool = False) -> None:
         """Run a statement with the commit, so that what it locks is not held while anybody here is busy.
@@ -195,9 +220,10 @@ class Database:
                 # What is not committed is rolled back when the connection is given back.
                 with self._translated(), self.engine.connect() as connection:
                     last: list[Statement] = []
-                    statements.run(connection, _BEGIN)
-                    result = work(UnitOfWork(connection, last=last))
-                    statements.run_all(connection, [*last, _COMMIT])
+                    unit_of_work = UnitOfWork(connection, first=[_BEGIN], last=last)
+                    result = work(unit_of_work)
+                    # Where nothing was asked for nothing has begun, either.
+                    statements.run_all(connection, [*unit_of_work.not_begun, *last, _COMMIT])
                     return result
             except Contended:
                 if attempt == _ATTEMPTS:

@@ -89,6 +89,26 @@ def test_a_pipeline_commits_what_went_before(url: str):
 
 
 @relied(
+    "a pipeline runs one statement after the other, keeps the rows of each, and prepares what comes often",
+    by="postgres/statements.py sends the first statements together with BEGIN",
+)
+def test_a_pipeline_keeps_rows_and_prepares(url: str):
+    with Waiting.connect(url, autocommit=True) as connection:
+        for _ in range(10):
+            before = connection.waits
+            with connection.pipeline():
+                cursors = [connection.execute(text) for text in (b"BEGIN", b"SELECT 1 AS canary", b"COMMIT")]
+            assert [each.description is None for each in cursors] == [True, False, True]
+            assert cursors[1].fetchall() == [(1,)]
+            # One for what comes, one for the end of it.
+            assert connection.waits - before <= 5
+        found = connection.execute(
+            "SELECT count(*) FROM pg_prepared_statements WHERE statement ~ 'AS canary'"
+        )
+        assert found.fetchall() == [(1,)]
+
+
+@relied(
     "an error has sqlstate and diag.constraint_name, and a pipeline that breaks raises the first one",
     by="postgres/connections.py and repositories/vessels.py tell by them what happened",
 )

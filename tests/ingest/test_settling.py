@@ -16,6 +16,8 @@ from harbor_api.database import Database, UnitOfWork
 from harbor_api.domain.judgement import Thresholds
 from harbor_api.domain.positions import Fix, Motion, ReceivedFix, Submission, Verdict
 from harbor_api.ingest import settling
+from harbor_api.ingest.known_trackers import TrackerChanged
+from harbor_api.postgres import statements
 
 received_fixes = st.lists(
     st.tuples(st.integers(0, 1), st.integers(0, 1), st.integers(0, 12), st.integers(0, 2)),
@@ -157,3 +159,40 @@ def test_numbers_become_visible_in_their_order(database: Database, arrive):
     reader.join()
     assert late == []
     assert len(seen) > 0
+
+
+def test_a_group_is_two_round_trips_of_statements_that_are_prepared(database: Database, arrive, monkeypatch):
+    trips: list[list[str]] = []
+    run_all = statements.run_all
+
+    def counted(connection, several):
+        several = [*several]
+        trips.append([each.text.split()[0].decode() for each in several])
+        return run_all(connection, several)
+
+    monkeypatch.setattr(statements, "run_all", counted)
+    monkeypatch.setattr(statements, "rows", None)
+    monkeypatch.setattr(statements, "run", None)
+    for second in range(20):
+        database.transact(partial(settle, fixes=[(0, 0, second, 1)], arrive=arrive))
+    assert trips == [["BEGIN", "WITH", "SELECT"], ["WITH", "COMMIT"]] * 20
+    monkeypatch.undo()
+    prepared = "\n".join(sql.column(database, "SELECT statement FROM pg_prepared_statements"))
+    for part in ("pg_advisory_xact_lock($1, vessel_id)", "near.reason", "INSERT INTO positions "):
+        assert prepared.count(part) == 1, prepared
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_tracker_that_was_changed_leaves_nothing(database: Database, arrive, is_known: bool):
+    tracker = arrive(0, 0, 0, 1).tracker_id
+    versions = [1, 0] if is_known else [0, 1]
+    submissions = [
+        Submission(
+            tracker_id=tracker, fixes=(arrive(0, 0, second, 1),), numbers=(second,), tracker_version=version
+        )
+        for second, version in enumerate(versions)
+    ]
+    with pytest.raises(TrackerChanged):
+        database.transact(partial(settling.settle, submissions=submissions, thresholds=Thresholds()))
+    for table in ("positions", "latest_positions", "quarantine", "arrived_numbers"):
+        assert sql.count(database, table) == 0, table

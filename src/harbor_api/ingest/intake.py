@@ -9,9 +9,10 @@ The way of a signed fix, from the view down to the commit and back:
       Grouping.do                  waits until somebody does a group with it, or does one itself
         Database.transact            one transaction for the whole group:
           settling.settle
-            Positions.admit            locks the vessels, reads the trackers' versions    -> TrackerChanged
+          BEGIN,
+            admission, look            locks the vessels, reads the trackers' versions    -> TrackerChanged
+            Positions.around           what is stored and held around the fixes, in the same round trip
             ArrivedNumbers.note        which numbers have come, and which are missing
-            Positions.around           what is stored and held around the fixes
             judge, Quarantine.hold     pure rules; what cannot be believed is kept aside with its reason
             Revisions                  where a jump was confirmed: what was stored and held beside it, anew
             Positions.addition         stores, and moves latest positions forward: kept for the last,

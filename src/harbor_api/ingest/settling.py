@@ -32,6 +32,7 @@ from harbor_api.domain.positions import (
     Neighbour,
     Receipt,
     ReceivedFix,
+    Stretch,
     Submission,
     Surroundings,
     Verdict,
@@ -42,6 +43,7 @@ from harbor_api.domain.received_columns import ReceivedColumns, moment
 from harbor_api.ingest import columns
 from harbor_api.ingest.known_trackers import TrackerChanged
 from harbor_api.postgres.statements import Statement
+from harbor_api.repositories.positions import admission, look, versions_in
 from harbor_api.repositories.revisions import OUTVOTED_BY_OTHERS
 
 # What may become of a fix, beside the reasons to hold it.
@@ -66,15 +68,19 @@ def settle(
     TrackerChanged where a tracker is not any more what its signature was checked against.
     """
     by_column = columns.ranked(submissions)
-    _admit(unit_of_work, submissions, by_column)
+    if by_column is None:
+        each_alone = _in_order([received for submission in submissions for received in submission.fixes])
+        stretches = stretches_of(each_alone.fixes)
+    else:
+        stretches = [*by_column.stretches()]
+    around = _admit(unit_of_work, submissions, stretches)
     # Before the lock of the order, which is held to the end.
     numbers = [(each.tracker_id, number) for each in submissions for number in each.numbers]
     missing = unit_of_work.arrived_numbers.note(numbers) if numbers else {}
     if by_column is None:
-        fixes = [received for submission in submissions for received in submission.fixes]
-        verdicts = _settled_each(unit_of_work, fixes, thresholds)
+        verdicts = _settled_each(unit_of_work, each_alone, around, thresholds)
     else:
-        verdicts = _settled_by_column(unit_of_work, by_column, thresholds)
+        verdicts = _settled_by_column(unit_of_work, by_column, around, thresholds)
     ends = [*accumulate(len(each.fixes) for each in submissions)]
     return [
         Receipt(
@@ -86,25 +92,29 @@ def settle(
 
 
 def _admit(
-    unit_of_work: UnitOfWork, submissions: Sequence[Submission], by_column: columns.Ranked | None
-) -> None:
-    if by_column is not None:
-        vessel_ids = {run.vessel_id for run in by_column.runs}
-    else:
-        vessel_ids = {received.vessel_id for each in submissions for received in each.fixes}
+    unit_of_work: UnitOfWork, submissions: Sequence[Submission], stretches: Sequence[Stretch]
+) -> Mapping[int, Surroundings]:
+    """Lock the vessels, and return what is known around their fixes; TrackerChanged as with ``settle``."""
     signed = {
         (each.tracker_id, each.tracker_version) for each in submissions if each.tracker_version is not None
     }
-    versions = unit_of_work.positions.admit(vessel_ids, (tracker_id for tracker_id, _ in signed))
-    if not signed <= versions.items():
+    vessel_ids = [vessel_id for vessel_id, _ in stretches]
+    first = [admission(vessel_ids, (tracker_id for tracker_id, _ in signed))]
+    if stretches:
+        first.append(look(stretches))
+    admitted, *seen = unit_of_work.run_first(first)
+    if not signed <= versions_in(admitted).items():
         raise TrackerChanged
+    return unit_of_work.positions.around(stretches, seen=seen[0]) if seen else {}
 
 
 def _settled_by_column(
-    unit_of_work: UnitOfWork, ranked: columns.Ranked, thresholds: Thresholds
+    unit_of_work: UnitOfWork,
+    ranked: columns.Ranked,
+    around: Mapping[int, Surroundings],
+    thresholds: Thresholds,
 ) -> list[Verdict]:
     """Store or hold fixes of which some came by the column, and return their verdicts."""
-    around = unit_of_work.positions.around(ranked.stretches())
     found = columns.believed(ranked, around, thresholds)
     verdicts = [_STORED[False]] * len(ranked.places)
     for place in found.latest:
@@ -116,7 +126,7 @@ def _settled_by_column(
     believed = _Addition(ranked.received.at(found.is_stored), found.late[found.is_stored])
     places, fixes = zip(*left, strict=True)
     at = moment(int(ranked.received.received_at[0]))
-    judged = _settled_each(unit_of_work, fixes, thresholds, at=at, around=around, beside=believed)
+    judged = _settled_each(unit_of_work, _in_order(fixes), around, thresholds, at=at, beside=believed)
     for place, verdict in zip(places, judged, strict=True):
         verdicts[place] = verdict
     return verdicts
@@ -135,38 +145,42 @@ class _Addition(NamedTuple):
         return _Addition(joined.at(places), np.concatenate([self.late, late])[places])
 
 
+class _InOrder(NamedTuple):
+    """Fixes in order of vessel and time, and of their content where that is all; and where each came."""
+
+    fixes: list[ReceivedFix]
+    places: list[int]
+
+
 def _settled_each(
     unit_of_work: UnitOfWork,
-    fixes: Sequence[ReceivedFix],
+    ranked: _InOrder,
+    around: Mapping[int, Surroundings],
     thresholds: Thresholds,
     *,
     at: datetime | None = None,
-    around: Mapping[int, Surroundings] | None = None,
     beside: _Addition | None = None,
 ) -> list[Verdict]:
-    """Judge fixes one by one, store or hold them, and return their verdicts.
+    """Judge fixes one by one, store or hold them, and return their verdicts as they came.
 
-    Where they are a part of a group, ``at`` is when the first of that came, ``around`` what is stored and
-    held around each vessel's, and ``beside`` what is stored of others.
+    Where they are a part of a group, ``at`` is when the first of that came, and ``beside`` what is stored of
+    others.
     """
-    if not fixes:
+    if not ranked.fixes:
         return []
-    places = _in_order(fixes)
-    ranked = [fixes[place] for place in places]
-    if around is None:
-        around = unit_of_work.positions.around(stretches_of(ranked))
-    judgings = _judged(unit_of_work, ranked, around, thresholds)
-    found = _settled(unit_of_work, judgings, at=at or ranked[0].received_at, beside=beside)
-    by_place = dict(zip(places, found, strict=True))
-    return [by_place[place] for place in range(len(fixes))]
+    judgings = _judged(unit_of_work, ranked.fixes, around, thresholds)
+    found = _settled(unit_of_work, judgings, at=at or ranked.fixes[0].received_at, beside=beside)
+    by_place = dict(zip(ranked.places, found, strict=True))
+    return [by_place[place] for place in range(len(found))]
 
 
-def _in_order(fixes: Sequence[ReceivedFix]) -> list[int]:
-    """Return the places of fixes in order of vessel and time, and of their content where that is all."""
+def _in_order(fixes: Sequence[ReceivedFix]) -> _InOrder:
     keys = [_key(received) for received in fixes]
     if len(set(keys)) == len(keys):
-        return sorted(range(len(keys)), key=keys.__getitem__)
-    return sorted(range(len(keys)), key=lambda place: (*keys[place], repr(fixes[place].fix.motion)))
+        places = sorted(range(len(keys)), key=keys.__getitem__)
+    else:
+        places = sorted(range(len(keys)), key=lambda place: (*keys[place], repr(fixes[place].fix.motion)))
+    return _InOrder([fixes[place] for place in places], places)
 
 
 def _key(received: ReceivedFix) -> tuple[int, datetime, int]:

@@ -17,9 +17,12 @@ class Statement(NamedTuple):
     values: Mapping[str, Any]
 
 
-def rows(connection: Connection, statement: Statement) -> list[tuple[Any, ...]]:
+Rows = list[tuple[Any, ...]]
+
+
+def rows(connection: Connection, statement: Statement) -> Rows:
     """Run a statement and return its rows."""
-    found: list[tuple[Any, ...]] = _psycopg(connection).execute(*statement).fetchall()
+    found: Rows = _psycopg(connection).execute(*statement).fetchall()
     return found
 
 
@@ -36,12 +39,12 @@ def run(connection: Connection, statement: Statement) -> None:
     _psycopg(connection).execute(*statement)
 
 
-def run_all(connection: Connection, several: Iterable[Statement]) -> None:
-    """Run statements that return no rows, one after the other, in one round trip."""
+def run_all(connection: Connection, several: Iterable[Statement]) -> list[Rows]:
+    """Run statements one after the other in one round trip, and return the rows of each that has any."""
     psycopg = _psycopg(connection)
     with psycopg.pipeline():
-        for statement in several:
-            psycopg.execute(*statement)
+        cursors = [psycopg.execute(*statement) for statement in several]
+    return [cursor.fetchall() for cursor in cursors if cursor.description is not None]
 
 
 def _psycopg(connection: Connection) -> Any:

@@ -25,7 +25,7 @@ from harbor_api.postgres.arrays import (
     encoded,
 )
 from harbor_api.postgres.rows import MOTION, move_forward
-from harbor_api.postgres.statements import Statement
+from harbor_api.postgres.statements import Rows, Statement
 from harbor_api.postgres.tables import TAKE_ORDER, VESSELS_LOCK
 
 _MOTION = ", ".join(MOTION)
@@ -169,6 +169,40 @@ LIMIT 100
 """
 
 
+def admission(vessel_ids: Iterable[int], tracker_ids: Iterable[int]) -> Statement:
+    """Return what locks vessels, and reads the versions of trackers for ``versions_in``."""
+    values = {
+        "vessels_lock": VESSELS_LOCK,
+        "vessel_ids": sorted(set(vessel_ids)),
+        "tracker_ids": sorted(set(tracker_ids)),
+    }
+    return Statement(_ADMIT, values)
+
+
+def versions_in(admitted: Rows) -> Mapping[int, int]:
+    """Return the versions of the trackers that an ``admission`` has read."""
+    return {tracker_id: version for _, tracker_id, version in admitted if tracker_id is not None}
+
+
+def look(stretches: Iterable[Stretch]) -> Statement:
+    """Return what looks around stretches of fixes, for ``Positions.around``."""
+    asked = [
+        {
+            "ord": place,
+            "vessel_id": vessel_id,
+            "most": 2 * len(keys) + _MARGIN,
+            "first_at": first_at,
+            "first_tracker": first_tracker,
+            "last_at": last_at,
+            "last_tracker": last_tracker,
+        }
+        for place, (vessel_id, keys) in enumerate(stretches)
+        for first_at, first_tracker in [keys[0]]
+        for last_at, last_tracker in [keys[-1]]
+    ]
+    return Statement(_AROUND, {"stretches": orjson.dumps(asked).decode()})
+
+
 class Positions:
     """The fixes of all vessels.
 
@@ -185,48 +219,21 @@ class Positions:
         Nobody else adds fixes of these vessels before this transaction ends. One statement for both, as
         each group of fixes begins with it.
         """
-        values = {
-            "vessels_lock": VESSELS_LOCK,
-            "vessel_ids": sorted(set(vessel_ids)),
-            "tracker_ids": sorted(set(tracker_ids)),
-        }
-        found = statements.rows(self._connection, Statement(_ADMIT, values))
-        return {tracker_id: version for _, tracker_id, version in found if tracker_id is not None}
+        return versions_in(statements.rows(self._connection, admission(vessel_ids, tracker_ids)))
 
-    def around(self, stretches: Iterable[Stretch]) -> Mapping[int, Surroundings]:
-        """Return what is known around stretches of fixes, each of another vessel, by vessel."""
+    def around(self, stretches: Iterable[Stretch], *, seen: Rows | None = None) -> Mapping[int, Surroundings]:
+        """Return what is known around stretches of fixes, each of another vessel, by vessel.
+
+        ``seen`` is what ``look`` has found, where that was run already.
+        """
         asked = list(stretches)
         known = {vessel_id: _Known() for vessel_id, _ in asked}
         while asked:
+            found = statements.rows(self._connection, look(asked)) if seen is None else seen
+            seen = None
             # Where more is stored than was asked for, parts have less; single fixes never have too much.
-            asked = [part for crowded in self._look(asked, known) for part in _parts(crowded)]
+            asked = [part for crowded in _noted(found, asked, known) for part in _parts(crowded)]
         return {vessel_id: each.surroundings() for vessel_id, each in known.items()}
-
-    def _look(self, stretches: list[Stretch], known: Mapping[int, "_Known"]) -> list[Stretch]:
-        """Note what is known around stretches of fixes; return those around which there may be more."""
-        asked = [
-            {
-                "ord": place,
-                "vessel_id": vessel_id,
-                "most": 2 * len(keys) + _MARGIN,
-                "first_at": first_at,
-                "first_tracker": first_tracker,
-                "last_at": last_at,
-                "last_tracker": last_tracker,
-            }
-            for place, (vessel_id, keys) in enumerate(stretches)
-            for first_at, first_tracker in [keys[0]]
-            for last_at, last_tracker in [keys[-1]]
-        ]
-        values = {"stretches": orjson.dumps(asked).decode()}
-        found = statements.rows(self._connection, Statement(_AROUND, values))
-        rows = [0] * len(stretches)
-        for place, *rest in found:
-            known[stretches[place][0]].note(*rest)
-            rows[place] += 1
-        return [
-            each for each, many in zip(stretches, rows, strict=True) if many >= 2 * len(each[1]) + _MARGIN
-        ]
 
     def addition(self, fixes: ReceivedColumns, *, late: NDArray[np.bool_] | None = None) -> Statement:
         """Return what stores fixes, none of which is stored yet, and moves latest positions forward.
@@ -277,6 +284,15 @@ class _Known:
     def surroundings(self) -> Surroundings:
         stored = [self._stored[key] for key in sorted(self._stored)]
         return Surroundings(self._max_speed_kn, self._newest, stored, self._held)
+
+
+def _noted(found: Rows, stretches: list[Stretch], known: Mapping[int, _Known]) -> list[Stretch]:
+    """Note what is known around stretches of fixes; return those around which there may be more."""
+    rows = [0] * len(stretches)
+    for place, *rest in found:
+        known[stretches[place][0]].note(*rest)
+        rows[place] += 1
+    return [each for each, many in zip(stretches, rows, strict=True) if many >= 2 * len(each[1]) + _MARGIN]
 
 
 def _parts(run: Stretch) -> list[Stretch]:
