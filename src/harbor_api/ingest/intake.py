@@ -8,7 +8,7 @@ The way of a signed fix, from the view down to the commit and back:
     resources/positions          intake.accept(signer(), fixes): a Submission, each fix with its vessel
       Grouping.do                  waits until somebody does a group with it, or does one itself
         Database.transact            one transaction for the whole group:
-          settling.settle
+          settling.settle              (fixes that came by the column: columns.believed in place of judge)
           BEGIN,
             admission, look            locks the vessels, reads the trackers' versions    -> TrackerChanged
             Positions.around           what is stored and held around the fixes, in the same round trip
