@@ -1,4 +1,4 @@
-"""A batch read by the column: all its fixes at once, where they have one form and nothing is unusual.
+"""A batch read by the column: all its fixes at once, where their times have one form and nothing is unusual.
 
 ``load_columns`` returns what ``load_fix`` makes of each fix, or None at the least doubt: then each is to be
 read for itself. It takes a tenth of the time. What a fix may be says ``FixSchema``; tests hold the two
@@ -6,7 +6,6 @@ together.
 """
 
 from collections.abc import Sequence
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -33,14 +32,12 @@ def load_columns(items: Sequence[Any]) -> FixColumns | None:
     """Return the fixes that the JSON values of a batch are, None where each has to be read for itself."""
     if len(items) < LEAST or set(map(type, items)) != {dict}:
         return None
-    names = tuple(items[0])
-    if not _REQUIRED <= set(names) <= _MEMBERS or set(map(len, items)) != {len(names)}:
+    names: set[str] = set().union(*items)
+    if not _REQUIRED <= names <= _MEMBERS:
         return None
-    try:
-        rows = [*map(itemgetter(*names), items)]
-    except KeyError:
-        return None
-    told = dict(zip(names, zip(*rows, strict=True), strict=True))
+    # Only now is it gone through by name, as a body may be full of names. What a fix says nothing of is null:
+    # which is the same, or refused below where it may not be null.
+    told = {name: tuple([each.get(name) for each in items]) for name in names}
     try:
         return _columns(len(items), told)
     except _Doubt:
