@@ -89,10 +89,10 @@ class _Noting:
 
 
 @pytest.fixture
-def noting(database: Database, monkeypatch) -> intake.Intake:
+def noting(database: Database, monkeypatch) -> Any:
     """Return an intake that hands over to nobody, for batches of any size."""
     monkeypatch.setattr(fix_columns, "LEAST", 1)
-    made = intake.Intake(database, Settings(tracker_master_key=MASTER_KEY))
+    made: Any = intake.Intake(database, Settings(tracker_master_key=MASTER_KEY))
     made._settlings = _Noting()
     return made
 
@@ -144,17 +144,19 @@ def _item(
     return fix if number is None else {**fix, "number": number + 2 * place}
 
 
-def _by_column(noting: intake.Intake, tracker: Tracker, items: list[Any], now: datetime) -> Submission:
+def _by_column(noting: Any, tracker: Tracker, items: list[Any], now: datetime) -> Submission:
     columns = fix_columns.load_columns(items)
     assert columns is not None
-    return noting.accept_columns(SimpleNamespace(tracker=tracker), columns, items, now=now)
+    made: Submission = noting.accept_columns(SimpleNamespace(tracker=tracker), columns, items, now=now)
+    return made
 
 
-def _one_by_one(noting: intake.Intake, tracker: Tracker, items: list[Any], now: datetime) -> Submission:
+def _one_by_one(noting: Any, tracker: Tracker, items: list[Any], now: datetime) -> Submission:
     fixes = [*map(load_fix, items)]
-    numbers = [each.number for each in fixes]
+    numbers = [None if each is None else each.number for each in fixes]
     signer = SimpleNamespace(tracker=tracker)
-    return noting.accept(signer, [*zip(fixes, items, strict=True)], numbers=numbers, now=now)
+    made: Submission = noting.accept(signer, [*zip(fixes, items, strict=True)], numbers=numbers, now=now)
+    return made
 
 
 def _settled(database: Database, groups: Sequence[Sequence[Submission]]) -> Any:

@@ -42,9 +42,10 @@ WHERE (told.lat, told.lon) IS DISTINCT FROM (p.lat, p.lon)
 def _items(body: bytes) -> list[Any] | None:
     """Return the items of a batch, None where its body is refused as a whole."""
     try:
-        return _BATCH.load(parse_json(body, items=_BATCH.taken_one_by_one)).fixes
+        items: list[Any] = _BATCH.load(parse_json(body, items=_BATCH.taken_one_by_one)).fixes
     except (HarborError, ValidationError):
         return None
+    return items
 
 
 def _taken(many: int, seed: int, told: dict[str, int]) -> Iterator[Fix]:
