@@ -11,7 +11,8 @@ def configure(config: pytest.Config) -> None:
     """Choose for all tests that are imported from now on."""
     global _is_short  # noqa: PLW0603 - decorators ask for it, which know of no configuration
     _is_short = not config.option.slow
-    settings.register_profile("suite", max_examples=many(_DEFAULT))
+    # How long one takes says how busy the machine is.
+    settings.register_profile("suite", max_examples=many(_DEFAULT), deadline=None)
     settings.load_profile("suite")
 
 
