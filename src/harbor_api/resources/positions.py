@@ -33,10 +33,10 @@ from harbor_api.web.application import as_json
 from harbor_api.web.arguments import body_faults, load
 from harbor_api.web.blueprint import Blueprint
 from harbor_api.web.documented import View
-from harbor_api.web.messages import PlainAnswer
 from harbor_api.web.problems import MOST_TOLD, told
 from harbor_api.web.runtime import body, current, signer
 from harbor_api.web.strict_json import Doubtful
+from harbor_api.web.whole_bodies import WholeAnswer
 
 blueprint = Blueprint("positions", __name__, description="Signed fixes from trackers.", url_prefix="/api/v1")
 _STATUS = {"stored": 201, "duplicate": 200, "quarantined": 202}
@@ -170,7 +170,7 @@ def _answer(members: dict[str, Any], receipt: Receipt, status: int) -> Response:
         members["secret_ends_at"] = secret_ends_at
     if receipt.missing:
         members["missing"] = [{"first": gap.first, "last": gap.last} for gap in receipt.missing]
-    return PlainAnswer(as_json(members), status, content_type="application/json")
+    return WholeAnswer(as_json(members), status, content_type="application/json")
 
 
 def _answer_batch(verdicts: Sequence[Any], receipt: Receipt) -> Response:

@@ -10,7 +10,7 @@ from werkzeug.routing import BaseConverter, MapAdapter, ValidationError
 
 from harbor_api.domain.consumers import NAME, is_name
 from harbor_api.domain.times import rfc3339
-from harbor_api.web import messages
+from harbor_api.web import whole_bodies
 from harbor_api.web.literal_paths import LiteralPaths
 
 # A path that no rule has.
@@ -23,7 +23,7 @@ class Application(Flask):
     It asks of each hook and view of each request whether it is a coroutine; none is.
     """
 
-    request_class = messages.Request
+    request_class = whole_bodies.Request
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

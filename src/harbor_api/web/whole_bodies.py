@@ -55,7 +55,7 @@ class Request(flask.Request):
         return body
 
 
-class PlainAnswer(flask.Response):
+class WholeAnswer(flask.Response):
     """An answer with a whole body that leads nowhere: its headers go out as they stand.
 
     Werkzeug copies the headers of every other one, to look for addresses to complete and a length to add.
