@@ -51,3 +51,18 @@ def test_no_header_breaks_it(header):
 def test_a_secret_that_is_not_base64_is_a_value_error():
     with pytest.raises(ValueError, match="whsec_"):
         signatures.secret_key("whsec_???")
+
+
+def test_secrets_are_remembered_as_they_are_derived_and_no_more_than_a_bound_of_them():
+    secrets = signatures.Secrets(MASTER, most=3)
+    for number in range(1, 11):
+        derived = secrets.derive(f"trk_{number:04}", number)
+        assert derived == signatures.derive_secret(MASTER, f"trk_{number:04}", number)
+        secrets.remember(f"trk_{number:04}", number, derived)
+        assert secrets.recall(f"trk_{number:04}", number) == derived
+        # Another generation is another secret.
+        assert secrets.recall(f"trk_{number:04}", number + 1) is None
+    kept = [number for number in range(1, 11) if secrets.recall(f"trk_{number:04}", number)]
+    assert kept == [10]
+    assert MASTER.hex() not in repr(secrets)
+    assert derived not in repr(secrets)

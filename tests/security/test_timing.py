@@ -70,6 +70,11 @@ class TestNothingIsToldByTheWorkThatIsDone:
 
         assert work[0] == work[1] == work[2]
         assert work[0]["statements"] == 1
+        # Only whoever signs rightly is spared what is remembered.
+        right = met.signed(a_fix(1))
+        with self._counted(monkeypatch) as counted:
+            assert client.post(POSITIONS, **right).status_code == 201
+        assert counted["HMACs"] < work[0]["HMACs"]
         answers = [json.loads(client.post(POSITIONS, **signed).text) for signed in (unknown, wrong)]
         assert answers[0] | {"request_id": ""} == answers[1] | {"request_id": ""}
 

@@ -129,7 +129,7 @@ def _authenticate(
     message = SignedMessage(tracker.id, message_id, str(timestamp), signature, b"{}", now)
     with world.database.autocommit() as unit_of_work:
         found = unit_of_work.trackers.find(tracker.number)
-    return authentication.authenticate(found, message, master_key=MASTER_KEY)
+    return authentication.authenticate(found, message, secrets=signatures.Secrets(MASTER_KEY))
 
 
 def _rotate(world: World, tracker: Tracker, grace: timedelta, now: datetime) -> Tracker:

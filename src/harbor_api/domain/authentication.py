@@ -11,7 +11,7 @@ from harbor_api.domain.errors import (
     TimestampOutOfTolerance,
     TrackerDisabled,
 )
-from harbor_api.domain.signatures import SignedMessage
+from harbor_api.domain.signatures import Secrets, SignedMessage
 from harbor_api.domain.trackers import Tracker
 
 TOLERANCE_S = 300
@@ -75,7 +75,7 @@ def authenticate(
     tracker: Tracker | None,
     message: SignedMessage,
     *,
-    master_key: bytes,
+    secrets: Secrets,
     explain: bool = False,
 ) -> SigningTracker:
     """Return the tracker, which signed the message; SignatureInvalid or TrackerDisabled otherwise.
@@ -85,16 +85,27 @@ def authenticate(
     tracker under test is told what it had to sign.
     """
     generations = _valid_generations(tracker, message.received_at) if tracker else [0]
-    secrets = [signatures.derive_secret(master_key, message.tracker_id, each) for each in generations]
+    recalled = [secrets.recall(message.tracker_id, each) for each in generations]
+    tried = [
+        secrets.derive(message.tracker_id, each) if secret is None else secret
+        for each, secret in zip(generations, recalled, strict=True)
+    ]
     signed = [
         signatures.verify(secret, message.id, message.timestamp, message.body, message.signature)
-        for secret in secrets
+        for secret in tried
     ]
     if tracker is None or not any(signed):
+        for each, secret in zip(generations, recalled, strict=True):
+            if secret is not None:
+                # The work that was spared would tell that it has signed before.
+                secrets.derive(message.tracker_id, each)
         error = SignatureInvalid(diagnosis.of_signature(message.signature))
         if explain and tracker is not None and tracker.test:
-            error.members["expected"] = diagnosis.expected(message, secrets)
+            error.members["expected"] = diagnosis.expected(message, tried)
         raise error
+    if None in recalled:
+        for each, secret in zip(generations, tried, strict=True):
+            secrets.remember(message.tracker_id, each, secret)
     if tracker.disabled_at is not None:
         raise TrackerDisabled
     return SigningTracker(tracker, None if signed[0] else tracker.previous_valid_until)

@@ -56,6 +56,35 @@ def check_value(master_key: bytes) -> bytes:
     return key[:_CHECK_BYTES]
 
 
+class Secrets:
+    """The secrets of trackers under one master key, of which those are remembered that have signed.
+
+    Only the work is spared: what is derived is the same each time, so nothing that is remembered can be out
+    of date. Whoever refuses a signature does the spared work after all (``derive``), so that the time it
+    takes does not tell who has signed before.
+    """
+
+    def __init__(self, master_key: bytes, *, most: int = 20_000) -> None:
+        """Derive from a master key, and remember at most so many."""
+        self._master_key = master_key
+        self._most = most
+        self._remembered: dict[tuple[str, int], str] = {}
+
+    def derive(self, tracker_id: str, generation: int) -> str:
+        """Return the secret that ``derive_secret`` does."""
+        return derive_secret(self._master_key, tracker_id, generation)
+
+    def recall(self, tracker_id: str, generation: int) -> str | None:
+        """Return a secret that is remembered, None where it is not."""
+        return self._remembered.get((tracker_id, generation))
+
+    def remember(self, tracker_id: str, generation: int, secret: str) -> None:
+        """Remember a secret that a tracker has signed with."""
+        if len(self._remembered) >= self._most:
+            self._remembered.clear()
+        self._remembered[tracker_id, generation] = secret
+
+
 @cache
 def _pseudorandom_key(master_key: bytes) -> bytes:
     """Return what HKDF-Extract makes of the master key: the same for all trackers."""

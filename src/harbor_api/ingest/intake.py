@@ -39,7 +39,7 @@ from harbor_api.domain.errors import HarborError, Unavailable
 from harbor_api.domain.judgement import LAST_RESET, Thresholds, is_clock_reset, told_apart
 from harbor_api.domain.positions import Fix, Receipt, ReceivedFix, Submission
 from harbor_api.domain.received_columns import ByColumn, FixColumns, ReceivedColumns, microseconds
-from harbor_api.domain.signatures import SignedMessage
+from harbor_api.domain.signatures import Secrets, SignedMessage
 from harbor_api.domain.trackers import Tracker, tracker_number
 from harbor_api.ingest import settling
 from harbor_api.ingest.known_trackers import KnownTrackers, TrackerChanged
@@ -116,7 +116,7 @@ class Signer:
 
     def _accept(self, tracker: Tracker | None) -> None:
         self._signing = authenticate(
-            tracker, self._message, master_key=self._intake.master_key, explain=self._explain
+            tracker, self._message, secrets=self._intake.secrets, explain=self._explain
         )
 
 
@@ -125,7 +125,7 @@ class Intake:
 
     def __init__(self, database: Database, settings: Settings) -> None:
         """Store in a database, judged and bounded as the settings say."""
-        self.master_key = settings.require_master_key()
+        self.secrets = Secrets(settings.require_master_key())
         self._database = database
         self.thresholds = thresholds_of(settings)
         self._max_waiting = settings.max_waiting
