@@ -139,7 +139,7 @@ def test_service_decides_as_the_vector_says(vector: dict[str, Any]) -> None:
         authentication.authenticate(
             OnlyTrackers(vector["server_generations"], now).find(message.tracker_id),
             message,
-            master_key=bytes.fromhex(vector.get("server_master_key", vector["master_key"])),
+            secrets=signatures.Secrets(bytes.fromhex(vector.get("server_master_key", vector["master_key"]))),
         )
     except HarborError as error:
         code = error.code
