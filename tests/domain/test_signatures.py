@@ -56,13 +56,19 @@ def test_a_secret_that_is_not_base64_is_a_value_error():
 def test_secrets_are_remembered_as_they_are_derived_and_no_more_than_a_bound_of_them():
     secrets = signatures.Secrets(MASTER, most=3)
     for number in range(1, 11):
-        derived = secrets.derive(f"trk_{number:04}", number)
-        assert derived == signatures.derive_secret(MASTER, f"trk_{number:04}", number)
-        secrets.remember(f"trk_{number:04}", number, derived)
-        assert secrets.recall(f"trk_{number:04}", number) == derived
+        derived = signatures.derive_secret(MASTER, f"trk_{number:04}", number)
+        assert secrets.of(f"trk_{number:04}", number) == derived
+        # Anything else, so that what is remembered is told from what is derived.
+        secrets.remember(f"trk_{number:04}", number, f"remembered {number}")
+        assert secrets.of(f"trk_{number:04}", number) == f"remembered {number}"
         # Another generation is another secret.
-        assert secrets.recall(f"trk_{number:04}", number + 1) is None
-    kept = [number for number in range(1, 11) if secrets.recall(f"trk_{number:04}", number)]
+        other = signatures.derive_secret(MASTER, f"trk_{number:04}", number + 1)
+        assert secrets.of(f"trk_{number:04}", number + 1) == other
+    kept = [number for number in range(1, 11) if secrets.of(f"trk_{number:04}", number).startswith("rem")]
     assert kept == [10]
+    # What is there already makes no room for itself.
+    for number in (11, 12, 12):
+        secrets.remember(f"trk_{number:04}", number, "remembered")
+    assert [secrets.of(f"trk_{number:04}", number)[:3] for number in (10, 11, 12)] == ["rem"] * 3
     assert MASTER.hex() not in repr(secrets)
     assert derived not in repr(secrets)

@@ -7,23 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.examples import many
+from tests.support.factories import FIX
 
 from harbor_api.domain.received_columns import ByColumn, ReceivedColumns
 from harbor_api.schemas.fix_columns import LEAST, load_columns
 from harbor_api.schemas.positions import FixSchema, load_fix
 
-FIX = {
-    "recorded_at": "2026-01-02T03:04:05Z",
-    "lat": 59.9,
-    "lon": 10.7,
-    "sog": 8.4,
-    "cog": 181.2,
-    "heading": 180,
-    "nav_status": 0,
-    "accuracy_m": 4,
-    "battery_v": 3.9,
-    "number": 1041,
-}
 REQUIRED = {"recorded_at", "lat", "lon"}
 
 

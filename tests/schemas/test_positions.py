@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.examples import many
+from tests.support.factories import FIX
 
 from harbor_api.domain.errors import NoFix
 from harbor_api.domain.judgement import Thresholds, judge
@@ -16,18 +17,6 @@ from harbor_api.domain.positions import Fix, Motion, Neighbour
 from harbor_api.domain.times import rfc3339
 from harbor_api.schemas.positions import FixSchema, is_no_fix, load_fix
 
-FIX = {
-    "recorded_at": "2026-01-02T03:04:05Z",
-    "lat": 59.9,
-    "lon": 10.7,
-    "sog": 8.4,
-    "cog": 181.2,
-    "heading": 180,
-    "nav_status": 0,
-    "accuracy_m": 4,
-    "battery_v": 3.9,
-    "number": 1041,
-}
 EARLY, LATE = (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC) + timedelta(days=days) for days in (-40_000, 0))
 repeatable = settings(derandomize=True, deadline=None, max_examples=many(500))
 

@@ -135,6 +135,21 @@ def fleet_of(unit_of_work: UnitOfWork, viewer: Caller) -> Fleet:
     return unit_of_work.fleet(sight, stale_after=STALE_AFTER)
 
 
+# All that a fix may tell.
+FIX = {
+    "recorded_at": "2026-01-02T03:04:05Z",
+    "lat": 59.9,
+    "lon": 10.7,
+    "sog": 8.4,
+    "cog": 181.2,
+    "heading": 180,
+    "nav_status": 0,
+    "accuracy_m": 4,
+    "battery_v": 3.9,
+    "number": 1041,
+}
+
+
 def a_fix(seconds: float = 0, **members: Any) -> dict[str, Any]:
     """Return the JSON of a fix some seconds after EPOCH."""
     moment = EPOCH + timedelta(seconds=seconds)

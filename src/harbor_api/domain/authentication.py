@@ -85,27 +85,20 @@ def authenticate(
     tracker under test is told what it had to sign.
     """
     generations = _valid_generations(tracker, message.received_at) if tracker else [0]
-    recalled = [secrets.recall(message.tracker_id, each) for each in generations]
-    tried = [
-        secrets.derive(message.tracker_id, each) if secret is None else secret
-        for each, secret in zip(generations, recalled, strict=True)
-    ]
+    tried = [secrets.of(message.tracker_id, each) for each in generations]
     signed = [
         signatures.verify(secret, message.id, message.timestamp, message.body, message.signature)
         for secret in tried
     ]
     if tracker is None or not any(signed):
-        for each, secret in zip(generations, recalled, strict=True):
-            if secret is not None:
-                # The work that was spared would tell that it has signed before.
-                secrets.derive(message.tracker_id, each)
+        for each in generations:
+            secrets.spend(message.tracker_id, each)
         error = SignatureInvalid(diagnosis.of_signature(message.signature))
         if explain and tracker is not None and tracker.test:
             error.members["expected"] = diagnosis.expected(message, tried)
         raise error
-    if None in recalled:
-        for each, secret in zip(generations, tried, strict=True):
-            secrets.remember(message.tracker_id, each, secret)
+    for each, secret in zip(generations, tried, strict=True):
+        secrets.remember(message.tracker_id, each, secret)
     if tracker.disabled_at is not None:
         raise TrackerDisabled
     return SigningTracker(tracker, None if signed[0] else tracker.previous_valid_until)

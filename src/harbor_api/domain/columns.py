@@ -13,6 +13,22 @@ Floats = NDArray[np.float64]
 Times = NDArray[np.int64]
 """Microseconds since 1970 in UTC."""
 MICROSECONDS = 1_000_000
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def microseconds(at: datetime) -> int:
+    """Return how many microseconds a moment is after 1970 began."""
+    return microseconds_in(at - EPOCH)
+
+
+def microseconds_in(span: timedelta) -> int:
+    """Return how many microseconds a span of time has."""
+    return span // _MICROSECOND
+
+
+def moment(at: int) -> datetime:
+    """Return the moment that is so many microseconds after 1970 began."""
+    return EPOCH + timedelta(microseconds=at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,7 +50,7 @@ class Columns:
 
     def moment(self, place: int) -> datetime:
         """Return the time of one of the fixes."""
-        return EPOCH + timedelta(microseconds=int(self.recorded_at[place]))
+        return moment(int(self.recorded_at[place]))
 
     def since(self, place: int) -> "Columns":
         """Return the fixes from one of them on; negative places count from the end."""

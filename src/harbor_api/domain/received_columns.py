@@ -5,17 +5,14 @@ Times are microseconds since 1970, as everywhere that fixes stand in columns.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harbor_api.domain.columns import Floats, Times
+from harbor_api.domain.columns import Floats, Times, microseconds, moment
 from harbor_api.domain.positions import Fix, FixKey, Motion, ReceivedFix
-from harbor_api.domain.vessels import EPOCH
 
-_MICROSECOND = timedelta(microseconds=1)
 NO_STATUS = -1
 
 
@@ -170,16 +167,6 @@ class Keys(Sequence[FixKey]):
 
 _OF_A_FIX = tuple(each.name for each in fields(FixColumns) if each.name != "number")
 _BESIDES = tuple(each.name for each in fields(ReceivedColumns) if each.name != "fixes")
-
-
-def microseconds(at: datetime) -> int:
-    """Return how many microseconds a moment is after 1970 began."""
-    return (at - EPOCH) // _MICROSECOND
-
-
-def moment(at: int) -> datetime:
-    """Return the moment that is so many microseconds after 1970 began."""
-    return EPOCH + timedelta(microseconds=at)
 
 
 def _values(column: NDArray[Any]) -> list[Any]:

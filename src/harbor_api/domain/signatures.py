@@ -60,8 +60,8 @@ class Secrets:
     """The secrets of trackers under one master key, of which those are remembered that have signed.
 
     Only the work is spared: what is derived is the same each time, so nothing that is remembered can be out
-    of date. Whoever refuses a signature does the spared work after all (``derive``), so that the time it
-    takes does not tell who has signed before.
+    of date. Whoever refuses a signature does the spared work after all (``spend``), so that the time it takes
+    does not tell who has signed before.
     """
 
     def __init__(self, master_key: bytes, *, most: int = 20_000) -> None:
@@ -70,17 +70,19 @@ class Secrets:
         self._most = most
         self._remembered: dict[tuple[str, int], str] = {}
 
-    def derive(self, tracker_id: str, generation: int) -> str:
+    def of(self, tracker_id: str, generation: int) -> str:
         """Return the secret that ``derive_secret`` does."""
-        return derive_secret(self._master_key, tracker_id, generation)
+        remembered = self._remembered.get((tracker_id, generation))
+        return derive_secret(self._master_key, tracker_id, generation) if remembered is None else remembered
 
-    def recall(self, tracker_id: str, generation: int) -> str | None:
-        """Return a secret that is remembered, None where it is not."""
-        return self._remembered.get((tracker_id, generation))
+    def spend(self, tracker_id: str, generation: int) -> None:
+        """Do the work that ``of`` was spared, if it was."""
+        if (tracker_id, generation) in self._remembered:
+            derive_secret(self._master_key, tracker_id, generation)
 
     def remember(self, tracker_id: str, generation: int, secret: str) -> None:
-        """Remember a secret that a tracker has signed with."""
-        if len(self._remembered) >= self._most:
+        """Remember the secret of a tracker that has signed."""
+        if len(self._remembered) >= self._most and (tracker_id, generation) not in self._remembered:
             self._remembered.clear()
         self._remembered[tracker_id, generation] = secret
 

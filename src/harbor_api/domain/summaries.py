@@ -14,7 +14,7 @@ from math import fsum
 import numpy as np
 from numpy.typing import NDArray
 
-from harbor_api.domain.columns import MICROSECONDS, Columns, Floats, joined
+from harbor_api.domain.columns import MICROSECONDS, Columns, Floats, joined, moment
 from harbor_api.domain.judgement import METRES_PER_SECOND_PER_KNOT, Thresholds
 from harbor_api.domain.track_events import STOPPED_KN
 from harbor_api.domain.track_geometry import distances_m
@@ -248,4 +248,4 @@ def _sum(days: list[_Sums]) -> _Sums:
 
 
 def _moment(micros: int | None) -> datetime | None:
-    return None if micros is None else EPOCH + timedelta(microseconds=micros)
+    return None if micros is None else moment(micros)

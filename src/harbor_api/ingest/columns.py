@@ -10,14 +10,13 @@ about the two.
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harbor_api.domain.columns import MICROSECONDS, Floats, Times
+from harbor_api.domain.columns import MICROSECONDS, Floats, Times, microseconds, microseconds_in, moment
 from harbor_api.domain.judgement import (
     LONG_AGO,
     METRES_PER_DEGREE,
@@ -26,7 +25,7 @@ from harbor_api.domain.judgement import (
     contradict,
 )
 from harbor_api.domain.positions import Neighbour, ReceivedFix, Stretch, Submission, Surroundings
-from harbor_api.domain.received_columns import ByColumn, Keys, ReceivedColumns, microseconds, moment
+from harbor_api.domain.received_columns import ByColumn, Keys, ReceivedColumns
 
 
 class Run(NamedTuple):
@@ -140,14 +139,10 @@ def _are_odd(ranked: Ranked, thresholds: Thresholds) -> NDArray[np.bool_]:
     is_odd: NDArray[np.bool_] = (
         is_same
         | ((fixes.lat == 0) & (fixes.lon == 0))
-        | (age < -_microseconds(thresholds.future_tolerance))
-        | (age > _microseconds(oldest))
+        | (age < -microseconds_in(thresholds.future_tolerance))
+        | (age > microseconds_in(oldest))
     )
     return is_odd
-
-
-def _microseconds(span: timedelta) -> int:
-    return span // timedelta(microseconds=1)
 
 
 Beside = tuple[Neighbour | None, Neighbour | None]

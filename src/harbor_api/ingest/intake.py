@@ -35,10 +35,11 @@ import orjson
 
 from harbor_api.database import Database, UnitOfWork
 from harbor_api.domain.authentication import SigningTracker, authenticate
+from harbor_api.domain.columns import microseconds
 from harbor_api.domain.errors import HarborError, Unavailable
 from harbor_api.domain.judgement import LAST_RESET, Thresholds, is_clock_reset, told_apart
 from harbor_api.domain.positions import Fix, Receipt, ReceivedFix, Submission
-from harbor_api.domain.received_columns import ByColumn, FixColumns, ReceivedColumns, microseconds
+from harbor_api.domain.received_columns import ByColumn, FixColumns, ReceivedColumns
 from harbor_api.domain.signatures import Secrets, SignedMessage
 from harbor_api.domain.trackers import Tracker, tracker_number
 from harbor_api.ingest import settling

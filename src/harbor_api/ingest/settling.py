@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harbor_api.database import UnitOfWork
+from harbor_api.domain.columns import moment
 from harbor_api.domain.judgement import (
     IMPOSSIBLE_JUMP,
     JUDGEMENT,
@@ -39,7 +40,7 @@ from harbor_api.domain.positions import (
     Vicinity,
     stretches_of,
 )
-from harbor_api.domain.received_columns import ReceivedColumns, moment
+from harbor_api.domain.received_columns import ReceivedColumns
 from harbor_api.ingest import columns
 from harbor_api.ingest.known_trackers import TrackerChanged
 from harbor_api.postgres.statements import Statement

@@ -1,7 +1,7 @@
 """A batch read by the column: all its fixes at once, where their times have one form and nothing is unusual.
 
 ``load_columns`` returns what ``load_fix`` makes of each fix, or None at the least doubt: then each is to be
-read for itself. It takes a tenth of the time. What a fix may be says ``FixSchema``; tests hold the two
+read for itself. What a fix may be says ``FixSchema``; tests hold the two
 together.
 """
 
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harbor_api.domain.columns import MICROSECONDS, Floats, Times
+from harbor_api.domain.columns import MICROSECONDS, Floats, Times, microseconds
 from harbor_api.domain.positions import COORDINATE_DECIMALS, LARGE, MEASURE_DECIMALS, kept, kept_accuracy
-from harbor_api.domain.received_columns import NO_STATUS, FixColumns, microseconds
+from harbor_api.domain.received_columns import NO_STATUS, FixColumns
 from harbor_api.domain.times import from_rfc3339
 from harbor_api.schemas import positions as bounds
 

@@ -1,9 +1,9 @@
 """The plain way of a request: what nearly all clients send, read by one regular expression.
 
-gunicorn's parser takes whatever HTTP allows. That costs 60 us a request, and with what gunicorn does around
-the application a third of a signed fix. So what begins a request comes here first
-(``Connection.answer_first``): if its head has the plainest form it is answered at once, and gunicorn, which
-asked for these bytes, never sees them. All others it gets as they came.
+gunicorn's parser takes whatever HTTP allows. With what gunicorn does around the application that is a third
+of all that HTTP costs a signed fix. So what begins a request comes here first (``Connection.answer_first``):
+if its head has the plainest form it is answered at once, and gunicorn, which asked for these bytes, never
+sees them. All others it gets as they came.
 
 So this file may leave anything to gunicorn, and must read nothing otherwise than gunicorn does, nor what
 gunicorn refuses. tests/server/test_plain_requests.py holds the two against each other: what the application
