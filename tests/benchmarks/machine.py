@@ -40,11 +40,12 @@ class Watch:
 
     def look(self) -> None:
         """Look where the measured time begins, and where it is over."""
+        at = time.perf_counter()
         parts = {part: cpu_seconds(pid, self._strangers) for part, pid in self._pids.items()}
         first = (os.getpid(), *self._pids.values(), *_threads_of_kernel())
         ours = {process.pid: process for pid in first for process in family(pid)}
         ours_s = sum(_whole(process) for process in ours.values())
-        self._seen.append(_Seen(time.perf_counter(), parts, _busy_seconds(), ours_s))
+        self._seen.append(_Seen(at, parts, _busy_seconds(), ours_s))
 
     @property
     def took_s(self) -> float:

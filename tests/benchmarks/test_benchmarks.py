@@ -133,7 +133,8 @@ def test_others_are_those_that_are_not_of_this_run():
     assert sum(range(10**6))
     watch.look()
     [mine] = watch.spent["load"]
-    assert 0 < mine < watch.took_s
+    # All threads of this process count.
+    assert 0 < mine <= watch.took_s * (os.cpu_count() or 1)
     assert 0 <= watch.others <= 1
 
 
