@@ -9,9 +9,9 @@ import base64
 import binascii
 import hashlib
 import hmac
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from typing import NamedTuple
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - it marks secrets and is none
 SIGNATURE_VERSION = "v1"
@@ -21,8 +21,7 @@ _CHECK_INFO = b"harbor/master-key-check/v1"
 _CHECK_BYTES = 16
 
 
-@dataclass(frozen=True, slots=True)
-class SignedMessage:
+class SignedMessage(NamedTuple):
     """A request that claims to come from a tracker, its headers well formed but not yet believed."""
 
     tracker_id: str

@@ -71,20 +71,22 @@ class Repeats:
 
     def note(self, name: bytes, answer: Answer | None = None) -> None:
         """Remember that a message has come, and what it was told; the first answer stays."""
-        if self.is_met(name) and self._met[name].status:
+        before, now = self._met.get(name), time.monotonic()
+        is_met = before is not None and before.until > now
+        if before is not None and is_met and before.status:
             return
         status, body = answer or (0, b"")
         is_compressed = len(body) >= _COMPRESSED_FROM
         if is_compressed:
             body = zlib.compress(body, 1)
-        before = self._met.get(name)
-        now = time.monotonic()
+        until = now + _KEPT_S
         if before is not None:
             self._bytes -= len(before.body) + _OVERHEAD_BYTES
-        # One that is known keeps its place, and so its time.
-        until = before.until if before is not None and before.until > now else now + _KEPT_S
-        if before is not None and until != before.until:
-            del self._met[name]
+            if is_met:
+                # It keeps its place, and so its time.
+                until = before.until
+            else:
+                del self._met[name]
         self._met[name] = _Met(until, status, body, is_compressed)
         self._bytes += len(body) + _OVERHEAD_BYTES
         self._forget(now)

@@ -45,16 +45,20 @@ Result = TypeVar("Result")
 class _Ticket(Generic[Request, Result]):
     """One caller's request, and how it ended."""
 
-    __slots__ = ("changed", "error", "is_done", "request", "result", "weight")
+    __slots__ = ("changed", "error", "is_done", "is_told", "request", "result", "weight")
 
     def __init__(self, request: Request, weight: int) -> None:
         self.request = request
         self.weight = weight
         self.changed = threading.Event()
         self.is_done = False
+        # It is done and nothing was told where whoever led the group was ended.
+        self.is_told = False
         self.result: Result | None = None
-        # Holds where whoever led the group was ended before anything could be said.
-        self.error: Exception | None = Unavailable("The service is ending")
+        self.error: Exception | None = None
+
+    def tell(self, result: Result | None = None, *, error: Exception | None = None) -> None:
+        self.is_told, self.result, self.error = True, result, error
 
 
 class Grouping(Generic[Request, Result]):
@@ -104,6 +108,8 @@ class Grouping(Generic[Request, Result]):
             self._await(ticket)
         if not ticket.is_done:
             self._lead()
+        if not ticket.is_told:
+            raise Unavailable("The service is ending")
         if ticket.error is not None:
             raise ticket.error
         result: Result = ticket.result  # type: ignore[assignment]  # done without an error
@@ -190,10 +196,10 @@ class Grouping(Generic[Request, Result]):
             results = self._work([ticket.request for ticket in group])
         except Unavailable as error:
             for ticket in group:
-                ticket.error = error
+                ticket.tell(error=error)
         except Exception as error:
             if len(group) == 1:
-                group[0].error = error
+                group[0].tell(error=error)
                 return
             for ticket in group:
                 self._finish([ticket])
@@ -202,4 +208,4 @@ class Grouping(Generic[Request, Result]):
                     break
         else:
             for ticket, result in zip(group, results, strict=True):
-                ticket.result, ticket.error = result, None
+                ticket.tell(result)

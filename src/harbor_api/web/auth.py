@@ -40,6 +40,7 @@ from harbor_api.ingest.repeats import Answer
 from harbor_api.web import callers, rate_limits, runtime
 from harbor_api.web.blueprint import refuse_unknown_query
 from harbor_api.web.documented import View, documented, headers_of
+from harbor_api.web.whole_bodies import WholeAnswer
 
 SECURITY_SCHEMES = {
     "api_key": {
@@ -165,7 +166,7 @@ def requires_signature(*, explain: bool = False, largest_body: int | None = None
                 if told is not None:
                     # It is told only to who may send it still.
                     runtime.signer().look_up()
-                    return Response(told.body, told.status, content_type="application/json")
+                    return WholeAnswer(told.body, told.status, content_type="application/json")
             else:
                 rate_limits.count_tracker()
                 repeats.note(name)

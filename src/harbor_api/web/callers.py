@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -104,7 +103,7 @@ def _claimed(*, is_check: bool) -> SignedMessage:
 
 
 def _whole(message: SignedMessage) -> SignedMessage:
-    return replace(message, body=runtime.sent().get_data(cache=True))
+    return message._replace(body=runtime.sent().get_data(cache=True))
 
 
 def _is_signed(*, is_check: bool) -> bool:

@@ -9,8 +9,11 @@ def install(app: Flask) -> None:
 
 
 def _harden(response: Response) -> Response:
-    response.headers.add("X-Content-Type-Options", "nosniff")
-    response.headers.add("Referrer-Policy", "no-referrer")
+    headers = response.headers
+    headers.add("X-Content-Type-Options", "nosniff")
+    headers.add("Referrer-Policy", "no-referrer")
     # Secrets, health, errors and what becomes of a fix are nobody's to keep. What may be kept says so itself.
-    response.headers.setdefault("Cache-Control", "no-store")
+    # (To ask for what is not there costs an exception.)
+    if not any(name == "Cache-Control" for name, _ in headers):
+        headers.add("Cache-Control", "no-store")
     return response

@@ -1,11 +1,14 @@
 """Requests and answers as nearly all of them are: a body of known length that is taken, or sent, at once."""
 
 import io
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import flask
-from werkzeug.datastructures import Headers
 from werkzeug.exceptions import ClientDisconnected
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 # More digits than any body may have bytes.
 _MOST_DIGITS = 9
@@ -56,10 +59,14 @@ class Request(flask.Request):
 
 
 class WholeAnswer(flask.Response):
-    """An answer with a whole body that leads nowhere: its headers go out as they stand.
+    """An answer with a whole body that leads nowhere: it goes out as it stands.
 
-    Werkzeug copies the headers of every other one, to look for addresses to complete and a length to add.
+    Werkzeug copies the headers of every other one, to look for addresses to complete and a length to add, and
+    wraps its body, to close what that may have been read from.
     """
 
-    def get_wsgi_headers(self, environ: object) -> Headers:  # noqa: ARG002 - Werkzeug's signature
-        return self.headers
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] == "HEAD" or self.status_code in {204, 304}:
+            return super().__call__(environ, start_response)
+        start_response(self.status, self.headers.to_wsgi_list())
+        return [self.get_data()]
