@@ -1,9 +1,10 @@
-"""gevent: what a wait on a socket ends with that somebody else shuts down."""
+"""gevent: what a wait on a socket ends with that somebody else shuts down, and how a server accepts."""
 
 import functools
 
 import gevent
 from gevent import socket
+from gevent.server import StreamServer
 from tests.canaries.relied_on import relied_on
 
 relied = functools.partial(relied_on, "gevent")
@@ -58,3 +59,44 @@ def _raised(call):
     except OSError as error:
         return error
     return None
+
+
+@relied(
+    "a server asks do_read for each connection, and takes none where that returns nothing",
+    by="server/shares.py lets another worker take it",
+)
+def test_what_do_read_leaves_stays():
+    class Leaving(StreamServer):
+        left = 3
+
+        def do_read(self):
+            self.left -= 1
+            return None if self.left >= 0 else super().do_read()
+
+    served = []
+    server = Leaving(("127.0.0.1", 0), handle=lambda sock, address: served.append(address))
+    server.start()
+    try:
+        with socket.create_connection(server.address) as client:
+            assert client.recv(1) == b""
+            assert served == [client.getsockname()]
+            assert server.left < 0
+    finally:
+        server.stop()
+
+
+@relied("a server that stopped accepting takes what came meanwhile once it starts", by="server/shares.py")
+def test_what_comes_meanwhile_waits():
+    served = []
+    server = StreamServer(("127.0.0.1", 0), handle=lambda sock, address: served.append(address))
+    server.start()
+    try:
+        server.stop_accepting()
+        with socket.create_connection(server.address) as client:
+            gevent.sleep(0.01)
+            assert served == []
+            server.start_accepting()
+            assert client.recv(1) == b""
+            assert served == [client.getsockname()]
+    finally:
+        server.stop()

@@ -2,10 +2,13 @@
 
 import errno
 import functools
+import os
 import socket
 from types import SimpleNamespace
 
+import gevent
 import pytest
+from gevent.server import StreamServer
 from gunicorn import http, util
 from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
@@ -411,6 +414,34 @@ class TestWorker:
             worker = GeventWorker(1, 1, [listener], None, 30, config, Quiet(config))
             worker.tmp.close()
             assert worker.sockets == [listener]
+
+    @relied(
+        "a server_class is made of each listener, with a spawn that hands connections to handle, and is "
+        "started, asked for its pool and closed",
+        by="server/worker.py has connections accepted by server/shares.py so",
+    )
+    def test_a_worker_accepts_by_the_server_class_that_it_has(self):
+        made = []
+
+        class Serving(StreamServer):
+            def __init__(self, listener, *, spawn, **_):
+                super().__init__(listener, handle=lambda *_: worker.handle_exit(15, None), spawn=spawn)
+                made.append((self, listener))
+
+        config = Config()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            worker = GeventWorker(1, os.getppid(), [listener], None, 30, config, Quiet(config))
+            try:
+                worker.wsgi, worker.server_class = _answer, Serving
+                running = gevent.spawn(worker.run)
+                with socket.create_connection(listener.getsockname()):
+                    running.join(10)
+                [(server, of)] = made
+                assert running.successful()
+                assert of is listener
+                assert server.closed
+            finally:
+                worker.tmp.close()
 
 
 class TestSettings:

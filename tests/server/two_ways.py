@@ -11,6 +11,7 @@ from tests.canaries.gunicorn_parts import Quiet
 
 from harbor_api.server.connections import Bounds, Connection, Phase
 from harbor_api.server.plain_requests import PlainRequest, PlainRequests
+from harbor_api.server.shares import Board
 from harbor_api.server.worker import AnswersPlainly, DemandsHost, EndsSoon, KeepsInStep, TellsProblems
 
 # What the service sets of gunicorn, as far as it says how a request is read and answered.
@@ -104,6 +105,7 @@ class _Listener:
 
 class _App:
     bounds = Bounds()
+    board = Board()
 
 
 class Way:

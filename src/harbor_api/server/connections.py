@@ -130,8 +130,10 @@ class _Budget:
 class Connections:
     """All connections of a worker, and what they hold together."""
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, *, tell: Callable[[int], None] = lambda _: None) -> None:
+        """Bound connections; ``tell`` is told how many there are whenever that changes."""
         self.bounds = bounds
+        self._tell = tell
         self._ending_since: float | None = None
         self._many_cut = 0
         self._told_at = -math.inf
@@ -154,6 +156,7 @@ class Connections:
         host = addresses.caller(address[0]) if isinstance(address, tuple) else ""
         connection = Connection(self, sock, host)
         self._all.add(connection)
+        self._tell(len(self._all))
         neighbours = self._of_address[host]
         neighbours.add(connection)
         most = self.bounds.connections_per_address
@@ -168,6 +171,7 @@ class Connections:
     def remove(self, connection: "Connection") -> None:
         """Forget a connection that is closed."""
         self._all.discard(connection)
+        self._tell(len(self._all))
         neighbours = self._of_address[connection.host]
         neighbours.discard(connection)
         if not neighbours:

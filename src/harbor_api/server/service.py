@@ -16,6 +16,7 @@ from gunicorn.http import message
 
 from harbor_api.server.connections import Bounds
 from harbor_api.server.listening import listen
+from harbor_api.server.shares import Board
 from harbor_api.settings import Settings
 
 # Beside connections a worker opens its log, those to PostgreSQL and Redis, and files of the docs page.
@@ -44,6 +45,7 @@ class Service(BaseApplication):
         self._streams = min(settings.streams, left - min(left // 2, Bounds().connections))
         # Workers find it here.
         self.bounds = bounds or _bounds(settings, files - self._streams)
+        self.board = Board()
         super().__init__()
 
     def load_config(self) -> None:

@@ -1,9 +1,11 @@
-"""gunicorn's gevent worker with eight changes, a class each; ``Worker`` is all of them.
+"""gunicorn's gevent worker with nine changes, a class each; ``Worker`` is all of them.
 
     class               changes           what gunicorn does, and what this does instead
     ------------------  ----------------  --------------------------------------------------------------------
     WatchesConnections  run, handle,      It waits without end for all but the head of a further request. Here
                         timeout_ctx       every wait is bounded, so that whoever is silent keeps no place.
+    SharesConnections   run, notify       Whichever worker is idle takes the next connection, though others
+                                          have none. Here those that hold fewer go first.
     EndsSoon            handle_exit       It waits 20 s for connections that a proxy keeps open. Here idle
                                           ones are let go, so that a deploy takes as long as the requests do.
                         notify            It drops all that is under way where the process that started it is
@@ -30,9 +32,11 @@ import os
 import re
 import signal
 import socket
+import time
 import uuid
 from contextlib import AbstractContextManager, nullcontext, suppress
 from email.utils import formatdate
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -45,12 +49,15 @@ from harbor_api.domain import errors
 from harbor_api.server import messages
 from harbor_api.server.connections import Connections
 from harbor_api.server.plain_requests import PlainForm, PlainRequests
+from harbor_api.server.shares import SharingServer
 
 _ALLOCATIONS_BETWEEN_COLLECTIONS = 50_000
 # What the kernel may hold of an answer that a client does not read.
 _SEND_BUFFER_BYTES = 256 * 1024
 # For how long those who follow are told farewell, at most.
 _FAREWELLS_S = 12.0
+# For how long the others are waited for that load the application, before the first connection is taken.
+_OTHERS_LOAD_S = 3.0
 # gunicorn asks for a context that bounds how long a request is waited for; ours are bounded otherwise.
 _UNBOUNDED: AbstractContextManager[None] = nullcontext()
 
@@ -60,7 +67,8 @@ class WatchesConnections(GeventWorker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.connections = Connections(self.app.bounds)
+        self.place = self.app.board.place(self.age)
+        self.connections = Connections(self.app.bounds, tell=self.place.note)
 
     def run(self) -> None:
         for listener in self.sockets:
@@ -74,6 +82,31 @@ class WatchesConnections(GeventWorker):
 
     def timeout_ctx(self) -> Any:
         return _UNBOUNDED
+
+
+class SharesConnections(WatchesConnections):
+    """A worker takes its share of the connections."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.server_class = partial(SharingServer, self)
+
+    def run(self) -> None:
+        self.place.note(0)
+        until = time.monotonic() + _OTHERS_LOAD_S
+        self.notify()
+        while self.alive and len(self.place.others()) + 1 < self.cfg.workers and time.monotonic() < until:
+            gevent.sleep(0.005)
+        super().run()
+
+    def notify(self) -> None:
+        super().notify()
+        if self.alive:
+            self.place.beat()
+
+    def handle_exit(self, sig: Any, frame: Any) -> None:
+        super().handle_exit(sig, frame)
+        self.place.end()
 
 
 class KeepsInStep(GeventWorker):
@@ -118,7 +151,7 @@ class DemandsHost(GeventWorker):
         return super().handle_request(listener_name, req, sock, addr)
 
 
-class EndsSoon(WatchesConnections):
+class EndsSoon(SharesConnections):
     """A worker that is told to end does so as soon as the requests under way are answered."""
 
     # It may be told so while it still loads the application.

@@ -1,14 +1,11 @@
 """Requests and answers as nearly all of them are: a body of known length that is taken, or sent, at once."""
 
 import io
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import flask
 from werkzeug.exceptions import ClientDisconnected
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 # More digits than any body may have bytes.
 _MOST_DIGITS = 9
@@ -65,7 +62,7 @@ class WholeAnswer(flask.Response):
     wraps its body, to close what that may have been read from.
     """
 
-    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] == "HEAD" or self.status_code in {204, 304}:
             return super().__call__(environ, start_response)
         start_response(self.status, self.headers.to_wsgi_list())
