@@ -103,6 +103,24 @@ def test_those_who_wait_are_done_in_one_group_and_each_gets_its_own_result():
     assert _is_idle(grouping)
 
 
+def test_where_several_wait_those_who_come_in_a_moment_come_along(monkeypatch):
+    gate, slept = _Gate(), time.sleep
+    grouping = _grouping(gate, gathered_s=0.5)
+    with _Callers(grouping) as callers:
+
+        def sleep(seconds: float) -> None:
+            if seconds == 0.5:
+                callers.ask(3)
+            else:
+                slept(seconds)
+
+        monkeypatch.setattr(time, "sleep", sleep)
+        asked = [callers.lead(0, gate), callers.ask(1), callers.ask(2)]
+        gate.opened.set()
+        assert [each.result(_SOON_S) for each in asked] == [0, 2, 4]
+    assert gate.groups == [[0], [1, 2, 3]]
+
+
 def test_a_group_is_bounded_in_weight_and_keeps_the_order():
     gate = _Gate()
     grouping = _grouping(gate, most_in_group=10)

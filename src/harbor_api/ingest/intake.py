@@ -50,6 +50,9 @@ from harbor_api.settings import Settings
 
 # The order's lock is held for as long as a group is written: longer groups would make others wait.
 _MOST_IN_GROUP = 250
+# A transaction costs more than the moment that others are waited for, where several wait already: as with
+# PostgreSQL's commit_delay.
+_GATHERED_S = 0.001
 # How often fixes are handed over anew whose tracker is changed meanwhile.
 _ATTEMPTS = 3
 
@@ -131,7 +134,7 @@ class Intake:
         self.thresholds = thresholds_of(settings)
         self._max_waiting = settings.max_waiting
         self._patience_s = settings.patience_s
-        self._settlings = self._grouped(self._settle)
+        self._settlings = self._grouped(self._settle, gathered_s=_GATHERED_S)
         self._look_ups = self._grouped(self._find)
         self.trackers = KnownTrackers(self._look_ups.do)
         self.repeats = Repeats()
@@ -207,9 +210,15 @@ class Intake:
             found = unit_of_work.trackers.find_all(numbers)
         return [found.get(number) for number in numbers]
 
-    def _grouped(self, work: Callable[[Sequence[Request]], Sequence[Result]]) -> Grouping[Request, Result]:
+    def _grouped(
+        self, work: Callable[[Sequence[Request]], Sequence[Result]], *, gathered_s: float = 0
+    ) -> Grouping[Request, Result]:
         return Grouping(
-            work, most_in_group=_MOST_IN_GROUP, most_waiting=self._max_waiting, patience_s=self._patience_s
+            work,
+            most_in_group=_MOST_IN_GROUP,
+            most_waiting=self._max_waiting,
+            patience_s=self._patience_s,
+            gathered_s=gathered_s,
         )
 
 

@@ -78,12 +78,17 @@ class Grouping(Generic[Request, Result]):
         most_in_group: int,
         most_waiting: int,
         patience_s: float,
+        gathered_s: float = 0,
     ) -> None:
-        """Bound a group and the queue, in weight, and for how long a request may wait."""
+        """Bound a group and the queue, in weight, and for how long a request may wait.
+
+        Where several wait already, more are about to come: they are waited for so long.
+        """
         self._work = work
         self._most_in_group = most_in_group
         self._most_waiting = most_waiting
         self._patience_s = patience_s
+        self._gathered_s = gathered_s
         self._lock = threading.Lock()
         self._places = threading.Semaphore(_ALONE_AT_ONCE)
         self._waiting: deque[_Ticket[Request, Result]] = deque()
@@ -169,7 +174,7 @@ class Grouping(Generic[Request, Result]):
     def _lead(self) -> None:
         """Do one group, then pass the lead to the first who waits."""
         # Those whose requests have arrived already come along.
-        time.sleep(0)
+        time.sleep(self._gathered_s if len(self._waiting) > 1 else 0)
         group = self._take()
         try:
             self._finish(group)
