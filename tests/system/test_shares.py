@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tests.support.live_service import LiveService
@@ -47,14 +47,15 @@ def _held(service: LiveService, *, starts: bool = False) -> Iterator[list[int]]:
 def test_each_worker_takes_its_share(new_database, tmp_path: Path):
     """However early they come: a proxy may be there before the service, and keeps what it has opened."""
     service = LiveService(new_database(), log=tmp_path / "log", workers=WORKERS, database_pool=2)
-    try:
-        with _held(service, starts=True) as at_the_start, _held(service) as later:
-            for held in (at_the_start, later):
-                assert sum(held) == MANY
-                # Alike, but for what a busy machine does.
-                assert held[0] >= MANY // WORKERS // 4, held
-    finally:
-        service.__exit__(None, None, None)
+    with ExitStack() as stack:
+        # It is started only once they are under way.
+        stack.push(service)
+        at_the_start = stack.enter_context(_held(service, starts=True))
+        later = stack.enter_context(_held(service))
+        for held in (at_the_start, later):
+            assert sum(held) == MANY
+            # Alike, but for what a busy machine does.
+            assert held[0] >= MANY // WORKERS // 4, held
 
 
 def test_a_worker_that_does_nothing_keeps_nobody_waiting(new_database, tmp_path: Path):

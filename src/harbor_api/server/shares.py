@@ -92,6 +92,8 @@ class SharingServer(StreamServer):
 
     def do_read(self) -> Any:
         """Return an accepted connection; None where there is none, or another worker is let go first."""
+        # gevent goes on by itself where a connection ends meanwhile.
+        self._end_turn()
         if self._turns_of_others < _MOST_TURNS and self._place.is_crowded():
             self._turns_of_others += 1
             self.stop_accepting()
