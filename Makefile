@@ -23,6 +23,9 @@ quick: $(VENV)/made  ## all tests but those with processes, a browser or node, a
 neighbours: $(VENV)/made  ## what honest callers notice of others who do their worst; ARGS=--help
 	$(BIN)/python -m tests.neighbours $(ARGS)
 
+faults: $(VENV)/made  ## what callers notice when something breaks or is replaced; ARGS=--help
+	$(BIN)/python -m tests.faults $(ARGS)
+
 lint: $(VENV)/made  ## Ruff and mypy, as CI and the pre-commit hook run them
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -52,4 +55,4 @@ environment:
 	@echo "Making $(VENV) with $(PYTHON)."
 	$(PYTHON) -m venv --clear $(VENV)
 
-.PHONY: help demo test quick neighbours lint audit openapi lock environment
+.PHONY: help demo test quick neighbours faults lint audit openapi lock environment

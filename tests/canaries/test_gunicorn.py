@@ -2,7 +2,9 @@
 
 import errno
 import functools
+import inspect
 import os
+import signal
 import socket
 from types import SimpleNamespace
 
@@ -11,12 +13,14 @@ import pytest
 from gevent.server import StreamServer
 from gunicorn import http, util
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.http import errors, wsgi
 from gunicorn.http.body import Body, ChunkedReader, LengthReader
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.http.wsgi import Response, base_environ, create
+from gunicorn.workers.base import Worker
 from gunicorn.workers.ggevent import GeventWorker
 from tests.canaries.gunicorn_parts import PEER, Quiet, handled, requests
 from tests.canaries.relied_on import relied_on
@@ -442,6 +446,69 @@ class TestWorker:
                 assert server.closed
             finally:
                 worker.tmp.close()
+
+
+class _Asked(Arbiter):
+    """An arbiter that notes what gunicorn asks of it."""
+
+    def __init__(self, app):
+        self.asked = []
+        super().__init__(app)
+
+    def manage_workers(self):
+        self.asked.append("manage_workers")
+        raise StopIteration
+
+    def reload(self):
+        self.asked.append("reload")
+
+    def reap_workers(self):
+        self.asked.append("reap_workers")
+
+    def stop(self, graceful=True):
+        self.asked.append("stop")
+
+
+class _Listens(BaseApplication):
+    def load_config(self):
+        for name, value in {"workers": 1, "logger_class": Quiet, "control_socket_disable": True}.items():
+            self.cfg.set(name, value)
+
+    def load(self):
+        return _answer
+
+
+class TestArbiter:
+    @relied(
+        "run() begins with start(), asks manage_workers() at each turn, and ends with stop(); signals ask "
+        "reload() and reap_workers()",
+        by="server/arbiter.py overrides all of these",
+    )
+    def test_it_asks_its_own_methods(self, monkeypatch):
+        monkeypatch.setattr(signal, "signal", lambda *_: None)
+        arbiter = _Asked(_Listens())
+        arbiter.LISTENERS = ours = [SimpleNamespace()]
+        with pytest.raises(SystemExit):
+            arbiter.run()
+        assert arbiter.LISTENERS is ours, "sockets that were there are not taken"
+        arbiter.handle_hup()
+        arbiter.handle_chld()
+        assert arbiter.asked == ["manage_workers", "stop", "reload", "reap_workers"]
+
+    @relied(
+        "workers are in WORKERS by their process, with their age; one that cannot start raises HaltServer; "
+        "what takes over is reexec_pid to the first and knows that as master_pid",
+        by="server/arbiter.py goes by these, and server/listening.py by GUNICORN_FD",
+    )
+    def test_what_it_keeps(self):
+        arbiter = Arbiter(_Listens())
+        assert (arbiter.WORKERS, arbiter.worker_age, arbiter.num_workers) == ({}, 0, 1)
+        assert (arbiter.reexec_pid, arbiter.master_pid, arbiter.systemd) == (0, 0, False)
+        assert "raise HaltServer" in inspect.getsource(Arbiter.reap_workers)
+        handed_over = inspect.getsource(Arbiter.reexec)
+        assert "environ['GUNICORN_FD'] = ','.join(" in handed_over
+        assert "environ['GUNICORN_PID'] = str(master_pid)" in handed_over
+        assert Worker.__init__.__code__.co_varnames[1:2] == ("age",)
 
 
 class TestSettings:

@@ -1,5 +1,6 @@
 """The address to listen on: bound, or one line that names it and HARBOR_BIND."""
 
+import os
 import socket
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -81,3 +82,26 @@ def test_ipv6(host: str):
         pytest.skip("this machine has no IPv6")
     with listener:
         assert listening.url_of(listener) == f"http://[::1]:{listener.getsockname()[1]}"
+
+
+def test_a_socket_is_handed_over_by_systemd_or_by_the_service_before():
+    environ = {"LISTEN_PID": "1", "LISTEN_FDS": "1"}
+    # It is for another process.
+    assert listening.handed_over(environ) is None
+    assert listening.is_activated(environ)
+    assert listening.handed_over({}) is None
+    assert not listening.is_activated({})
+    with socket.create_server(("127.0.0.1", 0)) as ours:
+        environ |= {"GUNICORN_FD": str(os.dup(ours.fileno()))}
+        found = listening.handed_over(environ)
+        assert found is not None
+        with found:
+            assert found.getsockname() == ours.getsockname()
+        # Whoever this starts does not have it.
+        assert "GUNICORN_FD" not in environ
+
+
+def test_several_sockets_of_systemd_are_refused():
+    environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "2"}
+    with pytest.raises(SettingsError, match="systemd hands over 2 sockets and one is taken"):
+        listening.handed_over(environ)

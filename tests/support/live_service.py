@@ -125,13 +125,22 @@ class LiveService:
             event_hooks={"response": [self._check]},
         )
 
+    def command(self) -> list[str]:
+        """Return how it is started."""
+        return [sys.executable, "-m", self._module, "serve"]
+
+    def handed_over(self) -> tuple[int, ...]:
+        """Return the descriptors that it gets when it is started."""
+        return ()
+
     def start(self) -> None:
         """Start the service and wait until it answers."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self._module, "serve"],
+                self.command(),
                 env=self.environ,
                 cwd=_ROOT,
+                pass_fds=self.handed_over(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

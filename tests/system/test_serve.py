@@ -20,7 +20,7 @@ import pytest
 from tests.support.factories import MASTER_KEY, a_fix
 from tests.support.live_service import LiveService, OwnPostgres, free_port
 from tests.support.signed_posts import head_of, send
-from tests.support.urls import BATCH, VESSELS
+from tests.support.urls import BATCH, POSITIONS, VESSELS
 
 COMMAND = [sys.executable, "-m", "harbor_api.cli"]
 
@@ -226,6 +226,8 @@ def test_logs_are_json_with_request_ids_and_without_secrets(live_service: LiveSe
     assert [line["status"] for line in requests] == [200, 422]
     assert requests[0]["request_id"] == "mine-1"
     assert requests[1]["caller"] == tracker.tracker.id
+    assert [line["route"] for line in requests] == [VESSELS, POSITIONS]
+    assert {line["address"] for line in requests} == {"127.0.0.1"}
     assert bearer["Authorization"].split()[1] not in live_service.log()
     assert tracker.secret not in live_service.log()
 

@@ -16,7 +16,7 @@ import structlog
 from harbor_api.domain.errors import WrongMasterKey
 from harbor_api.domain.signatures import check_value
 from harbor_api.postgres import embedded, first_look
-from harbor_api.server.listening import listen
+from harbor_api.server.listening import handed_over, listen
 from harbor_api.server.service import Service
 from harbor_api.settings import Settings
 from harbor_api.telemetry import logs
@@ -35,7 +35,10 @@ def command(listener: int | None, while_stdin_is_open: bool) -> None:
     settings.require_master_key()
     logs.configure(settings.log_level)
     # First of all: a second service that was started by mistake does nothing to anything.
-    bound = listen(settings.bind) if listener is None else socket.socket(fileno=listener)
+    if listener is not None:
+        bound = socket.socket(fileno=listener)
+    else:
+        bound = handed_over(os.environ) or listen(settings.bind)
     if while_stdin_is_open:
         threading.Thread(target=_end_when_stdin_closes, daemon=True).start()
     if settings.database_url is None:

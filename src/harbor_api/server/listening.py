@@ -1,10 +1,16 @@
-"""The address that the service listens on, bound before anything else is begun."""
+"""The address that the service listens on, bound before anything else is begun.
+
+Or a socket that listens already is handed over, so that nobody is refused while one service takes the place
+of another: by the service before this one (``arbiter.py``, at SIGUSR2), or by systemd, which keeps it open
+while there is none (a .socket unit; see sd_listen_fds).
+"""
 
 import errno
 import os
 import socket
 import stat
 import time
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from harbor_api.settings import SettingsError
@@ -21,8 +27,31 @@ _WHY = {
 }
 
 
+# systemd hands over what follows the three that every process has.
+_FIRST_OF_SYSTEMD = 3
+
+
 class AddressTaken(SettingsError):
     """Something else listens on the address."""
+
+
+def handed_over(environ: MutableMapping[str, str]) -> socket.socket | None:
+    """Return the socket that was handed over to this process, None where none was; SettingsError."""
+    # gunicorn's name for it.
+    number = environ.pop("GUNICORN_FD", None)
+    if number is None and environ.get("LISTEN_PID") == str(os.getpid()):
+        if environ.get("LISTEN_FDS") != "1":
+            raise SettingsError(
+                f"systemd hands over {environ.get('LISTEN_FDS')} sockets and one is taken: "
+                "leave one ListenStream= in the .socket unit"
+            )
+        number = str(_FIRST_OF_SYSTEMD)
+    return None if number is None else socket.socket(fileno=int(number))
+
+
+def is_activated(environ: Mapping[str, str]) -> bool:
+    """Return whether the socket is systemd's, or was: a service that takes over finds it said as well."""
+    return "LISTEN_FDS" in environ
 
 
 def listen(bind: str) -> socket.socket:

@@ -14,8 +14,9 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.http import message
 
+from harbor_api.server.arbiter import Arbiter
 from harbor_api.server.connections import Bounds
-from harbor_api.server.listening import listen
+from harbor_api.server.listening import is_activated, listen
 from harbor_api.server.shares import Board
 from harbor_api.settings import Settings
 
@@ -38,6 +39,7 @@ class Service(BaseApplication):
         self._settings = settings
         # gunicorn would try five times, with two lines each, where an address is taken. It closes this one.
         self._listener = (listener or listen(settings.bind)).detach()
+        self.is_activated = is_activated(os.environ)
         self._ends_with_terminal = _has_terminal() and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
         files = _files()
         # Those who follow take a file each and are no connections of the worker's, which get half at least.
@@ -82,10 +84,14 @@ class Service(BaseApplication):
             self.cfg.set(name, value)
 
     def _hung_up(self, _arbiter: Any) -> None:
-        """End where the terminal that this began in was closed; else gunicorn makes its workers anew."""
+        """End where the terminal that this began in was closed; else workers are made anew."""
         if self._ends_with_terminal:
             # As SIGTERM does.
             raise StopIteration
+
+    def run(self) -> None:
+        """Serve until the process is told to end."""
+        Arbiter(self).run()
 
     def load(self) -> Any:
         # Imported in the worker, once gevent has patched it.

@@ -63,6 +63,10 @@ class Place:
         """Say that it takes none any more."""
         self._numbers[2 * self._number] = 0
 
+    def is_held(self) -> bool:
+        """Return whether there is a worker that takes connections, or is about to."""
+        return self._numbers[2 * self._number] > time.monotonic() - _SILENT_S
+
     def others(self) -> list[int]:
         """Return how many connections each other worker holds."""
         since = time.monotonic() - _SILENT_S

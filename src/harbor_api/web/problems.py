@@ -111,8 +111,17 @@ def from_framework(exception: HTTPException) -> HarborError:
 def handle_domain(error: HarborError) -> Response:
     """Render an error that a layer of ours raised."""
     if error.status >= 500:
-        log.warning("unavailable", code=error.code, cause=getattr(error, "cause", None) or error.detail)
+        _tell_of(error.code, getattr(error, "cause", None) or error.detail)
     return render(error)
+
+
+def _tell_of(code: str, cause: str) -> None:
+    """Log why a request cannot be answered now: once for the many that meet the same."""
+    left_out = runtime.current().repeats.left_out((code, cause))
+    if left_out is None:
+        runtime.here().is_routine = True
+    else:
+        log.warning("unavailable", code=code, cause=cause, left_out=left_out)
 
 
 def handle_framework(exception: HTTPException) -> Response:

@@ -14,7 +14,8 @@ from harbor_api.web import runtime
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 # What a healthy fleet does all day, signed posts and probes: a line for each would cost a third of
-# the throughput and bury the rest. They are logged at debug, and at info as soon as they go wrong.
+# the throughput and bury the rest. They are logged at debug, and at info as soon as they go wrong. While the
+# database is away all go wrong alike: of those ``problems`` tells, in one line now and then.
 _ROUTINE = {"positions", "health"}
 
 log = structlog.get_logger("harbor_api.requests")
@@ -36,7 +37,7 @@ def _end(response: Response) -> Response:
     state = runtime.here()
     response.headers.add("X-Request-Id", state.id)
     sent = state.request
-    routine = response.status_code < 400 and sent.blueprint in _ROUTINE
+    routine = state.is_routine or (response.status_code < 400 and sent.blueprint in _ROUTINE)
     if routine and not logging.getLogger().isEnabledFor(logging.DEBUG):
         return response
     write = log.debug if routine else log.info
@@ -44,8 +45,10 @@ def _end(response: Response) -> Response:
         "request",
         method=sent.method,
         path=sent.path,
+        route=None if sent.url_rule is None else sent.url_rule.rule,
         status=response.status_code,
         ms=round((time.perf_counter() - state.began) * 1000, 1),
-        caller=runtime.who() or addresses.shown(sent.remote_addr or ""),
+        caller=runtime.who(),
+        address=addresses.shown(sent.remote_addr or ""),
     )
     return response

@@ -27,6 +27,7 @@ from harbor_api.postgres.sight import Sight
 from harbor_api.services import master_key
 from harbor_api.services.idempotency import Once
 from harbor_api.settings import Settings
+from harbor_api.telemetry.repeats import Repeats
 from harbor_api.web.known_keys import KnownKeys
 from harbor_api.web.rate_counters import Counted, RateCounters
 from harbor_api.web.streams import Streams
@@ -55,6 +56,7 @@ class Runtime:
     counters: RateCounters
     document: bytes
     known_keys: KnownKeys
+    repeats: Repeats = field(default_factory=Repeats)
     streams: Streams = field(default_factory=Streams)
 
     @property
@@ -94,6 +96,8 @@ class RequestState:
     versions: Container[int] | None = None
     demands_version: bool = False
     body: Any = field(default=UNREAD)
+    # Others that ended in the same way are told of in one line.
+    is_routine: bool = False
 
 
 _here: ContextVar[RequestState | None] = ContextVar("harbor_request", default=None)

@@ -1,0 +1,116 @@
+"""Faults: each states a promise, breaks what it is about, and reports what callers saw.
+
+    make faults
+    python -m tests.faults --only database --per-second 500 --calm 10
+
+A real service with two workers on a PostgreSQL and a Redis of its own, behind nginx. Trackers send fixes,
+each until it is acknowledged, and partners read. After each fault all that was acknowledged is looked up.
+Exits with 1 where a promise was not kept.
+"""
+
+import json
+import signal
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+from tests.benchmarks import proxy
+from tests.faults.faults import FAULTS
+from tests.faults.playing import Row, play
+from tests.faults.traffic import Order
+
+_OF_FIXES = 0.8
+_FIGURES = (
+    *("asked", "in\nflight", "errors", "acknow-\nledged", "lost"),
+    *("took s", "last error\nafter s", "p50\nms", "slowest\nms"),
+)
+
+
+@click.command()
+@click.option("--only", multiple=True, help="Faults whose names begin so; may be repeated.")
+@click.option(
+    "--per-second", type=click.FloatRange(1, 5_000), default=100, show_default=True, help="Requests."
+)
+@click.option("--connections", type=click.IntRange(1, 40), default=8, show_default=True, help="Of trackers.")
+@click.option(
+    "--calm", type=click.FloatRange(0.5, 600), default=3, show_default=True, help="Seconds before and after."
+)
+@click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures.")
+def main(
+    *, only: tuple[str, ...], per_second: float, connections: int, calm: float, file: Path | None
+) -> None:
+    """Break what the service stands on, and tell what callers met."""
+    # Whoever is told to end cleans up first.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    console = Console(width=200, soft_wrap=True)
+    if proxy.program() is None:
+        raise click.ClickException("nginx is not installed: on Debian or Ubuntu, apt install nginx-light")
+    chosen = [fault for name, fault in FAULTS.items() if not only or name.startswith(only)]
+    if not chosen:
+        raise click.BadParameter(f"no fault begins so; there are {', '.join(FAULTS)}")
+    order = Order(
+        port=0,
+        key="",
+        fixes_per_second=per_second * _OF_FIXES,
+        reads_per_second=per_second * (1 - _OF_FIXES),
+        connections=connections,
+    )
+    rows: list[Row] = []
+    try:
+        for fault in chosen:
+            console.print(f"{fault.name}: {fault.done}", highlight=False)
+            rows.append(play(fault, order, calm_s=calm))
+    finally:
+        _show(console, rows)
+        if file:
+            file.write_text(json.dumps([_as_json(row) for row in rows], indent=1) + "\n")
+    broken = [each for row in rows for each in row.faults()]
+    for each in broken:
+        console.print(each, highlight=False, markup=False)
+    if broken:
+        raise SystemExit(1)
+
+
+def _show(console: Console, rows: list[Row]) -> None:
+    table = Table(show_lines=True)
+    for name in ("fault", "promise", "what was done"):
+        table.add_column(name, max_width=34)
+    for name in (
+        "asked",
+        "in\nflight",
+        "errors",
+        "acknow-\nledged",
+        "lost",
+        "took s",
+        "last error\nafter s",
+        "p50\nms",
+        "slowest\nms",
+    ):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(
+            row.fault.name,
+            row.fault.promise,
+            row.fault.done,
+            f"{row.asked:,}",
+            str(row.in_flight),
+            ", ".join(f"{name}: {many:,}" for name, many in row.errors.items()) or "0",
+            f"{row.acknowledged:,}",
+            str(row.lost),
+            f"{row.took_s:.1f}",
+            f"{row.recovered_s:.1f}",
+            f"{row.p50_ms:.0f}",
+            f"{row.slowest_ms:,.0f}",
+        )
+    console.print(table)
+
+
+def _as_json(row: Row) -> dict[str, object]:
+    told = {name: value for name, value in vars(row).items() if name != "fault"}
+    return {"fault": row.fault.name, "promise": row.fault.promise, "done": row.fault.done, **told}
+
+
+if __name__ == "__main__":
+    main()

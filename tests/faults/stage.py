@@ -1,0 +1,188 @@
+"""Where faults are played: a PostgreSQL, a Redis, the service with two workers, and nginx before it."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import httpx
+from tests.benchmarks import proxy
+from tests.benchmarks.servers import Running
+from tests.faults.traffic import Order, Seen
+from tests.support import sql
+from tests.support.live_service import LiveService, OwnPostgres
+from tests.support.redis_server import RedisServer
+from tests.support.signed_posts import register_fleet
+
+from harbor_api.database import Database
+
+ROOT = Path(__file__).parents[2]
+_PATIENCE_S = 120.0
+# How systemd hands over a socket: as descriptor 3, to the process of which the environment says so.
+_AS_SYSTEMD = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class Activated(LiveService):
+    """A service whose socket is held open for it while there is none, as systemd does."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.listener = socket.create_server(("127.0.0.1", self.port), backlog=2048)
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-c", _AS_SYSTEMD, str(self.listener.fileno()), *super().command()]
+
+    def handed_over(self) -> tuple[int, ...]:
+        return (self.listener.fileno(),)
+
+    def __exit__(self, *args: object) -> None:
+        super().__exit__(*args)
+        self.listener.close()
+
+
+class Stage:
+    """All that runs, and what may be done to it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        postgres: OwnPostgres,
+        redis: RedisServer,
+        service: LiveService,
+        proxied: Running,
+    ) -> None:
+        self.folder = folder
+        self.postgres = postgres
+        self.redis = redis
+        self.service = service
+        self.port = proxied.port
+        self.database = Database(postgres.url, pool_size=2)
+        self.key = service.world.bearer()["Authorization"].split()[1]
+
+    def wait_until(self, holds: Callable[[], bool], what: str) -> None:
+        """Wait until something holds; AssertionError where it does not in time."""
+        until = time.monotonic() + _PATIENCE_S
+        while not holds():
+            last = self.service.log()[-2_000:]
+            assert time.monotonic() < until, f"{what}: not within {_PATIENCE_S:.0f} s\n{last}"
+            time.sleep(0.05)
+
+    def is_well(self) -> bool:
+        """Return whether the service answers that it is ready."""
+        with suppress(httpx.TransportError):
+            return httpx.get(f"{self.service.base_url}/health/ready", timeout=5, verify=False).is_success
+        return False
+
+    def lost(self, seen: Seen) -> int:
+        """Return how many fixes were acknowledged and are neither stored nor held."""
+        vessels, times = zip(*seen.acknowledged, strict=True)
+        [[lost]] = sql.run(
+            self.database,
+            """
+            SELECT count(*)
+            FROM unnest(CAST(:vessels AS integer[]), CAST(:times AS bigint[])) AS sent (vessel_id, us)
+            WHERE NOT EXISTS (
+                SELECT FROM positions WHERE vessel_id = sent.vessel_id
+                AND recorded_at = 'epoch'::timestamptz + us * interval '1 microsecond'
+            ) AND NOT EXISTS (
+                SELECT FROM quarantine WHERE vessel_id = sent.vessel_id
+                AND recorded_at = 'epoch'::timestamptz + us * interval '1 microsecond'
+            )
+            """,
+            vessels=list(vessels),
+            times=list(times),
+        )
+        return int(lost)
+
+
+@contextmanager
+def set_up(kind: type[LiveService] = LiveService, *, trackers: int = 40, **settings: Any) -> Iterator[Stage]:
+    """Start everything, with a fleet whose trackers are those of ``Order``."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="harbor-faults-")))
+        postgres = stack.enter_context(OwnPostgres())
+        redis = stack.enter_context(RedisServer())
+        database = Database(postgres.url, pool_size=1)
+        register_fleet(database, trackers)
+        database.dispose()
+        service = kind(
+            postgres.url,
+            log=folder / "service.log",
+            **{"workers": 2, "redis_url": redis.url, "trusted_proxies": 1} | settings,
+        )
+
+        @contextmanager
+        def start(_: str, __: Path) -> Iterator[Running]:
+            with service:
+                yield Running(service.port, service.pid)
+
+        proxied = stack.enter_context(proxy.before(start, postgres.url, folder))
+        stage = Stage(folder, postgres=postgres, redis=redis, service=service, proxied=proxied)
+        stack.callback(stage.database.dispose)
+        yield stage
+
+
+class Traffic:
+    """Callers in a process of their own; a context manager that leaves none behind."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+
+    def __enter__(self) -> "Traffic":
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.traffic"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._say(json.dumps(asdict(self._order)))
+        assert self._line() == b"ready\n"
+        return self
+
+    def end(self) -> Seen:
+        """Let no new fixes be made, and return what was met once all are acknowledged or given up."""
+        self._say("end")
+        seen = json.loads(self._line())
+        return Seen(
+            [(what, began, ended, outcome) for what, began, ended, outcome in seen["attempts"]],
+            [(vessel, at) for vessel, at in seen["acknowledged"]],
+            seen["given_up"],
+        )
+
+    def _say(self, line: str) -> None:
+        pipe = self._process.stdin
+        assert pipe is not None
+        pipe.write(line.encode() + b"\n")
+        pipe.flush()
+
+    def _line(self) -> bytes:
+        pipe = self._process.stdout
+        assert pipe is not None
+        assert select.select([pipe], [], [], _PATIENCE_S)[0], "the traffic says nothing"
+        return pipe.readline()
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
