@@ -12,6 +12,7 @@ from typing import Any
 from harbor_api.server.listening import handed_over, listen
 from harbor_api.server.service import Service
 from harbor_api.settings import Settings
+from harbor_api.telemetry import logs
 
 
 class _Answers:
@@ -33,5 +34,6 @@ class _Service(Service):
 if __name__ == "__main__":
     if (Path(sys.argv[1]) / "no-start").exists():
         sys.exit(1)
+    logs.configure("info")
     settings = Settings(workers=2, bind=f"127.0.0.1:{sys.argv[2]}")
     _Service(settings, listener=handed_over(os.environ) or listen(settings.bind)).run()
