@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from dataclasses import fields
 from pathlib import Path
 
@@ -219,3 +220,16 @@ def test_the_readme_documents_each_setting():
         )
         assert each.metadata["meaning"] in row
     assert readme.count("| `HARBOR_") == len(fields(Settings))
+
+
+def test_workers_may_be_as_many_as_there_are_cores():
+    assert 1 <= Settings.from_environ({"HARBOR_WORKERS": "auto"}).workers <= len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("said", "most"), [("max 100000", 64), ("50000 100000", 1), ("150000 100000", 2), ("nonsense", 64)]
+)
+def test_workers_are_no_more_than_a_container_may_have_of_the_cores(said: str, most: int, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(1000)))
+    monkeypatch.setattr(Path, "read_text", lambda _: said)
+    assert Settings.from_environ({"HARBOR_WORKERS": "auto"}).workers == most

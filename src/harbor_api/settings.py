@@ -4,8 +4,11 @@ import base64
 import binascii
 import difflib
 import ipaddress
+import math
+import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -149,6 +152,25 @@ def _is_ipv6(host: str) -> bool:
     return host.endswith("]")
 
 
+def _workers(value: str) -> int:
+    if value == "auto":
+        return _cores()
+    try:
+        return _whole_number(1, 64)(value)
+    except ValueError as error:
+        raise ValueError(f"auto or {error}") from None
+
+
+def _cores() -> int:
+    """Return how many cores this process may use: a container may have but a part of a large machine."""
+    most = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):
+        # Control groups, version 2. There is no file where all of the machine may be had.
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        most = min(most, math.ceil(int(quota) / int(period)))
+    return min(max(1, most), 64)
+
+
 def _log_level(value: str) -> str:
     level = value.lower()
     if level not in {"debug", "info", "warning", "error"}:
@@ -245,7 +267,7 @@ class Settings:
     )
     bind: str = _setting(_bind, "127.0.0.1:8000", "The address that the service listens on.")
     workers: int = _setting(
-        _whole_number(1, 64), 1, "Worker processes; about one a core, and Redis with more than one."
+        _workers, 1, "Worker processes. auto: one for each core that the service may use. Redis with several."
     )
     database_pool: int = _setting(
         _whole_number(1, 100), 8, "Connections to PostgreSQL that each worker may hold."

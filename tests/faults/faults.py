@@ -4,10 +4,12 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
+import psycopg
 from tests.faults.stage import Activated, Stage
 from tests.support.live_service import LiveService
 
@@ -82,6 +84,14 @@ def _freeze_database(stage: Stage) -> None:
     stage.wait_until(stage.is_well, "the service is well")
 
 
+def _fill_database(stage: Stage) -> None:
+    with ExitStack() as others:
+        with suppress(psycopg.OperationalError):
+            while True:
+                others.enter_context(psycopg.connect(stage.postgres.url))
+        time.sleep(_AWAY_S)
+
+
 def _kill_redis(stage: Stage) -> None:
     stage.redis.kill()
     time.sleep(_AWAY_S)
@@ -131,6 +141,12 @@ FAULTS = {
             f"PostgreSQL lies still for {_AWAY_S:.0f} s",
             _freeze_database,
             allowed=_AWAY,
+        ),
+        Fault(
+            "database-full",
+            "Requests wait for the connections that there are",
+            f"others take all connections of PostgreSQL for {_AWAY_S:.0f} s",
+            _fill_database,
         ),
         Fault("redis-killed", "Nobody notices", f"kill -9 of Redis, {_AWAY_S:.0f} s away", _kill_redis),
         Fault("redis-hangs", "Nobody notices", f"Redis lies still for {_AWAY_S:.0f} s", _hang_redis),

@@ -161,8 +161,10 @@ def test_callers_are_told_nothing_of_it(app: Flask, url_of):
     broken = create_app(settings)
     with capture_logs() as logged:
         answers = [CheckedClient(broken).get(path) for path in ("/health", "/health/ready")]
-    for answer in answers:
-        assert (answer.status_code, answer.json["detail"]) == (503, "The database does not answer")
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert answers[0].json["detail"] == "The database does not answer"
+    [asked] = answers[1].json["checks"]["postgresql:responseTime"]
+    assert asked["output"] == "The database does not answer"
     assert {each["cause"] for each in logged if each["event"] == "unavailable"} == {
         failures.cause_of(
             psycopg.OperationalError('password authentication failed for user "careful"'), address="", user=""

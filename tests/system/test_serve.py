@@ -99,6 +99,15 @@ def test_a_bad_setting_stops_the_start_with_one_line(environ, said):
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_connections_that_do_not_suffice_are_told_of_at_the_start(new_database, tmp_path: Path):
+    with LiveService(new_database(), log=tmp_path / "log", workers=2, database_pool=100) as service:
+        lines = [json.loads(line) for line in service.log().splitlines()]
+        [told] = [line for line in lines if line["event"] == "database_connections_may_run_short"]
+        assert told["needed"] == 202
+        assert 0 < told["most"] <= 100
+        assert service.http.get("/health/ready").status_code == 200
+
+
 def _serve_in_a_terminal(environ) -> tuple[subprocess.Popen[bytes], int]:
     """Start the service in a session with a terminal; return it, and the terminal's other end."""
     ours, theirs = os.openpty()

@@ -64,6 +64,24 @@ def _look_first(settings: Settings) -> None:
         log.warning("database_is_empty", cause="the database has no tables yet: run harbor-api migrate")
     elif seen.check_value not in {None, value.hex()}:
         raise WrongMasterKey
+    if seen.connections is not None:
+        _compare(settings, seen.connections, seen.taken)
+
+
+def _compare(settings: Settings, most: int, taken: int) -> None:
+    """Say so where PostgreSQL has fewer connections than the workers may ask it for."""
+    # One more each hears of commits while somebody follows.
+    needed = settings.workers * (settings.database_pool + 1)
+    if needed > most - taken:
+        log.warning(
+            "database_connections_may_run_short",
+            needed=needed,
+            most=most,
+            taken=taken,
+            meaning=f"{settings.workers} workers may ask for {needed} connections and PostgreSQL has {most}, "
+            f"of which others hold {taken}: requests wait for each other's then. Raise its max_connections, "
+            "or lower HARBOR_WORKERS or HARBOR_DATABASE_POOL",
+        )
 
 
 def _end_when_stdin_closes() -> None:

@@ -11,6 +11,21 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 _LONGEST_S = 30
+# Of a limit that is -1 there is none. PostgreSQL 16 has one more kind of those that are kept back.
+_CONNECTIONS = """
+    SELECT
+        least(
+            current_setting('max_connections')::integer
+                - current_setting('superuser_reserved_connections')::integer
+                - coalesce(current_setting('reserved_connections', true)::integer, 0),
+            (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user),
+            (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database())
+        ),
+        (
+            SELECT count(*) FROM pg_stat_activity
+            WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+        )
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,11 +33,14 @@ class Seen:
     """What a first look has found: why there is no answer, or what there is.
 
     ``revision`` is None before the first migration, ``check_value`` what the master key's is in hexadecimal.
+    ``connections`` are as many as this user may have in this database, ``taken`` those that others have.
     """
 
     cause: str | None = None
     revision: str | None = None
     check_value: str | None = None
+    connections: int | None = None
+    taken: int = 0
 
 
 def look(url: str, *, timeout_ms: int, check_value: bytes) -> Seen:
@@ -61,11 +79,13 @@ def _see(url: str, timeout_ms: int, check_value: str) -> Seen:
             found = connection.execute(
                 "SELECT to_regclass('alembic_version')::text, to_regclass('master_key')::text"
             ).fetchone()
+            [(connections, taken)] = connection.execute(_CONNECTIONS).fetchall()
+            room = {"connections": connections, "taken": taken}
             if found is None or found[0] is None:
-                return Seen()
+                return Seen(**room)
             [[revision]] = connection.execute("SELECT version_num FROM alembic_version").fetchall()
             if found[1] is None:
-                return Seen(revision=revision)
+                return Seen(revision=revision, **room)
             values = connection.execute("SELECT check_value FROM master_key").fetchall()
             if not values:
                 connection.execute(
@@ -73,7 +93,7 @@ def _see(url: str, timeout_ms: int, check_value: str) -> Seen:
                     [bytes.fromhex(check_value)],
                 )
                 values = connection.execute("SELECT check_value FROM master_key").fetchall()
-            return Seen(revision=revision, check_value=values[0][0].hex())
+            return Seen(revision=revision, check_value=values[0][0].hex(), **room)
     except psycopg.Error as error:
         return Seen(cause=failures.cause_of(error, address=address, user=user))
 

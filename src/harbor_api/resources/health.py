@@ -4,12 +4,13 @@ from flask.views import MethodView
 
 from harbor_api import __version__
 from harbor_api.domain import errors
-from harbor_api.schemas.health import HealthSchema, ServiceHealthSchema
-from harbor_api.web import auth
-from harbor_api.web.blueprint import Blueprint
+from harbor_api.schemas.health import HEALTH_MEDIA_TYPE, HealthSchema, ReadinessSchema, ServiceHealthSchema
+from harbor_api.web import auth, readiness
+from harbor_api.web.blueprint import Answer, Blueprint
 from harbor_api.web.runtime import current
 
 blueprint = Blueprint("health", __name__, description="Whether the service is well.", url_prefix="/health")
+_RETRY = {"Retry-After": "2"}
 _WELL = {"status": "ok", "version": __version__}
 
 
@@ -54,15 +55,20 @@ class Live(MethodView):
 @blueprint.route("/ready")
 class Ready(MethodView):
     @auth.probe
-    @blueprint.response(200, HealthSchema, description="Send requests here.")
-    @blueprint.raises(errors.Unavailable, errors.MigrationsPending)
+    @blueprint.response(
+        200, ReadinessSchema, content_type=HEALTH_MEDIA_TYPE, description="Send requests here."
+    )
+    @blueprint.alt_response(
+        503, schema=ReadinessSchema, content_type=HEALTH_MEDIA_TYPE, description="Send no requests here."
+    )
     @blueprint.doc(operationId="getReadiness")
-    def get(self) -> dict[str, str]:
+    def get(self) -> Answer:
         """Check readiness.
 
-        Answers 503 where PostgreSQL does not answer, its tables are missing or older than this release, or
-        its trackers have their secrets from another master key; `detail` says to operators what to do. Once a
-        newer release has migrated the database, this one stays ready until it is replaced.
+        Says of each part how it is. The status is `fail`, and the answer's 503, where PostgreSQL does not
+        answer, its tables are missing or older than this release, or its trackers have their secrets from
+        another master key; `output` says to operators what to do. It is `warn` without Redis, and once a
+        newer release has migrated the database: this one stays ready until it is replaced.
         """
-        current().demand_ready()
-        return _WELL
+        found = readiness.look(current())
+        return (found, 503, _RETRY) if found["status"] == "fail" else (found, 200, {})
