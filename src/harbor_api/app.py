@@ -25,7 +25,8 @@ from harbor_api.resources import (
     vessels,
 )
 from harbor_api.settings import Settings, SettingsError
-from harbor_api.web import cors, hardening, openapi, rate_limits, request_log, runtime
+from harbor_api.telemetry import error_reports, traces
+from harbor_api.web import cors, hardening, openapi, rate_limits, request_log, request_traces, runtime
 from harbor_api.web.application import Application
 from harbor_api.web.known_keys import KnownKeys
 from harbor_api.web.rate_counters import RateCounters
@@ -70,6 +71,11 @@ def create_app(settings: Settings) -> Flask:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]  # as Flask documents it
     request_log.install(app)
+    if settings.sentry_dsn is not None:
+        error_reports.start(settings.sentry_dsn, version=__version__)
+    if settings.traces_url is not None:
+        traces.start(settings.traces_url, percent=settings.traces_percent, version=__version__)
+        request_traces.install(app)
     cors.install(app, frozenset(settings.cors_origins))
     hardening.install(app)
     rate_limits.install(app)

@@ -201,6 +201,17 @@ def _contact(value: str) -> str:
     return value
 
 
+def _collector(value: str) -> str:
+    _url(value, {"http", "https"}, "http://collector:4318/v1/traces")
+    return value
+
+
+def _dsn(value: str) -> str:
+    if not re.fullmatch(r"https?://[0-9a-zA-Z]+(:[0-9a-zA-Z]+)?@[^\s@?#]+/[0-9]+", value, re.ASCII):
+        raise ValueError("a DSN like https://key@sentry.example.org/1")
+    return value
+
+
 def _page(value: str) -> str:
     if not re.fullmatch(r"https://[^\s<>()\"]+", value):
         raise ValueError("an address like https://example.org/terms")
@@ -346,6 +357,15 @@ class Settings:
     terms_of_service: str | None = _setting(
         _page, None, "Where it says what callers may do with the data: an https: address."
     )
+    traces_url: str | None = _setting(
+        _collector,
+        None,
+        "Where OpenTelemetry traces go, as OTLP over HTTP: http://collector:4318/v1/traces. Unset: nowhere.",
+    )
+    traces_percent: int = _setting(_whole_number(1, 100), 10, "How many of a hundred traces are kept.")
+    sentry_dsn: str | None = _setting(
+        _dsn, None, "The project at Sentry that learns of failures of the service. Unset: none.", secret=True
+    )
     log_level: str = _setting(
         _log_level,
         "info",
@@ -376,8 +396,9 @@ class Settings:
     def shown(self) -> dict[str, str | None]:
         """Return what holds for each variable, as it would be written there and with secrets masked."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
-        for name in ("database_url", "redis_url"):
+        for name in ("database_url", "redis_url", "traces_url"):
             values[name] = values[name] and masked_url(values[name])
+        values["sentry_dsn"] = values["sentry_dsn"] and MASK
         return {
             PREFIX + name.upper(): None if value is None or value == () else _any(value)
             for name, value in values.items()

@@ -74,26 +74,26 @@ class TestWhatIsMissing:
     )
     def test_names_the_decorator(self, app: Flask, ask, decorator):
         with app.test_request_context():
-            runtime.begin_request("abc")
+            runtime.begin_request("abc", None)
             with pytest.raises(RuntimeError, match=decorator):
                 ask()
 
     def test_a_request_has_its_id_and_nothing_else_has_one(self, app: Flask):
-        assert runtime.present_request_id() is None
+        assert runtime.present_ids() == {}
         with app.test_request_context():
-            assert runtime.present_request_id() is None
-            runtime.begin_request("abc")
-            assert runtime.request_id() == runtime.present_request_id() == "abc"
+            assert runtime.present_ids() == {}
+            runtime.begin_request("abc", None)
+            assert runtime.present_ids() == {"request_id": runtime.request_id()} == {"request_id": "abc"}
             assert runtime.who() is None
-        assert runtime.present_request_id() is None
+        assert runtime.present_ids() == {}
 
     def test_a_request_within_another_ends_for_itself_alone(self, app: Flask):
         with app.test_request_context("/docs"):
-            runtime.begin_request("outer")
+            runtime.begin_request("outer", "f" * 32)
             assert app.test_client().get("/health/live").status_code == 200
             with app.test_request_context():
                 # Of this one nothing is known.
                 pass
             assert runtime.request_id() == "outer"
             assert runtime.sent().path == "/docs"
-        assert runtime.present_request_id() is None
+        assert runtime.present_ids() == {}

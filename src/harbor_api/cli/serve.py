@@ -4,6 +4,7 @@ This module must not import psycopg or SQLAlchemy: gevent patches a worker after
 chooses how it waits when it is imported.
 """
 
+import importlib.util
 import os
 import signal
 import socket
@@ -18,7 +19,7 @@ from harbor_api.domain.signatures import check_value
 from harbor_api.postgres import embedded, first_look
 from harbor_api.server.listening import handed_over, listen
 from harbor_api.server.service import Service
-from harbor_api.settings import Settings
+from harbor_api.settings import Settings, SettingsError
 from harbor_api.telemetry import logs
 
 log = structlog.get_logger(__name__)
@@ -33,6 +34,7 @@ def command(listener: int | None, while_stdin_is_open: bool) -> None:
     """Run the service until SIGTERM or Ctrl-C; requests that are under way are answered first."""
     settings = Settings.from_environ(os.environ)
     settings.require_master_key()
+    _demand_extras(settings)
     logs.configure(settings.log_level)
     # First of all: a second service that was started by mistake does nothing to anything.
     if listener is not None:
@@ -51,6 +53,24 @@ def command(listener: int | None, while_stdin_is_open: bool) -> None:
             "set HARBOR_REDIS_URL to count together",
         )
     Service(settings, listener=bound).run()
+
+
+def _demand_extras(settings: Settings) -> None:
+    """Raise SettingsError where what a setting needs is not installed."""
+    for variable, value, extra, package in (
+        ("HARBOR_TRACES_URL", settings.traces_url, "traces", "opentelemetry.exporter"),
+        ("HARBOR_SENTRY_DSN", settings.sentry_dsn, "sentry", "sentry_sdk"),
+    ):
+        if value is not None and not _is_installed(package):
+            raise SettingsError(f"{variable} needs what is not installed: pip install 'harbor-api[{extra}]'")
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:
+        # The one that it is a part of.
+        return False
 
 
 def _look_first(settings: Settings) -> None:

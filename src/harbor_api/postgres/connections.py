@@ -17,6 +17,7 @@ from sqlalchemy.util.queue import Empty
 
 from harbor_api.domain.errors import Unavailable
 from harbor_api.postgres import arrays, failures
+from harbor_api.telemetry import traces
 
 # Deadlocks and serialization failures: PostgreSQL's way to say "once more".
 _CONTENDED = {"40P01", "40001"}
@@ -145,7 +146,8 @@ def translated(url: URL) -> Iterator[None]:
     StatementFailed is raised for all else, in place of errors that repeat what was sent.
     """
     try:
-        yield
+        with traces.asked("postgresql"):
+            yield
     except PoolTimeout as error:
         cause = failures.FULL if isinstance(error, _Full) else failures.POOL_IN_USE
         raise Unavailable("All database connections are in use", cause=cause) from error

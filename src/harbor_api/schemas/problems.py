@@ -76,6 +76,13 @@ class ProblemSchema(Schema):
         required=True,
         metadata={"description": "The path that was asked for.", "examples": ["/api/v1/positions"]},
     )
+    trace_id = String(
+        metadata={
+            "description": "The trace that the request belongs to, as its `traceparent` said.",
+            "pattern": "^[0-9a-f]{32}$",
+            "examples": ["4bf92f3577b34da6a3ce929d0e0e4736"],
+        }
+    )
     code = String(
         required=True,
         metadata={

@@ -2,13 +2,13 @@
 
 import logging
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import structlog
 
 # How to learn which request is under way: one way for all applications of a process.
-_naming: list[Callable[[], str | None]] = []
+_naming: list[Callable[[], Mapping[str, str]]] = []
 
 
 def configure(level: str) -> None:
@@ -49,17 +49,16 @@ def configure(level: str) -> None:
     )
 
 
-def name_requests(request_id: Callable[[], str | None]) -> None:
-    """Put on each line the id of the request that it is written for, where there is one.
+def name_requests(ids: Callable[[], Mapping[str, str]]) -> None:
+    """Put on each line the ids of the request that it is written for, where there is one.
 
-    It is asked for when a line is written: to keep it at hand for lines that are not written costs more.
+    They are asked for when a line is written: to keep them at hand for lines that are not written costs more.
     """
-    _naming[:] = [request_id]
+    _naming[:] = [ids]
 
 
 def _name_request(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    for request_id in _naming:
-        found = request_id()
-        if found is not None:
-            event.setdefault("request_id", found)
+    for ids in _naming:
+        for name, value in ids().items():
+            event.setdefault(name, value)
     return event

@@ -23,6 +23,7 @@ from werkzeug.exceptions import HTTPException
 from harbor_api.domain import errors
 from harbor_api.domain.errors import Fault, HarborError
 from harbor_api.schemas.problems import MEDIA_TYPE
+from harbor_api.telemetry import error_reports
 from harbor_api.web import runtime
 
 # Whoever sends more mistakes than this learns of the first ones: the answer must not outgrow the request.
@@ -47,7 +48,14 @@ log = structlog.get_logger(__name__)
 def render(error: HarborError) -> Response:
     """Return the response that tells a caller about an error."""
     response = Response(
-        orjson.dumps(document(error, instance=request.path, request_id=runtime.request_id())),
+        orjson.dumps(
+            document(
+                error,
+                instance=request.path,
+                request_id=runtime.request_id(),
+                trace_id=runtime.trace_id(),
+            )
+        ),
         status=error.status,
         headers=error.headers,
     )
@@ -55,7 +63,9 @@ def render(error: HarborError) -> Response:
     return response
 
 
-def document(error: HarborError, *, instance: str, request_id: str) -> dict[str, Any]:
+def document(
+    error: HarborError, *, instance: str, request_id: str, trace_id: str | None = None
+) -> dict[str, Any]:
     """Return the members of a problem document; ``errors`` only where there is something to name."""
     members: dict[str, Any] = {
         "type": _TYPE + error.code,
@@ -66,6 +76,8 @@ def document(error: HarborError, *, instance: str, request_id: str) -> dict[str,
         "code": error.code,
         "request_id": request_id,
     }
+    if trace_id is not None:
+        members["trace_id"] = trace_id
     if error.faults:
         members["errors"] = told(error.faults)
     return members | error.members
@@ -137,6 +149,9 @@ def handle_broken_body(_: ParseException) -> Response:
 def handle_unexpected(exception: Exception) -> Response:
     """Log what nobody foresaw with its trace, and tell the caller nothing but the request id."""
     log.error("unexpected_exception", exc_info=exception)
+    state = runtime.here()
+    route = None if state.request.url_rule is None else state.request.url_rule.rule
+    error_reports.report(exception, request_id=state.id, trace_id=state.trace_id, route=route)
     return render(errors.InternalError("The service failed; quote the request id to the operator"))
 
 

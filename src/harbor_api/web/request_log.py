@@ -9,7 +9,7 @@ import structlog
 from flask import Flask, Response, request
 
 from harbor_api.domain import addresses
-from harbor_api.telemetry import logs
+from harbor_api.telemetry import logs, traces
 from harbor_api.web import runtime
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -23,14 +23,18 @@ log = structlog.get_logger("harbor_api.requests")
 
 def install(app: Flask) -> None:
     """Give each request its id and log how it ended."""
-    logs.name_requests(runtime.present_request_id)
+    logs.name_requests(runtime.present_ids)
     app.before_request(_begin)
     app.after_request(_end)
 
 
 def _begin() -> None:
     presented = request.environ.get("HTTP_X_REQUEST_ID", "")
-    runtime.begin_request(presented if _SANE_REQUEST_ID.fullmatch(presented) else secrets.token_hex(16))
+    traceparent = request.environ.get("HTTP_TRACEPARENT")
+    runtime.begin_request(
+        presented if _SANE_REQUEST_ID.fullmatch(presented) else secrets.token_hex(16),
+        None if traceparent is None else traces.given(traceparent),
+    )
 
 
 def _end(response: Response) -> Response:

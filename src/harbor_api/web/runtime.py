@@ -7,7 +7,7 @@ others what its decorators have found out of it, or say which decorator is missi
 """
 
 import time
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -28,6 +28,7 @@ from harbor_api.services import master_key
 from harbor_api.services.idempotency import Once
 from harbor_api.settings import Settings
 from harbor_api.telemetry.repeats import Repeats
+from harbor_api.telemetry.traces import Served
 from harbor_api.web.known_keys import KnownKeys
 from harbor_api.web.rate_counters import Counted, RateCounters
 from harbor_api.web.streams import Streams
@@ -98,6 +99,8 @@ class RequestState:
     body: Any = field(default=UNREAD)
     # Others that ended in the same way are told of in one line.
     is_routine: bool = False
+    trace_id: str | None = None
+    served: Served | None = None
 
 
 _here: ContextVar[RequestState | None] = ContextVar("harbor_request", default=None)
@@ -120,8 +123,8 @@ def current() -> Runtime:
     return cast("Runtime", current_app.extensions[NAME]) if state is None else state.runtime
 
 
-def begin_request(request_id: str) -> None:
-    """Begin a request: nothing is known of it but its id."""
+def begin_request(request_id: str, trace_id: str | None) -> None:
+    """Begin a request: nothing is known of it but its id, and the trace that its caller names."""
     _here.set(
         RequestState(
             id=request_id,
@@ -129,6 +132,7 @@ def begin_request(request_id: str) -> None:
             request=request_ctx.request,
             runtime=cast("Runtime", current_app.extensions[NAME]),
             before=_here.get(),
+            trace_id=trace_id,
         )
     )
 
@@ -158,10 +162,18 @@ def request_id() -> str:
     return here().id
 
 
-def present_request_id() -> str | None:
-    """Return the id of this request, None where there is no request."""
+def trace_id() -> str | None:
+    """Return the trace that this request belongs to, None where it is not known to be one's."""
+    return here().trace_id
+
+
+def present_ids() -> Mapping[str, str]:
+    """Return the names by which this request is known, none where there is no request."""
     state = _here.get()
-    return None if state is None else state.id
+    if state is None:
+        return {}
+    ids = {"request_id": state.id}
+    return ids if state.trace_id is None else {**ids, "trace_id": state.trace_id}
 
 
 def caller() -> Caller:
