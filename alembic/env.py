@@ -4,15 +4,19 @@
 """
 
 import os
+import time
 
 from alembic import context
 from sqlalchemy import Connection, create_engine, make_url, text
 
+from harbor_api.domain.errors import Unavailable
 from harbor_api.postgres import tables
 from harbor_api.settings import Settings
 
 # Two migrations at once must not interleave; this number only has to differ from other locks.
 _MIGRATION_LOCK = 0x4D494752
+_WAIT_AT_LEAST_S = 4
+_LOOK_AGAIN_S = 0.2
 
 
 def migrate(connection: Connection) -> None:
@@ -23,8 +27,23 @@ def migrate(connection: Connection) -> None:
         # and be started again. One that runs long does so on purpose and raises this for itself.
         connection.execute(text("SET LOCAL lock_timeout = '4s'"))
         connection.execute(text("SET LOCAL statement_timeout = '5s'"))
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+        _take_turn(connection)
         context.run_migrations()
+
+
+def _take_turn(connection: Connection) -> None:
+    """Wait until nobody else migrates this database; Unavailable where that takes too long.
+
+    Asked again and again: whoever waits for a lock is ended by the time-outs that are for the statements.
+    The lock goes with the transaction, also where its process was killed.
+    """
+    wait_s = max(_WAIT_AT_LEAST_S, context.config.attributes.get("wait_s", 0))
+    deadline = time.monotonic() + wait_s
+    while not connection.scalar(text(f"SELECT pg_try_advisory_xact_lock({_MIGRATION_LOCK})")):
+        if time.monotonic() > deadline:
+            cause = f"another migration has not ended within {wait_s} s: let it end, and run this again"
+            raise Unavailable("The database is being migrated", cause=cause)
+        time.sleep(_LOOK_AGAIN_S)
 
 
 handed_over = context.config.attributes.get("connection")

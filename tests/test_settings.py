@@ -148,6 +148,60 @@ def test_what_is_well_formed_is_taken(name, value):
     assert getattr(Settings.from_environ({f"HARBOR_{name.upper()}": value}), name)
 
 
+SECRETS = [each.name for each in fields(Settings) if each.metadata["is_secret"]]
+HELD = {
+    "database_url": "postgresql://u:hunter2@h/d",
+    "tracker_master_key": base64.b64encode(b"k" * 32).decode(),
+    "redis_url": "redis://:hunter2@h/0",
+}
+
+
+@pytest.mark.parametrize("name", HELD)
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_secret_may_stand_in_a_file(name, end, tmp_path: Path):
+    (tmp_path / "secret").write_text(HELD[name] + end)
+    told = Settings.from_environ({f"HARBOR_{name.upper()}_FILE": str(tmp_path / "secret")})
+    assert getattr(told, name) == getattr(Settings.from_environ({f"HARBOR_{name.upper()}": HELD[name]}), name)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("held", [b"", b"tr0ub\n4dor", b"tr0ub\xff", b"tr0ub4dor" * 1_000, b"tr0ub4dor"])
+def test_a_file_that_holds_no_such_secret_is_named_in_one_line(name, held, tmp_path: Path):
+    (tmp_path / "secret").write_bytes(held)
+    variable = f"HARBOR_{name.upper()}_FILE"
+    with pytest.raises(SettingsError, match=f"^{variable} must hold ") as raised:
+        Settings.from_environ({variable: str(tmp_path / "secret")})
+    assert str(raised.value).isprintable()
+    assert "tr0ub" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("{folder}/gone", "No such file"),
+        ("{folder}", "Is a directory"),
+        ("a\0b", "must be the path of a file"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_in_one_line(path, reason, tmp_path: Path):
+    with pytest.raises(SettingsError, match=f"^HARBOR_REDIS_URL_FILE .*{reason}") as raised:
+        Settings.from_environ({"HARBOR_REDIS_URL_FILE": path.format(folder=tmp_path)})
+    assert str(raised.value).isprintable()
+
+
+def test_a_secret_in_a_file_and_in_a_variable_is_one_too_many(tmp_path: Path):
+    (tmp_path / "secret").write_text(HELD["redis_url"])
+    both = [("HARBOR_REDIS_URL", HELD["redis_url"]), ("HARBOR_REDIS_URL_FILE", str(tmp_path / "secret"))]
+    for environ in (dict(both), dict(reversed(both))):
+        with pytest.raises(SettingsError, match=r"^HARBOR_REDIS_URL and HARBOR_REDIS_URL_FILE are both set"):
+            Settings.from_environ(environ)
+
+
+def test_only_a_secret_may_stand_in_a_file():
+    with pytest.raises(SettingsError, match=r"HARBOR_WORKERS_FILE is not a setting .* HARBOR_WORKERS"):
+        Settings.from_environ({"HARBOR_WORKERS_FILE": "/x"})
+
+
 def test_a_misspelt_setting_is_noticed():
     with pytest.raises(SettingsError, match="did you mean HARBOR_WORKERS"):
         Settings.from_environ({"HARBOR_WORKER": "2"})
@@ -208,6 +262,16 @@ def test_the_command_tells_what_holds_and_where_it_came_from():
     assert len(table.splitlines()) == len(fields(Settings)) + 1
     assert "hunter2" not in result.stdout + table
     assert "HARBOR_WORKERS must be" in told(run("settings", HARBOR_WORKERS="0"), 1)
+
+
+def test_the_command_tells_what_came_from_a_file(tmp_path: Path):
+    (tmp_path / "secret").write_text("redis://:hunter2@h/0\n")
+    result = run("settings", "--json", HARBOR_REDIS_URL_FILE=str(tmp_path / "secret"))
+    rows = {each["variable"]: each for each in json.loads(result.stdout)}
+    assert (rows["HARBOR_REDIS_URL"]["source"], rows["HARBOR_REDIS_URL"]["value"]) == (
+        "file",
+        f"redis://:{MASK}@h/0",
+    )
 
 
 def test_a_missing_master_key_says_how_to_make_one():

@@ -283,12 +283,16 @@ class Database:
             )
         raise MigrationsPending(detail)
 
-    def migrate(self) -> None:
-        """Run the migrations that are missing; MigrationsPending where the schema is of a newer release."""
+    def migrate(self, *, wait_s: float = 0) -> None:
+        """Run the migrations that are missing; MigrationsPending where the schema is of a newer release.
+
+        Another host that migrates is waited for, ``wait_s`` seconds or some; Unavailable where it takes
+        longer.
+        """
         if self.standing() in {Standing.NEWER, Standing.FOREIGN}:
             self.demand_schema()
         with self._translated():
-            migrations.upgrade(self.engine)
+            migrations.upgrade(self.engine, wait_s=wait_s)
 
     def dispose(self) -> None:
         """Close all connections that are not in use."""

@@ -17,6 +17,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote_to_bytes, urlencode, ur
 import platformdirs
 
 PREFIX = "HARBOR_"
+# A secret may stand in a file, as Docker, Kubernetes and systemd hand them over: its variable ends in this.
+OF_FILE = "_FILE"
 MASTER_KEY_BYTES = 32
 # What stands where a secret is not shown.
 MASK = "***"
@@ -237,6 +239,18 @@ def _text(value: str) -> str:
     return value
 
 
+def _held_in(variable: str, path: str) -> str:
+    """Return what the file of a secret holds; SettingsError where it cannot be read."""
+    try:
+        with Path(_text(path)).open("rb") as file:
+            # Of a file that is longer enough is read to find that out.
+            return file.read(4 * (_LONGEST + 1)).decode(errors="surrogateescape")
+    except OSError as error:
+        raise SettingsError(f"{variable} names a file that cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise SettingsError(f"{variable} must be the path of a file") from None
+
+
 def _any(value: Any) -> str:
     """Return how the value of a setting is written in a variable."""
     if isinstance(value, bytes):
@@ -246,12 +260,17 @@ def _any(value: Any) -> str:
 
 def _setting(parse: Callable[[str], Any], default: Any, meaning: str, *, secret: bool = False) -> Any:
     """Declare one setting: how its text is read, what holds without it, and what it means."""
-    return field(default=default, repr=not secret, metadata={"parse": parse, "meaning": meaning})
+    return field(
+        default=default, repr=not secret, metadata={"parse": parse, "meaning": meaning, "is_secret": secret}
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that can be set. The variable of a member is ``HARBOR_`` and its name in capitals."""
+    """Everything that can be set. The variable of a member is ``HARBOR_`` and its name in capitals.
+
+    A secret may be read from a file instead, which the same variable with ``_FILE`` behind names.
+    """
 
     database_url: str | None = _setting(
         _database_url,
@@ -376,21 +395,26 @@ class Settings:
     def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
         """Read the settings; a malformed, empty or unknown variable raises SettingsError."""
         known = {PREFIX + each.name.upper(): each for each in fields(cls)}
+        of_file = {variable + OF_FILE: each for variable, each in known.items() if each.metadata["is_secret"]}
         values = {}
         for variable, text in environ.items():
             if not variable.startswith(PREFIX):
                 continue
-            if variable not in known:
+            setting = known.get(variable) or of_file.get(variable)
+            if setting is None:
                 # The prefix is alike in all.
-                names = (each.removeprefix(PREFIX) for each in known)
+                names = (each.removeprefix(PREFIX) for each in (*known, *of_file))
                 near = difflib.get_close_matches(variable.removeprefix(PREFIX), [*names], n=1)
                 hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
                 raise SettingsError(f"{ascii(variable)[1:-1]} is not a setting of Harbor API{hint}")
-            setting = known[variable]
+            if setting.name in values:
+                one = PREFIX + setting.name.upper()
+                raise SettingsError(f"{one} and {one}{OF_FILE} are both set: keep one of them")
+            said, verb = (_held_in(variable, text), "hold") if variable in of_file else (text, "be")
             try:
-                values[setting.name] = setting.metadata["parse"](_text(text))
+                values[setting.name] = setting.metadata["parse"](_text(said))
             except ValueError as error:
-                raise SettingsError(f"{variable} must be {error}") from None
+                raise SettingsError(f"{variable} must {verb} {error}") from None
         return cls(**values)
 
     def shown(self) -> dict[str, str | None]:

@@ -171,7 +171,7 @@ def _service(settings: Settings, listener: socket.socket, stop: threading.Event)
     process = subprocess.Popen(  # noqa: S603 - our own program
         # What lies in the directory that this is run in is none of Python's modules.
         [sys.executable, "-P", "-m", "harbor_api.cli", *command],
-        env={**os.environ, **_environ(settings)},
+        env=_environ(settings),
         stdin=subprocess.PIPE,
         pass_fds=[listener.fileno()],
         # Ctrl-C reaches only us, and we end the service once the fleet has stopped.
@@ -216,7 +216,9 @@ def _await(url: str, stop: threading.Event) -> None:
 
 def _environ(settings: Settings) -> Mapping[str, str]:
     assert settings.tracker_master_key is not None
-    return {
+    # A key that came from a file would be there twice.
+    kept = {name: value for name, value in os.environ.items() if name != "HARBOR_TRACKER_MASTER_KEY_FILE"}
+    return kept | {
         "HARBOR_TRACKER_MASTER_KEY": base64.b64encode(settings.tracker_master_key).decode(),
         "HARBOR_LOG_LEVEL": os.environ.get("HARBOR_LOG_LEVEL", "warning"),
     }

@@ -34,9 +34,14 @@ def standing(revision: str | None) -> Standing:
     return Standing.NEWER if len(revision) == len(head()) and revision > head() else Standing.FOREIGN
 
 
-def upgrade(engine: Engine) -> None:
-    """Run the migrations that are missing, all in one transaction; those that ran are left alone."""
+def upgrade(engine: Engine, *, wait_s: float = 0) -> None:
+    """Run the migrations that are missing, all in one transaction; those that ran are left alone.
+
+    Where somebody else migrates the same database, that is waited for: some seconds, or ``wait_s`` if that
+    is more.
+    """
     config = _config()
+    config.attributes["wait_s"] = wait_s
     with connections.transacting(engine).connect() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
