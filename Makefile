@@ -5,6 +5,10 @@ PYTHONS = python3 python3.14 python3.13 python3.12 python3.11
 IS_NEW_ENOUGH = -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 # The first of them that runs and is new enough; looked for where it is needed only.
 PYTHON = $(firstword $(foreach python,$(PYTHONS),$(shell $(python) $(IS_NEW_ENOUGH) 2>/dev/null && echo $(python))))
+COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+# What builds the wheel, or what an extra adds.
+REQUIRES = 'import sys, tomllib; of = tomllib.load(open("pyproject.toml", "rb")); name = sys.argv[1]; \
+	print(*({"build": of["build-system"]["requires"]} | of["project"]["optional-dependencies"])[name], sep="\n")'
 
 help:  ## what each target does
 	@awk -F ':.*  ## ' '/^[a-z]+:.*  ## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -38,8 +42,11 @@ openapi: $(VENV)/made  ## the OpenAPI document and its 3.0.3 twin, written anew
 	$(BIN)/harbor-api openapi openapi
 
 lock: $(VENV)/made  ## the lock files, made anew from pyproject.toml
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.txt
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements-dev.txt
+	$(COMPILE) pyproject.toml -o requirements.txt
+	$(COMPILE) --extra dev pyproject.toml -o requirements-dev.txt
+	$(BIN)/python -c $(REQUIRES) build | $(COMPILE) - -o deploy/requirements/build.txt
+	$(BIN)/python -c $(REQUIRES) traces | $(COMPILE) -c requirements.txt - -o deploy/requirements/traces.txt
+	$(BIN)/python -c $(REQUIRES) sentry | $(COMPILE) -c requirements.txt - -o deploy/requirements/sentry.txt
 
 $(VENV)/made: requirements-dev.txt pyproject.toml
 	@$(BIN)/python $(IS_NEW_ENOUGH) 2>/dev/null && test -x $(BIN)/pip || $(MAKE) --no-print-directory environment
