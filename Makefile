@@ -44,7 +44,7 @@ openapi: $(VENV)/made  ## the OpenAPI document and its 3.0.3 twin, written anew
 lock: $(VENV)/made  ## the lock files, made anew from pyproject.toml
 	$(COMPILE) pyproject.toml -o requirements.txt
 	$(COMPILE) --extra dev pyproject.toml -o requirements-dev.txt
-	$(BIN)/python -c $(REQUIRES) build | $(COMPILE) - -o deploy/requirements/build.txt
+	$(BIN)/python -c $(REQUIRES) build | $(COMPILE) -c requirements.txt - -o deploy/requirements/build.txt
 	$(BIN)/python -c $(REQUIRES) traces | $(COMPILE) -c requirements.txt - -o deploy/requirements/traces.txt
 	$(BIN)/python -c $(REQUIRES) sentry | $(COMPILE) -c requirements.txt - -o deploy/requirements/sentry.txt
 
