@@ -198,6 +198,18 @@ def test_the_release_that_is_deployed_is_this_one():
     assert images == {f"harbor-api:{__version__}"}
     assert _of_kind("Kustomization")["images"][0]["newTag"] == __version__
     assert _of_kind("Job")["metadata"]["name"].endswith(__version__)
+    for path in (ROOT / "README.md", ROOT / "deploy" / "README.md"):
+        assert set(re.findall(r"harbor-api(?:-migrate)?-([0-9][0-9.]*[0-9])", path.read_text())) == {
+            __version__
+        }
+
+
+@pytest.mark.parametrize("path", ["README.md", "deploy/README.md"])
+def test_the_files_that_are_named_are_there(path):
+    text = (ROOT / path).read_text()
+    named = set(re.findall(r"(?<![/\w])((?:deploy|tests)/[\w./-]+[\w])", text))
+    assert named
+    assert {each for each in named if not (ROOT / each).exists() and not [*ROOT.glob(f"{each}*")]} == set()
 
 
 def test_the_proxy_takes_what_the_service_takes():
