@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.deploy.roots import ROOT, begin, copy_checkout, mount, scratch
 from tests.support.factories import MASTER_KEY_TEXT
 
-ROOT = Path(__file__).parents[2]
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # How this machine reaches its package index.
 _OF_THE_MACHINE = re.compile(
@@ -59,46 +59,19 @@ def instructions(text: str) -> list[tuple[str, str]]:
     return [(name, rest) for name, _, rest in (line.partition(" ") for line in joined.splitlines() if line)]
 
 
-def let_in(folder: Path) -> Path:
-    """Copy what .dockerignore lets in to a folder, and return that."""
-    for line in (ROOT / ".dockerignore").read_text().splitlines():
-        source = ROOT / line.removeprefix("!")
-        if line.startswith("!") and source.is_dir():
-            shutil.copytree(source, folder / line[1:], ignore=shutil.ignore_patterns("__pycache__"))
-        elif line.startswith("!"):
-            shutil.copy2(source, folder)
-    return folder
-
-
-def _mount(*arguments: str) -> None:
-    subprocess.run(["mount", *arguments], check=True)
-
-
-def _begin(scratch: Path, number: int) -> Stage:
-    parts = [scratch / f"{name}{number}" for name in ("upper", "work", "root")]
-    for each in parts:
-        each.mkdir()
-    upper, work, root = parts
-    _mount("-t", "overlay", "overlay", "-o", f"lowerdir=/,upperdir={upper},workdir={work}", str(root))
-    _mount("--rbind", "/dev", str(root / "dev"))
-    _mount("-t", "proc", "proc", str(root / "proc"))
-    _mount("-t", "tmpfs", "tmpfs", str(root / "tmp"))
-    # Where the official image has Python.
-    _mount("--bind", "-o", "ro", sys.base_prefix, str(root / "usr" / "local"))
-    return Stage(root)
-
-
-def build(scratch: Path, arguments: dict[str, str]) -> Stage:
+def build(folder: Path, arguments: dict[str, str]) -> Stage:
     """Run the Dockerfile's steps, and return its last stage."""
-    (scratch / "context").mkdir()
-    context = let_in(scratch / "context")
+    (folder / "context").mkdir()
+    context = copy_checkout(folder / "context")
     stages: dict[str, Stage] = {}
     stage: Stage | None = None
     given: dict[str, str] = {}
     for name, rest in instructions((ROOT / "Dockerfile").read_text()):
         print(f"{name} {rest[:150]}", file=sys.stderr)
         if name == "FROM":
-            stage = _begin(scratch, len(stages))
+            stage = Stage(begin(folder, f"stage{len(stages)}"))
+            # Where the official image has Python.
+            mount("--bind", "-o", "ro", sys.base_prefix, str(stage.root / "usr" / "local"))
             stages[rest.partition(" AS ")[2] or str(len(stages))] = stage
             given = {}
         elif name == "ARG":
@@ -154,11 +127,11 @@ def _size_mb(folder: Path) -> int:
 
 def try_out(stage: Stage, url: str, socket_folder: str) -> dict[str, Any]:
     """Run the service of an image in a read-only root, and return what came of it."""
-    _mount("-t", "tmpfs", "-o", "mode=1777,size=64m", "tmpfs", str(stage.root / "tmp"))
+    mount("-t", "tmpfs", "-o", "mode=1777,size=64m", "tmpfs", str(stage.root / "tmp"))
     there = stage.root / socket_folder.lstrip("/")
     there.mkdir(parents=True)
-    _mount("--bind", socket_folder, str(there))
-    _mount("-o", "remount,ro", str(stage.root))
+    mount("--bind", socket_folder, str(there))
+    mount("-o", "remount,ro", str(stage.root))
     environ = stage.environ | {"HARBOR_DATABASE_URL": url, "HARBOR_TRACKER_MASTER_KEY": MASTER_KEY_TEXT}
 
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -218,14 +191,9 @@ def try_out(stage: Stage, url: str, socket_folder: str) -> dict[str, Any]:
 def main() -> None:
     """Build, try, and print what came of it."""
     url, socket_folder, *extras = sys.argv[1:]
-    with tempfile.TemporaryDirectory(prefix="harbor-image-", ignore_cleanup_errors=True) as folder:
-        # An overlay cannot lie on another one, which the root of a container is.
-        _mount("-t", "tmpfs", "tmpfs", folder)
-        try:
-            image = build(Path(folder), {"EXTRAS": " ".join(extras)})
-            print(json.dumps(try_out(image, url, socket_folder)))
-        finally:
-            subprocess.run(["umount", "-R", "-l", folder], check=True)
+    with scratch() as folder:
+        image = build(folder, {"EXTRAS": " ".join(extras)})
+        print(json.dumps(try_out(image, url, socket_folder)))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,14 @@
 """The image: what the Dockerfile says, and what comes of it where its steps can be run."""
 
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import psycopg
 import pytest
-from tests.deploy.image import ROOT, instructions
+from tests.deploy.image import instructions
+from tests.deploy.roots import ROOT, needs_root, run_apart
 from tests.support.live_service import OwnPostgres
 
 STEPS = instructions((ROOT / "Dockerfile").read_text())
@@ -49,7 +46,7 @@ def test_health_is_that_the_process_answers():
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root, and unshare")
+@needs_root
 def test_the_steps_make_an_image_that_serves_in_a_read_only_root(tmp_path: Path):
     with OwnPostgres() as postgres:
         url = psycopg.conninfo.conninfo_to_dict(postgres.url)
@@ -59,21 +56,8 @@ def test_the_steps_make_an_image_that_serves_in_a_read_only_root(tmp_path: Path)
         # The image's user is neither the server's nor root.
         for each in (socket_folder, *socket_folder.glob(".s.PGSQL.*[0-9]")):
             each.chmod(0o777)
-        done = subprocess.run(
-            [
-                *("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"),
-                *(sys.executable, "-m", "tests.deploy.image"),
-                *(
-                    f"postgresql://postgres@/harbor?host={socket_folder}&port={url['port']}",
-                    str(socket_folder),
-                ),
-                *("traces", "sentry"),
-            ],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        there = f"postgresql://postgres@/harbor?host={socket_folder}&port={url['port']}"
+        done = run_apart("tests.deploy.image", there, str(socket_folder), "traces", "sentry")
     assert done.returncode == 0, done.stderr[-3_000:]
     seen = json.loads(done.stdout)
     assert seen["healthy before migrate"], seen["log"]
