@@ -3,9 +3,9 @@
     make faults
     python -m tests.faults --only database --per-second 500 --calm 10
 
-A real service with two workers on a PostgreSQL and a Redis of its own, behind nginx. Trackers send fixes,
-each until it is acknowledged, and partners read. After each fault all that was acknowledged is looked up.
-Exits with 1 where a promise was not kept.
+A real service with two workers on a PostgreSQL and a Redis of its own, behind nginx as it is shipped.
+Trackers send fixes, each until it is acknowledged, and partners read. After each fault all that was
+acknowledged is looked up. Exits with 1 where a promise was not kept.
 """
 
 import json
@@ -46,13 +46,11 @@ def main(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     console = Console(width=200, soft_wrap=True)
     if proxy.program() is None:
-        raise click.ClickException("nginx is not installed: on Debian or Ubuntu, apt install nginx-light")
+        raise click.ClickException("nginx is not installed: on Debian or Ubuntu, apt install nginx")
     chosen = [fault for name, fault in FAULTS.items() if not only or name.startswith(only)]
     if not chosen:
         raise click.BadParameter(f"no fault begins so; there are {', '.join(FAULTS)}")
     order = Order(
-        port=0,
-        key="",
         fixes_per_second=per_second * _OF_FIXES,
         reads_per_second=per_second * (1 - _OF_FIXES),
         connections=connections,

@@ -48,7 +48,7 @@ class Row:
 def play(fault: Fault, order: Order, *, calm_s: float) -> Row:
     """Do what the fault is, with some calm before and after it."""
     with set_up(fault.kind, trackers=order.trackers, **fault.settings) as stage:
-        order = replace(order, port=stage.port, key=stage.key)
+        order = replace(order, port=stage.nginx.port, certificate=str(stage.nginx.certificate), key=stage.key)
         with Traffic(order) as traffic:
             time.sleep(calm_s)
             began = time.monotonic()

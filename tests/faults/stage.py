@@ -1,4 +1,4 @@
-"""Where faults are played: a PostgreSQL, a Redis, the service with two workers, and nginx before it."""
+"""Where faults are played: PostgreSQL, Redis, a service of two workers, and nginx as it is shipped."""
 
 import json
 import os
@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.benchmarks import proxy
-from tests.benchmarks.servers import Running
 from tests.faults.traffic import Order, Seen
 from tests.support import sql
 from tests.support.live_service import LiveService, OwnPostgres
+from tests.support.nginx import Nginx
 from tests.support.redis_server import RedisServer
 from tests.support.signed_posts import register_fleet
 
@@ -65,13 +64,13 @@ class Stage:
         postgres: OwnPostgres,
         redis: RedisServer,
         service: LiveService,
-        proxied: Running,
+        nginx: Nginx,
     ) -> None:
         self.folder = folder
         self.postgres = postgres
         self.redis = redis
         self.service = service
-        self.port = proxied.port
+        self.nginx = nginx
         self.database = Database(postgres.url, pool_size=2)
         self.key = service.world.bearer()["Authorization"].split()[1]
 
@@ -126,14 +125,9 @@ def set_up(kind: type[LiveService] = LiveService, *, trackers: int = 40, **setti
             log=folder / "service.log",
             **{"workers": 2, "redis_url": redis.url, "trusted_proxies": 1} | settings,
         )
-
-        @contextmanager
-        def start(_: str, __: Path) -> Iterator[Running]:
-            with service:
-                yield Running(service.port, service.pid)
-
-        proxied = stack.enter_context(proxy.before(start, postgres.url, folder))
-        stage = Stage(folder, postgres=postgres, redis=redis, service=service, proxied=proxied)
+        stack.enter_context(service)
+        nginx = stack.enter_context(Nginx(f"127.0.0.1:{service.port}"))
+        stage = Stage(folder, postgres=postgres, redis=redis, service=service, nginx=nginx)
         stack.callback(stage.database.dispose)
         yield stage
 

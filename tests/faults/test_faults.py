@@ -16,6 +16,6 @@ _LONG = [pytest.param(each, marks=pytest.mark.slow) for each in FAULTS if each n
 @pytest.mark.skipif(proxy.program() is None, reason="nginx is not installed")
 @pytest.mark.parametrize("name", [*_SHORT, *_LONG])
 def test_what_was_promised_holds(name: str):
-    row = play(FAULTS[name], Order(port=0, key=""), calm_s=1)
+    row = play(FAULTS[name], Order(), calm_s=1)
     assert row.faults() == []
     assert row.asked > 100

@@ -7,6 +7,7 @@ as a JSON object of ``Seen``. Times are those of ``time.monotonic``, which all p
 
 import http.client
 import json
+import ssl
 import sys
 import threading
 import time
@@ -30,8 +31,9 @@ _TIMEOUT_S = 30.0
 class Order:
     """What to do: trackers 1 to ``trackers``, each aboard the vessel of its number, send together so much."""
 
-    port: int
-    key: str
+    port: int = 0
+    certificate: str = ""
+    key: str = ""
     trackers: int = 40
     fixes_per_second: float = 80
     reads_per_second: float = 20
@@ -60,7 +62,12 @@ class _Caller(threading.Thread):
         self.order = order
         self.ended = ended
         self._every_s = 1 / per_second
-        self._http = http.client.HTTPConnection("127.0.0.1", order.port, timeout=_TIMEOUT_S)
+        self._http = http.client.HTTPSConnection(
+            "localhost",
+            order.port,
+            timeout=_TIMEOUT_S,
+            context=ssl.create_default_context(cafile=order.certificate),
+        )
 
     def ask(self, what: str, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> str:
         began = time.monotonic()
