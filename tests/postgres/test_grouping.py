@@ -20,7 +20,9 @@ def _double(jobs: Sequence[int]) -> list[int]:
 
 
 def _grouping(work: Callable[[Sequence[int]], Sequence[int]] = _double, **bounds) -> Grouping[int, int]:
-    return Grouping(work, **{"most_in_group": 10, "most_waiting": 100, "patience_s": _SOON_S} | bounds)
+    return Grouping(
+        work, **{"name": "test", "most_in_group": 10, "most_waiting": 100, "patience_s": _SOON_S} | bounds
+    )
 
 
 def _eventually(holds: Callable[[], bool]) -> None:

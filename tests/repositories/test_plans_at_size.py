@@ -30,6 +30,7 @@ from harbor_api.database import Database
 from harbor_api.domain.api_keys import Caller, KeyTerms
 from harbor_api.domain.errors import Conflict, NotFound
 from harbor_api.domain.feed import Following
+from harbor_api.domain.figures import MOST_HELD
 from harbor_api.domain.fleet_search import Box
 from harbor_api.domain.history import Window
 from harbor_api.domain.moments import GAP
@@ -626,6 +627,16 @@ ROWS = [
     Row("FeedFloor.lift", lambda u: u.feed_floor.lift(5, NOW), 10, 20),
     # Most of it is to withdraw them before.
     Row("FeedFloor.prune", prune_withdrawals, 25 * N, 120 * N),
+    Row(
+        "FigureReader.counts",
+        lambda u: u.figures.counts(),
+        3 * (VESSELS + TRACKERS + KEYS),
+        (VESSELS + TRACKERS + KEYS) // 10,
+    ),
+    Row("FigureReader.ages", lambda u: u.figures.ages(), 10 * VESSELS, VESSELS // 2),
+    Row("FigureReader.feed", lambda u: u.figures.feed(), 10, 50),
+    Row("FigureReader.held", lambda u: u.figures.held(), 8 * MOST_HELD, MOST_HELD),
+    Row("FigureReader.late_consumers", lambda u: u.figures.late_consumers(), 5 * KEYS, KEYS // 5),
     Row("Consumers.find", lambda u: u.consumers.find(777, "warehouse"), 5, 10),
     Row("Consumers.find none", lambda u: u.consumers.find(777, "none"), 5, 10),
     Row("Consumers.lock", lambda u: u.consumers.lock(777, "warehouse"), 5, 10),

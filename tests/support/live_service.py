@@ -192,8 +192,12 @@ class LiveService:
 
     def workers(self) -> list[psutil.Process]:
         """Return the processes that answer requests."""
-        children: list[psutil.Process] = psutil.Process(self.pid).children()
-        return children
+        return [each for each in psutil.Process(self.pid).children() if not _is_exporter(each)]
+
+    def exporter(self) -> psutil.Process:
+        """Return the process that answers Prometheus."""
+        [exporter] = [each for each in psutil.Process(self.pid).children() if _is_exporter(each)]
+        return exporter
 
     def worker(self) -> psutil.Process:
         """Return the only process that answers requests."""
@@ -232,3 +236,9 @@ class LiveService:
         self._end(signal.SIGKILL)
         self.http.close()
         self._database.dispose()
+
+
+def _is_exporter(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+        return "harbor_api.server.exporter" in process.cmdline()
+    return False

@@ -17,7 +17,7 @@ import structlog
 from harbor_api.domain.errors import WrongMasterKey
 from harbor_api.domain.signatures import check_value
 from harbor_api.postgres import embedded, first_look
-from harbor_api.server.listening import handed_over, listen
+from harbor_api.server.listening import handed_over, handed_over_for_metrics, listen
 from harbor_api.server.service import Service
 from harbor_api.settings import Settings, SettingsError
 from harbor_api.telemetry import logs
@@ -41,6 +41,9 @@ def command(listener: int | None, while_stdin_is_open: bool) -> None:
         bound = socket.socket(fileno=listener)
     else:
         bound = handed_over(os.environ) or listen(settings.bind)
+    metrics_bound = handed_over_for_metrics(os.environ)
+    if settings.metrics_bind is not None and metrics_bound is None:
+        metrics_bound = listen(settings.metrics_bind, setting="HARBOR_METRICS_BIND")
     if while_stdin_is_open:
         threading.Thread(target=_end_when_stdin_closes, daemon=True).start()
     if settings.database_url is None:
@@ -52,7 +55,7 @@ def command(listener: int | None, while_stdin_is_open: bool) -> None:
             meaning=f"a caller may make up to {settings.workers} times the requests of its limit; "
             "set HARBOR_REDIS_URL to count together",
         )
-    Service(settings, listener=bound).run()
+    Service(settings, listener=bound, metrics_listener=metrics_bound).run()
 
 
 def _demand_extras(settings: Settings) -> None:

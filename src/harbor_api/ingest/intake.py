@@ -25,6 +25,7 @@ or disabled since) the group is done one by one, the tracker is looked up, the s
 the fixes are handed over once more, here and nowhere else.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -47,6 +48,7 @@ from harbor_api.ingest.known_trackers import KnownTrackers, TrackerChanged
 from harbor_api.ingest.repeats import Repeats
 from harbor_api.postgres.grouping import Grouping, Request, Result
 from harbor_api.settings import Settings
+from harbor_api.telemetry import metrics
 
 # The order's lock is held for as long as a group is written: longer groups would make others wait.
 _MOST_IN_GROUP = 250
@@ -134,10 +136,15 @@ class Intake:
         self.thresholds = thresholds_of(settings)
         self._max_waiting = settings.max_waiting
         self._patience_s = settings.patience_s
-        self._settlings = self._grouped(self._settle, gathered_s=_GATHERED_S)
-        self._look_ups = self._grouped(self._find)
+        self._settlings = self._grouped("fixes", self._settle, gathered_s=_GATHERED_S)
+        self._look_ups = self._grouped("trackers", self._find)
         self.trackers = KnownTrackers(self._look_ups.do)
         self.repeats = Repeats()
+
+    @property
+    def queues(self) -> tuple[Grouping[Any, Any], ...]:
+        """What is done in groups here."""
+        return self._settlings, self._look_ups
 
     def signer(self, message: SignedMessage, *, explain: bool = False) -> Signer:
         """Return whoever claims to have signed a message; nothing of it is checked yet.
@@ -200,7 +207,9 @@ class Intake:
         raise Unavailable("The tracker is being changed")
 
     def _settle(self, submissions: Sequence[Submission]) -> list[Receipt]:
-        return self._database.transact(partial(self._settled, submissions=submissions))
+        receipts = self._database.transact(partial(self._settled, submissions=submissions))
+        _count(receipts)
+        return receipts
 
     def _settled(self, unit_of_work: UnitOfWork, submissions: Sequence[Submission]) -> list[Receipt]:
         return settling.settle(unit_of_work, submissions, thresholds=self.thresholds)
@@ -211,15 +220,25 @@ class Intake:
         return [found.get(number) for number in numbers]
 
     def _grouped(
-        self, work: Callable[[Sequence[Request]], Sequence[Result]], *, gathered_s: float = 0
+        self, name: str, work: Callable[[Sequence[Request]], Sequence[Result]], *, gathered_s: float = 0
     ) -> Grouping[Request, Result]:
         return Grouping(
             work,
+            name=name,
             most_in_group=_MOST_IN_GROUP,
             most_waiting=self._max_waiting,
             patience_s=self._patience_s,
             gathered_s=gathered_s,
         )
+
+
+def _count(receipts: Iterable[Receipt]) -> None:
+    verdicts = [verdict for each in receipts for verdict in each.verdicts]
+    # Nearly all are one of a few objects: to look at what each says would take ten times as long.
+    by_id = dict(zip(map(id, verdicts), verdicts, strict=True))
+    for identity, many in Counter(map(id, verdicts)).items():
+        verdict = by_id[identity]
+        metrics.FIXES.labels(verdict.verdict, verdict.reason or "").inc(many)
 
 
 def _submission(

@@ -13,6 +13,7 @@ from harbor_api.domain.api_keys import Caller
 from harbor_api.domain.fleet_search import Box, Search
 from harbor_api.live import frames
 from harbor_api.live.seats import Seat
+from harbor_api.telemetry import metrics
 
 SLOW = "slow_reader"
 
@@ -275,6 +276,7 @@ class Follower:
 
     def tell_end(self, reason: str) -> None:
         """Tell the log how a stream has ended."""
+        metrics.STREAMS_ENDED.labels(reason).inc()
         # A client that is cut has to be found by whoever looks for why it comes back.
         write = partial(log.warning, "stream_cut") if reason == SLOW else partial(log.info, "stream_ended")
         write(

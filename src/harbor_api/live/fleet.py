@@ -128,6 +128,7 @@ class _View:
         self._due = _Due()
         self._reads = Grouping(
             self._read,
+            name="fleet",
             most_in_group=_MOST_IN_GROUP,
             most_waiting=settings.max_waiting,
             patience_s=settings.patience_s,

@@ -101,8 +101,12 @@ class Hub:
         recognise: Recognise,
     ) -> None:
         """Read from a database; ``recognise`` says whose keys have some hashes, or why they hold no more."""
-        self.streams = Seats("streams", most=settings.streams, most_of_a_key=settings.streams_per_key)
-        self.waits = Seats("requests that wait", most=_MOST_WAITS, most_of_a_key=WAITS_OF_A_KEY)
+        self.streams = Seats(
+            "streams", kind="stream", most=settings.streams, most_of_a_key=settings.streams_per_key
+        )
+        self.waits = Seats(
+            "requests that wait", kind="long_poll", most=_MOST_WAITS, most_of_a_key=WAITS_OF_A_KEY
+        )
         self.is_ending = False
         self._fleet = fleet
         self._recognise = recognise
@@ -140,6 +144,19 @@ class Hub:
     def __len__(self) -> int:
         """Return how many follow."""
         return len(self._followers)
+
+    def stalled_s(self) -> float:
+        """Return for how long the slowest client has read nothing of what it was sent."""
+        now = time.monotonic()
+        return max((now - each.moved_at for each in [*self._blocked]), default=0.0)
+
+    def lag_s(self) -> float:
+        """Return for how long the feed was not read for those who follow, 0 where nobody does."""
+        now = time.monotonic()
+        return max(
+            (now - each.read_at for each in [*self._tails.values()] if each.audiences and each.read_at),
+            default=0.0,
+        )
 
     # --- whoever begins to follow, in its own thread ---
 

@@ -3,6 +3,7 @@
 from collections import Counter
 
 from harbor_api.domain.errors import RateLimited
+from harbor_api.telemetry import metrics
 
 _RETRY_AFTER_S = 5
 
@@ -10,10 +11,14 @@ _RETRY_AFTER_S = 5
 class Seats:
     """Places for those who follow."""
 
-    def __init__(self, what: str, *, most: int, most_of_a_key: int) -> None:
-        """Have so many places; ``what`` takes one stands in what is told where there is none left."""
+    def __init__(self, what: str, *, kind: str, most: int, most_of_a_key: int) -> None:
+        """Have so many places; ``what`` takes one stands in what is told where there is none left.
+
+        They are counted as those of a ``kind``.
+        """
         self._what = what
-        self._most = most
+        self.kind = kind
+        self.most = most
         self._most_of_a_key = most_of_a_key
         self._of_key: Counter[int] = Counter()
         self.taken = 0
@@ -22,7 +27,7 @@ class Seats:
         """Take a place for a key; RateLimited where there is none."""
         if self._of_key[key_id] >= self._most_of_a_key:
             raise self._refusal(f"This key has {self._most_of_a_key} {self._what} already: end one of them")
-        if self.taken >= self._most:
+        if self.taken >= self.most:
             raise self._refusal(f"There are as many {self._what} as there may be")
         self._of_key[key_id] += 1
         self.taken += 1
@@ -35,8 +40,8 @@ class Seats:
         if not self._of_key[key_id]:
             del self._of_key[key_id]
 
-    @staticmethod
-    def _refusal(detail: str) -> RateLimited:
+    def _refusal(self, detail: str) -> RateLimited:
+        metrics.FOLLOWERS_REFUSED.labels(self.kind).inc()
         return RateLimited(detail, headers={"Retry-After": str(_RETRY_AFTER_S)})
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.util.queue import Empty
 
 from harbor_api.domain.errors import Unavailable
 from harbor_api.postgres import arrays, failures
-from harbor_api.telemetry import traces
+from harbor_api.telemetry import metrics, traces
 
 # Deadlocks and serialization failures: PostgreSQL's way to say "once more".
 _CONTENDED = {"40P01", "40001"}
@@ -112,6 +112,12 @@ class _PatientPool(QueuePool):
     _is_full_until = -math.inf
 
     def _do_get(self) -> Any:
+        if self.checkedout() < self.size():
+            return self._got()
+        with metrics.POOL_WAIT_SECONDS.time():
+            return self._got()
+
+    def _got(self) -> Any:
         if time.monotonic() < self._is_full_until and self._has_any():
             return self._wait_for_one()
         try:
@@ -149,9 +155,11 @@ def translated(url: URL) -> Iterator[None]:
         with traces.asked("postgresql"):
             yield
     except PoolTimeout as error:
+        _count_failure("pool")
         cause = failures.FULL if isinstance(error, _Full) else failures.POOL_IN_USE
         raise Unavailable("All database connections are in use", cause=cause) from error
     except ArgumentError as error:
+        _count_failure("away")
         cause = f"HARBOR_DATABASE_URL: {error}"
         raise Unavailable("The database does not answer", cause=cause) from error
     except (DBAPIError, psycopg.Error) as error:
@@ -159,12 +167,20 @@ def translated(url: URL) -> Iterator[None]:
         found = failures.original(error)
         state = getattr(found, "sqlstate", None)
         if state in _CONTENDED:
+            _count_failure("contended")
             raise Contended("Too many change the same at once", cause=cause) from error
         if _is_away(found):
+            _count_failure("away")
             raise Unavailable("The database does not answer", cause=cause) from error
         if isinstance(error, DBAPIError) and error.connection_invalidated:
+            _count_failure("ended")
             raise Unavailable("The database ended the connection", cause=cause) from error
+        _count_failure("statement")
         raise StatementFailed(failures.plain(error)).with_traceback(error.__traceback__) from None
+
+
+def _count_failure(kind: str) -> None:
+    metrics.DATABASE_FAILURES.labels(kind).inc()
 
 
 def _is_away(error: BaseException) -> bool:

@@ -34,6 +34,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from harbor_api.domain.errors import Unavailable
+from harbor_api.telemetry import metrics
 
 # Two keep PostgreSQL busy while one of them is judged; each takes a database connection for its time.
 _ALONE_AT_ONCE = 2
@@ -75,6 +76,7 @@ class Grouping(Generic[Request, Result]):
         self,
         work: Callable[[Sequence[Request]], Sequence[Result]],
         *,
+        name: str,
         most_in_group: int,
         most_waiting: int,
         patience_s: float,
@@ -82,8 +84,12 @@ class Grouping(Generic[Request, Result]):
     ) -> None:
         """Bound a group and the queue, in weight, and for how long a request may wait.
 
-        Where several wait already, more are about to come: they are waited for so long.
+        Where several wait already, more are about to come: they are waited for so long. ``name`` is what its
+        figures are told under.
         """
+        self.name = name
+        self._observe_size = metrics.GROUP_SIZE.labels(name).observe
+        self._observe_seconds = metrics.GROUP_SECONDS.labels(name).observe
         self._work = work
         self._most_in_group = most_in_group
         self._most_waiting = most_waiting
@@ -94,6 +100,11 @@ class Grouping(Generic[Request, Result]):
         self._waiting: deque[_Ticket[Request, Result]] = deque()
         self._weight = 0
         self._is_led = False
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """How many requests wait for their group, and what they and those that go alone weigh."""
+        return len(self._waiting), self._weight
 
     def do(self, request: Request, *, weight: int = 1) -> Result:
         """Have a request done and return its result, or raise what went wrong with it.
@@ -123,7 +134,7 @@ class Grouping(Generic[Request, Result]):
     def _wait_with(self, weight: int) -> None:
         """Let more wait, unless that is too much; one request alone never is."""
         if self._weight and self._weight + weight > self._most_waiting:
-            raise Unavailable("Too much is waiting for the database")
+            raise self._refused("full", "Too much is waiting for the database")
         self._weight += weight
 
     def _do_alone(self, request: Request, weight: int) -> Result:
@@ -135,9 +146,9 @@ class Grouping(Generic[Request, Result]):
             with self._lock:
                 self._weight -= weight
         if not has_place:
-            raise Unavailable("The database is too slow")
+            raise self._refused("slow", "The database is too slow")
         try:
-            [result] = self._work([request])
+            [result] = self._worked([request], weight)
         finally:
             self._places.release()
         return result
@@ -158,7 +169,18 @@ class Grouping(Generic[Request, Result]):
             if ticket.changed.is_set():
                 return
             self._leave(ticket)
-        raise Unavailable("The database is too slow")
+        raise self._refused("slow", "The database is too slow")
+
+    def _refused(self, reason: str, detail: str) -> Unavailable:
+        metrics.GROUPS_REFUSED.labels(self.name, reason).inc()
+        return Unavailable(detail)
+
+    def _worked(self, requests: Sequence[Request], weight: int) -> Sequence[Result]:
+        began = time.perf_counter()
+        results = self._work(requests)
+        self._observe_seconds(time.perf_counter() - began)
+        self._observe_size(weight)
+        return results
 
     def _leave(self, ticket: _Ticket[Request, Result]) -> None:
         if ticket in self._waiting:
@@ -198,7 +220,8 @@ class Grouping(Generic[Request, Result]):
 
     def _finish(self, group: Sequence[_Ticket[Request, Result]]) -> None:
         try:
-            results = self._work([ticket.request for ticket in group])
+            weight = sum(ticket.weight for ticket in group)
+            results = self._worked([ticket.request for ticket in group], weight)
         except Unavailable as error:
             for ticket in group:
                 ticket.tell(error=error)

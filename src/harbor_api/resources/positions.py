@@ -28,6 +28,7 @@ from harbor_api.schemas.positions import (
     number_of,
     warnings_about,
 )
+from harbor_api.telemetry import metrics
 from harbor_api.web import auth
 from harbor_api.web.application import as_json
 from harbor_api.web.arguments import body_faults, load
@@ -51,7 +52,8 @@ def _note_refused(view: View) -> View:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
             return view(*args, **kwargs)
-        except (NoFix, ValidationFailed):
+        except (NoFix, ValidationFailed) as error:
+            _count_invalid(error.code)
             number = number_of(body())
             if number is not None:
                 _accept([], [number])
@@ -195,11 +197,16 @@ def _read_all(items: list[Any]) -> list[Fix | dict[str, Any]]:
         fix = load_fix(item)
         if fix is None:
             refused = _refused(item, place, left)
+            _count_invalid(refused["code"])
             left -= len(refused.get("errors", ()))
             read.append(refused)
         else:
             read.append(fix)
     return read
+
+
+def _count_invalid(code: str) -> None:
+    metrics.FIXES.labels("invalid", code).inc()
 
 
 def _refused(item: Any, place: int, most_told: int) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from typing import Any
 from gunicorn import arbiter, sock, systemd
 from gunicorn.errors import HaltServer
 
+from harbor_api.server.listening import METRICS_FD
+
 # For how long new workers may load the application before the replacement is given up.
 _LOADS_S = 60.0
 
@@ -69,6 +71,8 @@ class Arbiter(arbiter.Arbiter):
         if are_up and not self._is_ready:
             self._is_ready = True
             self._take_over()
+        if self.app.exporting is not None:
+            self.app.exporting.keep()
 
     def reap_workers(self) -> None:
         """Note which workers have ended; HaltServer where one could not start that nobody else stands for."""
@@ -85,6 +89,12 @@ class Arbiter(arbiter.Arbiter):
                     raise
         if upgrade and not self.reexec_pid:
             self.log.error("The service that was to take over has ended: this one goes on")
+
+    def reexec(self) -> None:
+        """Start another service on the same sockets."""
+        if self.app.exporting is not None:
+            self.cfg.env_orig[METRICS_FD] = str(self.app.exporting.hand_over())
+        super().reexec()
 
     def stop(self, graceful: bool = True) -> None:
         """End all workers. A socket of systemd's is left where it is."""

@@ -130,10 +130,20 @@ class _Budget:
 class Connections:
     """All connections of a worker, and what they hold together."""
 
-    def __init__(self, bounds: Bounds, *, tell: Callable[[int], None] = lambda _: None) -> None:
-        """Bound connections; ``tell`` is told how many there are whenever that changes."""
+    def __init__(
+        self,
+        bounds: Bounds,
+        *,
+        tell: Callable[[int], None] = lambda _: None,
+        tell_cut: Callable[[Phase], None] = lambda _: None,
+    ) -> None:
+        """Bound connections; ``tell`` is told how many there are whenever that changes.
+
+        ``tell_cut`` is told of each that is cut in what phase it was.
+        """
         self.bounds = bounds
         self._tell = tell
+        self._tell_cut = tell_cut
         self._ending_since: float | None = None
         self._many_cut = 0
         self._told_at = -math.inf
@@ -222,9 +232,10 @@ class Connections:
             self._unread.note(-len(data))
 
     def _cut(self, connection: "Connection") -> None:
-        is_idle = connection.phase is Phase.IDLE
-        if connection.cut() and not is_idle:
-            self._many_cut += 1
+        phase = connection.phase
+        if connection.cut():
+            self._tell_cut(phase)
+            self._many_cut += phase is not Phase.IDLE
 
     def _is_over(self, connection: "Connection", now: float) -> bool:
         age = now - connection.since

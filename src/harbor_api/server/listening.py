@@ -31,14 +31,17 @@ _WHY = {
 _FIRST_OF_SYSTEMD = 3
 
 
+# Where the service before this one says which sockets these are: gunicorn the first, and we the other.
+_FD, METRICS_FD = "GUNICORN_FD", "HARBOR-API-METRICS-FD"
+
+
 class AddressTaken(SettingsError):
     """Something else listens on the address."""
 
 
 def handed_over(environ: MutableMapping[str, str]) -> socket.socket | None:
     """Return the socket that was handed over to this process, None where none was; SettingsError."""
-    # gunicorn's name for it.
-    number = environ.pop("GUNICORN_FD", None)
+    number = environ.pop(_FD, None)
     if number is None and environ.get("LISTEN_PID") == str(os.getpid()):
         if environ.get("LISTEN_FDS") != "1":
             raise SettingsError(
@@ -49,17 +52,23 @@ def handed_over(environ: MutableMapping[str, str]) -> socket.socket | None:
     return None if number is None else socket.socket(fileno=int(number))
 
 
+def handed_over_for_metrics(environ: MutableMapping[str, str]) -> socket.socket | None:
+    """Return the socket at which metrics were told, None where none was handed over."""
+    number = environ.pop(METRICS_FD, None)
+    return None if number is None else socket.socket(fileno=int(number))
+
+
 def is_activated(environ: Mapping[str, str]) -> bool:
     """Return whether the socket is systemd's, or was: a service that takes over finds it said as well."""
     return "LISTEN_FDS" in environ
 
 
-def listen(bind: str) -> socket.socket:
-    """Return a socket that listens on what HARBOR_BIND says; SettingsError, in one line, where none can."""
+def listen(bind: str, *, setting: str = "HARBOR_BIND") -> socket.socket:
+    """Return a socket that listens on what a setting says; SettingsError, in one line, where none can."""
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         try:
-            return _listen(bind)
+            return _listen(bind, setting)
         except AddressTaken:
             if time.monotonic() > deadline:
                 raise
@@ -74,23 +83,23 @@ def url_of(listener: socket.socket) -> str:
     return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104 - compared, not bound
 
 
-def _listen(bind: str) -> socket.socket:
+def _listen(bind: str, setting: str) -> socket.socket:
     try:
         if bind.startswith("unix:"):
             return _listen_on_path(bind.removeprefix("unix:").removeprefix("//"))
         return _listen_on(bind)
     except (socket.gaierror, UnicodeError) as error:
-        raise SettingsError(f"HARBOR_BIND {bind} names a host that is not known here") from error
+        raise SettingsError(f"{setting} {bind} names a host that is not known here") from error
     except OverflowError:
-        raise SettingsError(f"HARBOR_BIND {bind} must have a port from 0 to 65535") from None
+        raise SettingsError(f"{setting} {bind} must have a port from 0 to 65535") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise AddressTaken(
-                f"HARBOR_BIND {bind} is taken: something else listens there; "
-                "end that, or set HARBOR_BIND to another address"
+                f"{setting} {bind} is taken: something else listens there; "
+                f"end that, or set {setting} to another address"
             ) from error
         why = _WHY.get(error.errno or 0, f"cannot be listened on: {error.strerror or error}")
-        raise SettingsError(f"HARBOR_BIND {bind} {why}") from error
+        raise SettingsError(f"{setting} {bind} {why}") from error
 
 
 def _listen_on(bind: str) -> socket.socket:

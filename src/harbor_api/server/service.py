@@ -16,6 +16,7 @@ from gunicorn.http import message
 
 from harbor_api.server.arbiter import Arbiter
 from harbor_api.server.connections import Bounds
+from harbor_api.server.exporting import Exporting
 from harbor_api.server.listening import is_activated, listen
 from harbor_api.server.shares import Board
 from harbor_api.settings import Settings
@@ -33,9 +34,17 @@ class Service(BaseApplication):
     """The service under gunicorn, as its settings say."""
 
     def __init__(
-        self, settings: Settings, *, bounds: Bounds | None = None, listener: socket.socket | None = None
+        self,
+        settings: Settings,
+        *,
+        bounds: Bounds | None = None,
+        listener: socket.socket | None = None,
+        metrics_listener: socket.socket | None = None,
     ) -> None:
-        """Prepare to serve on ``listener``, or on what the settings say; SettingsError where nobody can."""
+        """Prepare to serve on ``listener``, or on what the settings say; SettingsError where nobody can.
+
+        So with ``metrics_listener``, where the settings ask for metrics.
+        """
         self._settings = settings
         # gunicorn would try five times, with two lines each, where an address is taken. It closes this one.
         self._listener = (listener or listen(settings.bind)).detach()
@@ -48,6 +57,12 @@ class Service(BaseApplication):
         # Workers find it here.
         self.bounds = bounds or _bounds(settings, files - self._streams)
         self.board = Board()
+        self.exporting: Exporting | None = None
+        if settings.metrics_bind is not None:
+            metrics_listener = metrics_listener or listen(
+                settings.metrics_bind, setting="HARBOR_METRICS_BIND"
+            )
+            self.exporting = Exporting(settings, metrics_listener, self.board)
         super().__init__()
 
     def load_config(self) -> None:
@@ -79,6 +94,7 @@ class Service(BaseApplication):
             "forwarder_headers": "",
             "forwarded_allow_ips": "",
             "secure_scheme_headers": {},
+            **({} if self.exporting is None else self.exporting.hooks),
         }
         for name, value in options.items():
             self.cfg.set(name, value)

@@ -67,6 +67,11 @@ class Place:
         """Return whether there is a worker that takes connections, or is about to."""
         return self._numbers[2 * self._number] > time.monotonic() - _SILENT_S
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the worker has said that it takes none any more."""
+        return self._numbers[2 * self._number] == 0
+
     def others(self) -> list[int]:
         """Return how many connections each other worker holds."""
         since = time.monotonic() - _SILENT_S

@@ -3,7 +3,8 @@
     class               changes           what gunicorn does, and what this does instead
     ------------------  ----------------  --------------------------------------------------------------------
     WatchesConnections  run, handle,      It waits without end for all but the head of a further request. Here
-                        timeout_ctx       every wait is bounded, so that whoever is silent keeps no place.
+                        timeout_ctx       every wait is bounded, so that whoever is silent keeps no place. And
+                                          what the worker has is said once a second, for the metrics.
     SharesConnections   run, notify       Whichever worker is idle takes the next connection, though others
                                           have none. Here those that hold fewer go first.
     EndsSoon            handle_exit       It waits 20 s for connections that a proxy keeps open. Here idle
@@ -46,10 +47,11 @@ from gunicorn.http import errors as parsing
 from gunicorn.workers.ggevent import GeventWorker
 
 from harbor_api.domain import errors
-from harbor_api.server import messages
-from harbor_api.server.connections import Connections
+from harbor_api.server import messages, sampling
+from harbor_api.server.connections import Connections, Phase
 from harbor_api.server.plain_requests import PlainForm, PlainRequests
 from harbor_api.server.shares import SharingServer
+from harbor_api.telemetry import metrics
 
 _ALLOCATIONS_BETWEEN_COLLECTIONS = 50_000
 # What the kernel may hold of an answer that a client does not read.
@@ -68,13 +70,14 @@ class WatchesConnections(GeventWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.place = self.app.board.place(self.age)
-        self.connections = Connections(self.app.bounds, tell=self.place.note)
+        self.connections = Connections(self.app.bounds, tell=self.place.note, tell_cut=_count_cut)
 
     def run(self) -> None:
         for listener in self.sockets:
             # Those that are accepted inherit it.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         gevent.spawn(self.connections.watch)
+        gevent.spawn(sampling.sample_for_ever, _runtime(self.wsgi), self.place)
         super().run()
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
@@ -182,9 +185,7 @@ class EndsSoon(SharesConnections):
         """Return what sends to those who follow, None where the application is not there yet."""
         if self.wsgi is None:
             return None
-        from harbor_api.web import runtime  # noqa: PLC0415 - as with ``_problem``
-
-        return runtime.of(self.wsgi).hub
+        return _runtime(self.wsgi).hub
 
 
 class CollectsSeldom(GeventWorker):
@@ -240,8 +241,10 @@ class TellsProblems(GeventWorker):
         else:
             self.log.error("failed before the application, request_id %s", request_id, exc_info=exc)
         path = str(getattr(req, "path", None) or "/")
+        error = _error(exc)
+        metrics.REFUSED_BEFORE.labels(str(error.status)).inc()
         with suppress(OSError):
-            client.refuse(_problem(exc, path, request_id))
+            client.refuse(_problem(error, path, request_id))
 
 
 class Worker(
@@ -257,24 +260,35 @@ def _is_of_unknown_length(req: Any) -> bool:
     return not any(name in {"CONTENT-LENGTH", "TRANSFER-ENCODING"} for name, _ in req.headers)
 
 
-def _problem(exc: BaseException, path: str, request_id: str) -> bytes:
+def _count_cut(phase: Phase) -> None:
+    metrics.CONNECTIONS_CUT.labels(phase.name.lower()).inc()
+
+
+def _runtime(application: Any) -> Any:
+    from harbor_api.web import runtime  # noqa: PLC0415 - as with ``_problem``
+
+    return runtime.of(application)
+
+
+def _error(exc: BaseException) -> errors.HarborError:
+    # What is wrong is in the class's name; its message would echo what the client sent.
+    what = re.sub(r"(?<!^)(?=[A-Z][a-z])", " ", type(exc).__name__).capitalize()
+    if isinstance(exc, errors.RequestTimeout):
+        return exc
+    if isinstance(exc, parsing.LimitRequestLine):
+        return errors.URITooLong()
+    if isinstance(exc, parsing.LimitRequestHeaders):
+        return errors.HeadersTooLarge()
+    if isinstance(exc, parsing.ParseException):
+        return errors.BadRequest(f"This is not HTTP/1.1 as it should be: {what}")
+    return errors.InternalError("The service failed; quote the request id to the operator")
+
+
+def _problem(error: errors.HarborError, path: str, request_id: str) -> bytes:
     # Imported in the worker, once gevent has patched it.
     from harbor_api.schemas.problems import MEDIA_TYPE  # noqa: PLC0415 - see above
     from harbor_api.web import problems  # noqa: PLC0415 - see above
 
-    # What is wrong is in the class's name; its message would echo what the client sent.
-    what = re.sub(r"(?<!^)(?=[A-Z][a-z])", " ", type(exc).__name__).capitalize()
-    error: errors.HarborError
-    if isinstance(exc, errors.RequestTimeout):
-        error = exc
-    elif isinstance(exc, parsing.LimitRequestLine):
-        error = errors.URITooLong()
-    elif isinstance(exc, parsing.LimitRequestHeaders):
-        error = errors.HeadersTooLarge()
-    elif isinstance(exc, parsing.ParseException):
-        error = errors.BadRequest(f"This is not HTTP/1.1 as it should be: {what}")
-    else:
-        error = errors.InternalError("The service failed; quote the request id to the operator")
     body = orjson.dumps(problems.document(error, instance=path, request_id=request_id))
     head = (
         f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",

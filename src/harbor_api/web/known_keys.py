@@ -30,11 +30,17 @@ class KnownKeys:
         self._database = database
         self._look_ups = Grouping(
             self.recognise,
+            name="keys",
             most_in_group=_MOST_IN_GROUP,
             most_waiting=settings.max_waiting,
             patience_s=settings.patience_s,
         )
         self._known: dict[bytes, Caller] = {}
+
+    @property
+    def queue(self) -> Grouping[bytes, Caller | KeyInvalid | KeyRevoked]:
+        """What is looked up in groups here."""
+        return self._look_ups
 
     def recall(self, secret: str) -> Caller | None:
         """Return whose key this was, None for one that was not met yet."""

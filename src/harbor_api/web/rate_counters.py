@@ -12,6 +12,7 @@ import structlog
 from flask import Flask
 from flask_limiter import Limiter
 
+from harbor_api.telemetry import metrics
 from harbor_api.web import request_logs
 from harbor_api.web.request_logs import SECOND, WHOLE, WINDOW_S, RequestLog, Window
 
@@ -97,9 +98,12 @@ class RateCounters:
         if self.is_degraded:
             self._look()
         if not self.is_degraded:
+            if self._shared is not self._alone:
+                metrics.REDIS_REQUESTS.inc()
             try:
                 return self._shared.ask(key, limit, counts=counts, back=back)
             except redis.RedisError:
+                metrics.REDIS_FAILURES.inc()
                 self._degrade()
         return self._alone.ask(key, limit, counts=counts, back=back)
 
@@ -116,11 +120,13 @@ class RateCounters:
         self._looked_at = time.monotonic()
         if not self.is_degraded:
             self.is_degraded = True
+            metrics.LIMITS_DEGRADED.set(1)
             log.warning("limits_degraded", reason="Redis does not answer; each worker counts alone")
 
     def _recover(self) -> None:
         if self.is_degraded:
             self.is_degraded = False
+            metrics.LIMITS_DEGRADED.set(0)
             log.warning("limits_shared", reason="Redis answers again; all workers count together")
 
 

@@ -7,6 +7,7 @@ from flask import Flask, Response, current_app
 
 from harbor_api.domain import addresses
 from harbor_api.domain.errors import HarborError, RateLimited
+from harbor_api.telemetry import metrics
 from harbor_api.web import runtime
 from harbor_api.web.blueprint import Blueprint
 from harbor_api.web.rate_counters import Counted
@@ -46,6 +47,7 @@ def count_stranger() -> None:
     """Count a request that anybody may make; RateLimited where its address makes too many of them."""
     counted = runtime.current().counters.count("public", PUBLIC_PER_MINUTE, address())
     if not counted.is_within:
+        metrics.LIMITS_REFUSED.labels(counted.policy).inc()
         raise RateLimited(
             "Too many requests without a key from this address",
             headers={"Retry-After": str(counted.free_in_s)},
@@ -60,6 +62,7 @@ def refuse_failure(error: HarborError, *, unless: Callable[[], bool] = lambda: F
     Only failures are counted, and only failures are refused: whoever shares the address with a caller
     that has lost its key gets in with a valid one.
     """
+    metrics.AUTHENTICATION_FAILURES.labels(error.code).inc()
     now = runtime.current()
     counted = now.counters.count("failures", now.settings.failures_per_minute, address())
     if counted.is_within or unless():
@@ -101,6 +104,7 @@ def _count(policy: str, requests_per_minute: int, who: str) -> None:
 
 def _refuse(counted: Counted, detail: str | None = None, *, cause: HarborError | None = None) -> NoReturn:
     runtime.here().counted = counted
+    metrics.LIMITS_REFUSED.labels(counted.policy).inc()
     raise RateLimited(detail, headers={"Retry-After": str(counted.free_in_s)}) from cause
 
 
