@@ -55,11 +55,11 @@ def test_failed_authentications_and_verdicts_are_counted(client: CheckedClient, 
         before = _count("harbor_fixes_total", verdict=verdict, reason=reason)
         client.post("/api/v1/positions", **tracker.signed(fix))
         assert _count("harbor_fixes_total", verdict=verdict, reason=reason) == before + 1
-    before = [_count("harbor_fixes_total", verdict=verdict, reason=reason) for verdict, reason in counted]
+    counts = [_count("harbor_fixes_total", verdict=verdict, reason=reason) for verdict, reason in counted]
     sized = _count("harbor_group_size_sum", queue="fixes")
     batch = {"fixes": [*counted.values(), {"recorded_at": "2026-01-02T04:06:05Z", "lat": 59.9, "lon": 10.7}]}
     client.post("/api/v1/positions/batch", **tracker.signed(batch, url="/api/v1/positions/batch"))
     after = [_count("harbor_fixes_total", verdict=verdict, reason=reason) for verdict, reason in counted]
-    assert [new - old for new, old in zip(after, before, strict=True)] == [1, 2, 1, 1, 1]
+    assert [new - old for new, old in zip(after, counts, strict=True)] == [1, 2, 1, 1, 1]
     # Those that were invalid were not in it.
     assert _count("harbor_group_size_sum", queue="fixes") == sized + 4

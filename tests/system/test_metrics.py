@@ -1,0 +1,154 @@
+"""What a running service tells Prometheus: sums that never fall, whoever is killed, and nothing in public."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from tests.conftest import NewDatabase
+from tests.support.live_service import LiveService, OwnPostgres, free_port
+from tests.support.scraped import Samples, awaited, scrape, sums, total, value
+from tests.support.signed_posts import Connection, register_fleet
+from tests.support.urls import POSITIONS
+
+WORKERS = 2
+_COMMAND = [sys.executable, "-m", "harbor_api.cli", "serve"]
+
+
+class Watched(LiveService):
+    """A service that is asked for its metrics."""
+
+    def __init__(self, database_url: str, **more) -> None:
+        self.metrics_port = free_port()
+        super().__init__(database_url, metrics_bind=f"127.0.0.1:{self.metrics_port}", **more)
+
+    def awaited(self, name: str, number: float, **labels: str) -> Samples:
+        """Return the first samples in which a series has a value."""
+        return awaited(self.metrics_port, lambda samples: value(samples, name, **labels) == number)
+
+    def directory(self) -> Path:
+        """Return where its processes count."""
+        return Path(self.exporter().environ()["PROMETHEUS_MULTIPROC_DIR"])
+
+
+@contextmanager
+def _posting(service: LiveService, trackers: int) -> Iterator[list[int]]:
+    """Post fixes until the block ends, and yield the statuses that have come."""
+    statuses: list[int] = []
+    is_over = threading.Event()
+
+    def post(number: int) -> None:
+        second = 0
+        with Connection(service.port, timeout_s=10) as connection:
+            while not is_over.is_set():
+                second += 1
+                fix = {
+                    "recorded_at": f"2026-01-02T03:{second // 60 % 60:02}:{second % 60:02}Z",
+                    "lat": 59,
+                    "lon": 10,
+                }
+                # Of a worker that was killed there is no answer.
+                with suppress(OSError, HTTPException):
+                    statuses.append(connection.post(POSITIONS, number, fix)[0])
+
+    threads = [threading.Thread(target=post, args=(number,)) for number in range(1, trackers + 1)]
+    for each in threads:
+        each.start()
+    try:
+        yield statuses
+    finally:
+        is_over.set()
+        for each in threads:
+            each.join()
+
+
+def test_sums_never_fall_while_workers_are_killed(new_database: NewDatabase, tmp_path: Path):
+    url = new_database()
+    with Watched(url, log=tmp_path / "log", workers=WORKERS) as service:
+        register_fleet(service.world.database, 4)
+        before = service.awaited("harbor_workers", WORKERS)
+        files: list[int] = []
+        with _posting(service, 4) as statuses:
+            for killed in range(1, 5):
+                service.workers()[0].kill()
+                while value(before, "harbor_worker_exits_total", how="unexpected") != killed:
+                    now = scrape(service.metrics_port)
+                    for key, number in sums(before):
+                        assert now.get(key, -1) >= number, key
+                    # As many as live, and as many as there were when one had gone.
+                    assert (value(now, "harbor_workers") or 0) <= WORKERS
+                    before = now
+                before = service.awaited("harbor_workers", WORKERS)
+                files.append(len(list(service.directory().iterdir())))
+        # Those that died had answered more than anybody has read.
+        told = scrape(service.metrics_port)
+        answered = len([each for each in statuses if each in {200, 201}])
+        assert total(told, "harbor_http_requests_total", route=POSITIONS) >= answered > 0
+        assert total(told, "harbor_fixes_total", verdict="stored") >= statuses.count(201)
+        assert value(told, "harbor_worker_starts_total") == WORKERS + 4
+        assert files[0] == files[-1]
+        directory = service.directory()
+        assert service.stop() == 0
+        assert not directory.exists()
+
+
+def test_metrics_are_at_their_address_and_nothing_else_is(new_database: NewDatabase, tmp_path: Path):
+    with Watched(new_database(), log=tmp_path / "log") as service:
+        service.awaited("harbor_workers", 1)
+        assert service.http.get("/metrics").status_code == 404
+        for path in ("/health/live", "/openapi.json", "/api/v1/vessels", "/docs"):
+            assert (
+                httpx.get(f"http://127.0.0.1:{service.metrics_port}{path}", verify=False).status_code == 404
+            )
+        # A worker that is told to end says so.
+        os.kill(service.pid, signal.SIGHUP)
+        service.awaited("harbor_worker_exits_total", 1, how="told")
+
+
+def test_the_exporter_comes_back_and_ends_with_the_service(new_database: NewDatabase, tmp_path: Path):
+    with Watched(new_database(), log=tmp_path / "log") as service:
+        service.awaited("harbor_workers", 1)
+        service.exporter().kill()
+        # In its time: one that cannot be is not begun without end.
+        service.awaited("harbor_workers", 1)
+        exporter, left = service.exporter(), service.directory()
+        psutil.Process(service.pid).kill()
+        exporter.wait(10)
+        service.kill()
+        with Watched(service.environ["HARBOR_DATABASE_URL"], log=tmp_path / "next") as following:
+            following.awaited("harbor_workers", 1)
+            assert not left.exists()
+
+
+def test_without_a_database_the_rest_is_told(tmp_path: Path):
+    with OwnPostgres() as postgres, Watched(postgres.url, log=tmp_path / "log") as service:
+        service.awaited("harbor_database_up", 1)
+        postgres.crash()
+        samples = service.awaited("harbor_database_up", 0)
+        assert value(samples, "harbor_workers") == 1
+        assert value(samples, "harbor_feed_head") is None
+        postgres.start()
+        service.awaited("harbor_database_up", 1)
+
+
+@pytest.mark.parametrize("taken", ["by another", "by itself"])
+def test_an_address_that_is_taken_stops_the_start_with_one_line(
+    taken: str, new_database: NewDatabase, tmp_path: Path
+):
+    with Watched(new_database(), log=tmp_path / "log") as service:
+        other = {"HARBOR_BIND": f"127.0.0.1:{free_port()}"}
+        environ = service.environ | other
+        if taken == "by itself":
+            environ["HARBOR_METRICS_BIND"] = other["HARBOR_BIND"]
+        done = subprocess.run(_COMMAND, env=environ, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"harbor-api: HARBOR_METRICS_BIND {environ['HARBOR_METRICS_BIND']} is taken")
