@@ -39,7 +39,7 @@ from harbor_api.domain.authentication import SigningTracker, authenticate
 from harbor_api.domain.columns import microseconds
 from harbor_api.domain.errors import HarborError, Unavailable
 from harbor_api.domain.judgement import LAST_RESET, Thresholds, is_clock_reset, told_apart
-from harbor_api.domain.positions import Fix, Receipt, ReceivedFix, Submission
+from harbor_api.domain.positions import Fix, Receipt, ReceivedFix, Submission, Verdict
 from harbor_api.domain.received_columns import ByColumn, FixColumns, ReceivedColumns
 from harbor_api.domain.signatures import Secrets, SignedMessage
 from harbor_api.domain.trackers import Tracker, tracker_number
@@ -57,6 +57,8 @@ _MOST_IN_GROUP = 250
 _GATHERED_S = 0.001
 # How often fixes are handed over anew whose tracker is changed meanwhile.
 _ATTEMPTS = 3
+# What counts fixes of a verdict and a reason, bound once.
+_counted: dict[tuple[str, str | None], Callable[[float], None]] = {}
 
 
 def thresholds_of(settings: Settings) -> Thresholds:
@@ -234,11 +236,22 @@ class Intake:
 
 def _count(receipts: Iterable[Receipt]) -> None:
     verdicts = [verdict for each in receipts for verdict in each.verdicts]
+    if len(verdicts) == 1:
+        _counted_as(verdicts[0])(1)
+        return
     # Nearly all are one of a few objects: to look at what each says would take ten times as long.
     by_id = dict(zip(map(id, verdicts), verdicts, strict=True))
     for identity, many in Counter(map(id, verdicts)).items():
-        verdict = by_id[identity]
-        metrics.FIXES.labels(verdict.verdict, verdict.reason or "").inc(many)
+        _counted_as(by_id[identity])(many)
+
+
+def _counted_as(verdict: Verdict) -> Callable[[float], None]:
+    """Return what counts fixes that became the same."""
+    key = verdict.verdict, verdict.reason
+    found = _counted.get(key)
+    if found is None:
+        found = _counted[key] = metrics.FIXES.labels(verdict.verdict, verdict.reason or "").inc
+    return found
 
 
 def _submission(
