@@ -1,6 +1,7 @@
 """The exporter: what is asked of it, by whom, and what it tells while PostgreSQL does not answer."""
 
 import gzip
+import math
 import socket
 import threading
 import time
@@ -125,8 +126,24 @@ class TestLatest:
             pass
         assert (found, len(asked)) == (_NOTHING, 1)
 
-    @pytest.mark.parametrize("times", [2])
-    def test_a_failure_is_not_kept(self, times: int):
+    def test_what_was_found_before_is_told_while_it_takes_long(self, monkeypatch: pytest.MonkeyPatch):
+        let_go = threading.Event()
+        asked = []
+
+        def find() -> Figures:
+            asked.append(1)
+            assert len(asked) == 1 or let_go.wait(30)
+            return _NOTHING
+
+        latest = Latest(find)
+        assert latest.get() is _NOTHING
+        monkeypatch.setattr(latest, "_fresh_until", 0.0)
+        monkeypatch.setattr(latest, "_told_until", math.inf)
+        assert latest.get() is _NOTHING
+        assert len(asked) == 2
+        let_go.set()
+
+    def test_a_failure_is_not_kept(self):
         asked = []
 
         def find() -> Figures:
@@ -136,4 +153,4 @@ class TestLatest:
             return _NOTHING
 
         latest = Latest(find)
-        assert [latest.get() for _ in range(times)] == [None, _NOTHING]
+        assert [latest.get(), latest.get()] == [None, _NOTHING]

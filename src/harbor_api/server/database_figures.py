@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+import structlog
 from prometheus_client.metrics_core import GaugeHistogramMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -17,8 +18,11 @@ from harbor_api.domain.figures import AGES_S, Figures
 
 _PATIENCE_S = 1.0
 # For how long figures are told again, and how many times as long as it took to find them: of a fleet of a
-# million, PostgreSQL must not be busy with little else.
+# million, PostgreSQL must not be busy with little else. Those are told for as long again while new ones are
+# being found and nobody can wait for them.
 _FRESH_S, _FRESH_TIMES = 5.0, 20
+
+log = structlog.get_logger(__name__)
 
 
 class Latest:
@@ -30,7 +34,7 @@ class Latest:
         self._lock = threading.Lock()
         self._is_found = threading.Event()
         self._is_looking = False
-        self._fresh_until = 0.0
+        self._fresh_until = self._told_until = 0.0
         self._found: Figures | None = None
 
     def get(self) -> Figures | None:
@@ -42,7 +46,9 @@ class Latest:
                 self._is_looking = True
                 self._is_found.clear()
                 threading.Thread(target=self._look, daemon=True).start()
-        return self._found if self._is_found.wait(_PATIENCE_S) else None
+        if self._is_found.wait(_PATIENCE_S) or time.monotonic() < self._told_until:
+            return self._found
+        return None
 
     def _look(self) -> None:
         began = time.monotonic()
@@ -52,11 +58,14 @@ class Latest:
         except HarborError:
             # It is told by what is left out; each worker logs it as well.
             pass
+        except Exception:
+            log.exception("figures_failed")
         finally:
             now = time.monotonic()
+            fresh_s = max(_FRESH_S, _FRESH_TIMES * (now - began)) if found else 0
             with self._lock:
                 self._found = found
-                self._fresh_until = now + max(_FRESH_S, _FRESH_TIMES * (now - began)) if found else now
+                self._fresh_until, self._told_until = now + fresh_s, now + 2 * fresh_s
                 self._is_looking = False
                 self._is_found.set()
 

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+import structlog
 
 from harbor_api.telemetry import metrics
 
 EVERY_S = 1.0
 _MEMORY = Path("/proc/self/statm")
 _PAGE_BYTES = resource.getpagesize()
+
+log = structlog.get_logger(__name__)
 
 
 def sample(runtime: Any, *, connections: int) -> None:
@@ -41,5 +44,9 @@ def sample(runtime: Any, *, connections: int) -> None:
 def sample_for_ever(runtime: Any, place: Any) -> None:
     """Do so once a second, in a greenlet of its own; ``place`` is the worker's on the board."""
     while True:
-        sample(runtime, connections=place.held)
+        try:
+            sample(runtime, connections=place.held)
+        except Exception:
+            # The next one may go well; a worker is not to end for this.
+            log.exception("sampling_failed")
         gevent.sleep(EVERY_S)
