@@ -17,6 +17,7 @@ from tests.conftest import NewDatabase
 from tests.support.live_service import LiveService, OwnPostgres, free_port
 from tests.support.scraped import Samples, awaited, scrape, sums, total, value
 from tests.support.signed_posts import Connection, register_fleet
+from tests.support.streams import StreamClient
 from tests.support.urls import POSITIONS
 
 WORKERS = 2
@@ -111,6 +112,22 @@ def test_metrics_are_at_their_address_and_nothing_else_is(new_database: NewDatab
         # A worker that is told to end says so.
         os.kill(service.pid, signal.SIGHUP)
         service.awaited("harbor_worker_exits_total", 1, how="told")
+
+
+def test_those_who_follow_are_told_of_while_they_do(new_database: NewDatabase, tmp_path: Path):
+    with Watched(new_database(), log=tmp_path / "log", workers=WORKERS) as service:
+        service.awaited("harbor_workers", WORKERS)
+        bearer = service.world.bearer("vessels:read")
+        streams = [StreamClient(service.port, bearer) for _ in range(3)]
+        samples = service.awaited("harbor_followers", 3, kind="stream")
+        assert (value(samples, "harbor_followers_most", kind="stream") or 0) >= 3
+        # As long ago as the feed was read; and whoever follows is no connection that is waited for.
+        awaited(service.metrics_port, lambda found: bool(value(found, "harbor_feed_lag_seconds")))
+        service.awaited("harbor_connections", 0)
+        for each in streams:
+            each.socket.close()
+        service.awaited("harbor_streams_ended_total", 3, reason="client_gone")
+        service.awaited("harbor_followers", 0, kind="stream")
 
 
 def test_the_exporter_comes_back_and_ends_with_the_service(new_database: NewDatabase, tmp_path: Path):
