@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import QueuePool
 from tests.conftest import NewDatabase
 from tests.support import sql
@@ -171,3 +172,21 @@ def test_one_that_ends_in_the_midst_comes_back_to_the_pool(ours: Database, url, 
         with pytest.raises(Unavailable):
             work()
         assert pool.checkedout() == 0
+
+
+def test_who_waits_for_a_connection_is_counted(url: str):
+    def count(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(name, labels) or 0
+
+    alone = Database(url, pool_size=1, timeout_ms=100)
+    waits = count("harbor_database_pool_wait_seconds_count")
+    failures_before = count("harbor_database_failures_total", kind="pool")
+    with alone.autocommit():
+        assert alone.pool() == (1, 1)
+        assert count("harbor_database_pool_wait_seconds_count") == waits
+        with pytest.raises(Unavailable), alone.autocommit():
+            raise AssertionError("there was another connection")
+    assert count("harbor_database_pool_wait_seconds_count") == waits + 1
+    assert count("harbor_database_failures_total", kind="pool") == failures_before + 1
+    assert alone.pool() == (1, 0)
+    alone.dispose()

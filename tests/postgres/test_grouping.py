@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 
 import pytest
+from prometheus_client import REGISTRY
 
 from harbor_api.domain.errors import Unavailable
 from harbor_api.postgres.grouping import Grouping
@@ -189,6 +190,29 @@ def test_the_queue_is_bounded_in_weight_and_refuses_at_once():
         # The one that was refused is not done, and there is room again.
         assert grouping.do(4) == 8
     assert 3 not in [job for group in gate.groups for job in group]
+
+
+def test_what_waits_and_what_is_refused_is_counted():
+    def count(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(name, {"queue": "test", **labels}) or 0
+
+    gate = _Gate()
+    grouping = _grouping(gate, most_waiting=10)
+    refused, groups = (
+        count("harbor_group_refused_total", reason="full"),
+        count("harbor_group_size_count"),
+    )
+    with _Callers(grouping) as callers:
+        asked = [callers.lead(0, gate), callers.ask(1, weight=4), callers.ask(2, weight=6)]
+        assert grouping.waiting == (2, 10)
+        with pytest.raises(Unavailable):
+            grouping.do(3)
+        gate.opened.set()
+        assert [each.result(_SOON_S) for each in asked] == [0, 2, 4]
+    assert grouping.waiting == (0, 0)
+    assert count("harbor_group_refused_total", reason="full") == refused + 1
+    assert count("harbor_group_size_count") == groups + 2
+    assert count("harbor_group_duration_seconds_count") == groups + 2
 
 
 def test_a_job_that_is_heavier_than_the_queue_may_be_gets_its_turn():

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,10 +16,11 @@ import psutil
 import pytest
 from tests.conftest import NewDatabase
 from tests.support.live_service import LiveService, OwnPostgres, free_port
+from tests.support.redis_server import RedisServer
 from tests.support.scraped import Samples, awaited, scrape, sums, total, value
 from tests.support.signed_posts import Connection, register_fleet
 from tests.support.streams import StreamClient
-from tests.support.urls import POSITIONS
+from tests.support.urls import POSITIONS, VESSELS
 
 WORKERS = 2
 _COMMAND = [sys.executable, "-m", "harbor_api.cli", "serve"]
@@ -109,6 +111,11 @@ def test_metrics_are_at_their_address_and_nothing_else_is(new_database: NewDatab
             assert (
                 httpx.get(f"http://127.0.0.1:{service.metrics_port}{path}", verify=False).status_code == 404
             )
+        # What never was a request, and what was not answered as it was asked for.
+        with socket.create_connection(("127.0.0.1", service.port)) as stranger:
+            stranger.sendall(b"nonsense\r\n\r\n")
+            assert stranger.recv(4096).startswith(b"HTTP/1.1 400")
+        service.awaited("harbor_http_refused_total", 1, status="400")
         # A worker that is told to end says so.
         os.kill(service.pid, signal.SIGHUP)
         service.awaited("harbor_worker_exits_total", 1, how="told")
@@ -128,6 +135,22 @@ def test_those_who_follow_are_told_of_while_they_do(new_database: NewDatabase, t
             each.socket.close()
         service.awaited("harbor_streams_ended_total", 3, reason="client_gone")
         service.awaited("harbor_followers", 0, kind="stream")
+
+
+def test_redis_that_is_gone_is_told_of(new_database: NewDatabase, tmp_path: Path):
+    with (
+        RedisServer() as redis,
+        Watched(new_database(), log=tmp_path / "log", redis_url=redis.url) as service,
+    ):
+        bearer = service.world.bearer("vessels:read")
+        assert service.http.get(VESSELS, headers=bearer).status_code == 200
+        samples = service.awaited("harbor_limits_degraded", 0)
+        assert (value(samples, "harbor_redis_requests_total") or 0) > 0
+        assert value(samples, "harbor_redis_failures_total") == 0
+        redis.kill()
+        assert service.http.get(VESSELS, headers=bearer).status_code == 200
+        samples = service.awaited("harbor_limits_degraded", 1)
+        assert (value(samples, "harbor_redis_failures_total") or 0) > 0
 
 
 def test_the_exporter_comes_back_and_ends_with_the_service(new_database: NewDatabase, tmp_path: Path):

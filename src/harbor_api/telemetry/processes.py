@@ -12,6 +12,7 @@ Gauges tell of what is now: those of a process that is gone are removed.
 import fcntl
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,6 +22,7 @@ from prometheus_client.multiprocess import mark_process_dead
 
 FIRST = 0
 _PREFIX = "harbor-metrics-"
+_DECLARED = "harbor_api.telemetry.metrics"
 # Where prometheus_client looks for it.
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 # Memory where there is such a place: a process is killed that writes to a mapped file on a disk that is full.
@@ -56,6 +58,8 @@ class SharedDirectory:
 
     def __init__(self) -> None:
         """Make it, and remove what services have left that were killed; OSError where there can be none."""
+        if _DECLARED in sys.modules:
+            raise RuntimeError(f"{_DECLARED} was imported before: what it counts would stay in this process")
         for parent in _parents():
             _sweep(parent)
         self.path, self._lock = _made()
