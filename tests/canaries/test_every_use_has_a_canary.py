@@ -57,7 +57,6 @@ UNDOCUMENTED = {
     ("server/connections.py", "recv"): ("gunicorn", "only_recv"),
     ("server/listening.py", "GUNICORN_FD"): ("gunicorn", "GUNICORN_FD"),
     ("server/arbiter.py", "manage_workers"): ("gunicorn", "manage_workers"),
-    ("server/connections.py", "recv"): ("gunicorn", "only_recv"),
     ("server/exporting.py", "WORKERS"): ("gunicorn", "WORKERS"),
     ("server/connections.py", "sendall"): ("gunicorn", "sendall"),
     ("server/connections.py", "shutdown"): ("gevent", "shutdown"),

@@ -510,6 +510,20 @@ class TestArbiter:
         assert "environ['GUNICORN_PID'] = str(master_pid)" in handed_over
         assert Worker.__init__.__code__.co_varnames[1:2] == ("age",)
 
+    @relied(
+        "manage_workers is called about once a second, and WORKERS has those that live by their process ids",
+        by="server/arbiter.py and server/exporting.py keep the exporter, and number workers by it",
+    )
+    def test_the_loop_and_its_workers(self):
+        run = inspect.getsource(Arbiter.run)
+        assert run.index("wait_for_signals(timeout=1.0)") < run.rindex("self.manage_workers()")
+        spawn = inspect.getsource(Arbiter.spawn_worker)
+        assert spawn.index("pre_fork(self, worker)") < spawn.index("os.fork()")
+        assert spawn.index("os.fork()") < spawn.index("self.WORKERS[pid] = worker")
+        assert spawn.index("post_fork(self, worker)") < spawn.index("worker.init_process()")
+        reap = inspect.getsource(Arbiter.reap_workers)
+        assert reap.index("self.WORKERS.pop") < reap.index("child_exit(self, worker)")
+
 
 class TestSettings:
     @relied(
@@ -546,19 +560,3 @@ class TestSettings:
 
         with handled(LAST, _answer, worker=Worker) as (worker, _, _):
             assert done == [(worker.cfg, "gunicorn.error"), 4]
-
-
-class TestArbiter:
-    @relied(
-        "manage_workers is called about once a second, and WORKERS has those that live by their process ids",
-        by="server/arbiter.py and server/exporting.py keep the exporter, and number workers by it",
-    )
-    def test_the_loop_and_its_workers(self):
-        run = inspect.getsource(Arbiter.run)
-        assert run.index("wait_for_signals(timeout=1.0)") < run.rindex("self.manage_workers()")
-        spawn = inspect.getsource(Arbiter.spawn_worker)
-        assert spawn.index("pre_fork(self, worker)") < spawn.index("os.fork()")
-        assert spawn.index("os.fork()") < spawn.index("self.WORKERS[pid] = worker")
-        assert spawn.index("post_fork(self, worker)") < spawn.index("worker.init_process()")
-        reap = inspect.getsource(Arbiter.reap_workers)
-        assert reap.index("self.WORKERS.pop") < reap.index("child_exit(self, worker)")
