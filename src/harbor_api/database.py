@@ -27,6 +27,10 @@ The lock of the order is everybody's: whoever stores a fix, in any worker, waits
 with the commit it is held for as long as PostgreSQL writes, and not until a busy worker gets round to say
 COMMIT.
 
+Where a backup was restored or another server took over, whoever takes a number of the committed order is
+refused at first (``OrderMoved``). Then the order is fenced here, in a transaction of its own, and the work is
+done again, or is to be sent again; see ``domain/order.py``.
+
 A statement that PostgreSQL cannot do now (it is away, hangs, or too much waits) is ``Unavailable``; see
 ``postgres/connections.py`` for how long is waited.
 """
@@ -37,12 +41,13 @@ from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import TypeVar
 
+import structlog
 from sqlalchemy import Connection, QueuePool, text
 
 from harbor_api.domain.api_keys import Caller
 from harbor_api.domain.errors import MigrationsPending
 from harbor_api.postgres import connections, migrations, statements
-from harbor_api.postgres.connections import Contended
+from harbor_api.postgres.connections import Contended, OrderMoved
 from harbor_api.postgres.migrations import Standing
 from harbor_api.postgres.sight import Sight
 from harbor_api.postgres.statements import Rows, Statement
@@ -67,6 +72,8 @@ from harbor_api.repositories.tracks import Tracks
 from harbor_api.repositories.vessels import Vessels
 
 Result = TypeVar("Result")
+log = structlog.get_logger(__name__)
+
 _ATTEMPTS = 3
 _BEGIN = Statement(b"BEGIN ISOLATION LEVEL READ COMMITTED", {})
 # Sent together with the last statements: all of it is done, or none, and nothing that they lock is held while
@@ -204,6 +211,7 @@ class Database:
         self.engine = connections.make_engine(url, pool_size=pool_size, timeout_ms=timeout_ms)
         self._translated = partial(connections.translated, self.engine.url)
         self._transacting = connections.transacting(self.engine)
+        self._forgetful: list[Callable[[], None]] = []
 
     @contextmanager
     def unit_of_work(self) -> Iterator[UnitOfWork]:
@@ -212,7 +220,7 @@ class Database:
         Unavailable is raised where PostgreSQL cannot be reached, does not answer in time or ends the
         connection; nothing is stored then, unless the connection broke during the commit itself.
         """
-        with self._translated(), self._transacting.begin() as connection:
+        with self._fencing(), self._translated(), self._transacting.begin() as connection:
             yield UnitOfWork(connection)
 
     def transact(self, work: Callable[[UnitOfWork], Result]) -> Result:
@@ -223,7 +231,7 @@ class Database:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 # What is not committed is rolled back when the connection is given back.
-                with self._translated(), self.engine.connect() as connection:
+                with self._fencing(), self._translated(), self.engine.connect() as connection:
                     last: list[Statement] = []
                     unit_of_work = UnitOfWork(connection, first=[_BEGIN], last=last)
                     result = work(unit_of_work)
@@ -240,7 +248,12 @@ class Database:
 
         What the work leaves for the last is not run at all, so that a rehearsal is in nobody's way.
         """
-        with self._translated(), self._transacting.connect() as connection, connection.begin() as transaction:
+        with (
+            self._fencing(),
+            self._translated(),
+            self._transacting.connect() as connection,
+            connection.begin() as transaction,
+        ):
             result = work(UnitOfWork(connection, last=[]))
             transaction.rollback()
             return result
@@ -253,6 +266,25 @@ class Database:
         """
         with self._translated(), self.engine.connect() as connection:
             yield UnitOfWork(connection)
+
+    def when_in_doubt(self, forget: Callable[[], None]) -> None:
+        """Call something whenever what is durable may be so no more, as where another server takes over."""
+        self._forgetful.append(forget)
+        connections.when_lost(self.engine, forget)
+
+    @contextmanager
+    def _fencing(self) -> Iterator[None]:
+        """Fence the order where it turns out that it is another one, and raise that nevertheless."""
+        try:
+            yield
+        except OrderMoved:
+            with self._translated(), self._transacting.begin() as connection:
+                fence = UnitOfWork(connection).order.fence()
+            for forget in self._forgetful:
+                forget()
+            if fence is not None:
+                log.warning("order_fenced", **fence._asdict())
+            raise
 
     def schema_revision(self) -> str | None:
         """Return the revision that Alembic left in the database, None before the first migration.

@@ -280,6 +280,7 @@ ROWS = [
     # First: what others have written and rolled back leaves the end of the index full for who comes next.
     Row("Order.standing", lambda u: u.order.standing(), 10, 100),
     Row("Order.edited", lambda u: u.order.edited(), 4, 20),
+    Row("Order.fence nothing", lambda u: u.order.fence(), 12, 100),
     Row("FeedFloor.prune nothing", lambda u: u.feed_floor.prune(most=N), 10, 40),
     *(
         Row(f"Order.horizon {name}", partial(horizon, delay_s=delay_s), most, most)

@@ -16,7 +16,7 @@ class Expired(Exception):
     """What comes after a number is not known: up to ``oldest`` it was removed.
 
     ``oldest_at`` is when what stands there came, None where nothing was removed. With ``is_unknown`` the
-    number is of an order that has gone further than this one, as after a restore.
+    number is of an order that had gone further than what is left of it, as after a restore.
     """
 
     def __init__(self, oldest: int, oldest_at: datetime | None, *, is_unknown: bool = False) -> None:

@@ -142,6 +142,8 @@ class Intake:
         self._look_ups = self._grouped("trackers", self._find)
         self.trackers = KnownTrackers(self._look_ups.do)
         self.repeats = Repeats()
+        # What was told to be stored may be lost with the server that stored it.
+        database.when_in_doubt(self.repeats.forget)
 
     @property
     def queues(self) -> tuple[Grouping[Any, Any], ...]:

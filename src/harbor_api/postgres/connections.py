@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,8 @@ from harbor_api.telemetry import metrics, traces
 
 # Deadlocks and serialization failures: PostgreSQL's way to say "once more".
 _CONTENDED = {"40P01", "40001"}
+# ``demand_order`` says so (``alembic/versions/0011_fence.py``).
+_MOVED = "HB001"
 # A standby and a missing right: an operator has to mend them, and until then there is no database.
 _OPERATORS = {"25006", "42501"}
 # psycopg has them among what may mend itself, but what is too large for PostgreSQL stays so.
@@ -32,6 +34,10 @@ _FULL_FOR_S = 0.5
 
 class Contended(Unavailable):
     """PostgreSQL ended a transaction in favour of another; the same again is likely to succeed."""
+
+
+class OrderMoved(Contended):
+    """The committed order is not the one that is known: it is to be fenced, and the same done again."""
 
 
 class StatementFailed(Exception):
@@ -95,6 +101,11 @@ def make_engine(url: str, *, pool_size: int, timeout_ms: int) -> Engine:
             raise DisconnectionError
 
     return engine
+
+
+def when_lost(engine: Engine, forget: Callable[[], None]) -> None:
+    """Call something whenever a connection is found to be lost, before there is another one."""
+    event.listen(engine, "invalidate", lambda *_: forget())
 
 
 def transacting(engine: Engine) -> Engine:
@@ -166,6 +177,8 @@ def translated(url: URL) -> Iterator[None]:
         cause = failures.cause_of(error, address=_address(url), user=_user(url))
         found = failures.original(error)
         state = getattr(found, "sqlstate", None)
+        if state == _MOVED:
+            raise OrderMoved("The database was restored, or another server took over", cause=cause) from error
         if state in _CONTENDED:
             _count_failure("contended")
             raise Contended("Too many change the same at once", cause=cause) from error

@@ -43,7 +43,10 @@ FLEET_ORDER_LOCK = 0x48415242  # "HARB"
 # Where those who follow are told that there is more: a hint, sent by the same commit and once for it however
 # many numbers it takes. What is sent at once waits for its turn to commit, which the lock has given already.
 FLEET_ORDER_CHANNEL = "harbor_order"
-TAKE_ORDER = f"pg_advisory_xact_lock({FLEET_ORDER_LOCK}), pg_notify('{FLEET_ORDER_CHANNEL}', '')"
+# The last refuses to go on where the order is not the one that is known: see ``order_fences``.
+TAKE_ORDER = (
+    f"pg_advisory_xact_lock({FLEET_ORDER_LOCK}), pg_notify('{FLEET_ORDER_CHANNEL}', ''), demand_order()"
+)
 
 # The first key of the advisory locks of vessels; the second is the vessel's id. Whoever stores fixes holds
 # those of their vessels.
@@ -224,6 +227,18 @@ feed_floor = Table(
     Column("number", BigInteger, nullable=False),
     Column("at", Time, nullable=False),
     CheckConstraint("id = 1", name="id"),
+)
+
+# Of which server, and which life of it, the committed order is, and where it went on with each before: the
+# newest row holds. Numbers above ``survived`` up to ``resumed`` were given by a server whose last commits are
+# lost, if at all, and by none that came after it.
+order_fences = Table(
+    "order_fences",
+    metadata,
+    Column("resumed", BigInteger, primary_key=True, autoincrement=False),
+    Column("survived", BigInteger, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("at", Time, nullable=False, server_default=func.now()),
 )
 
 # Whoever issues, changes, rotates or revokes keys holds this lock up to the commit: what a key may give hangs

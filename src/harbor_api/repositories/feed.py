@@ -9,7 +9,7 @@ from harbor_api.domain.feed import ALL, Expired, FeedPage, FeedRow, FeedScan, Fo
 from harbor_api.domain.history import MEMBERS
 from harbor_api.domain.order import UNDER_WAY
 from harbor_api.postgres import shown, statements
-from harbor_api.postgres.order import HALVING, NEWEST
+from harbor_api.postgres.order import HALVING, IS_LOST, NEWEST
 from harbor_api.postgres.sight import BEGAN, Sight
 from harbor_api.postgres.statements import Statement
 
@@ -24,7 +24,8 @@ _MEASURES = tuple(name for name in MEMBERS if name != "recorded_at")
 # they have not. Both are read from where the number is in an index, and no further than asked for.
 _SCANNED = f"""
 clock AS MATERIALIZED (
-    SELECT now() AS moment, {NEWEST} AS newest, floor.number AS floor, floor.at AS floor_at
+    SELECT now() AS moment, {NEWEST} AS newest, floor.number AS floor, floor.at AS floor_at,
+        {IS_LOST.format("%(after)s")} AS is_lost
     FROM (SELECT 1) AS one LEFT JOIN feed_floor AS floor ON true
 ), scanned AS MATERIALIZED (
     SELECT * FROM (
@@ -135,7 +136,7 @@ WITH {_SCANNED}, told AS MATERIALIZED (
     WHERE {"true" if is_coarse else _IS_ASKED_FOR} AND {_IS_THERE}
     ORDER BY p.seq LIMIT %(limit)s + 1
 ), ends AS MATERIALIZED (
-    SELECT moment, newest, floor, floor_at, CASE
+    SELECT moment, newest, floor, floor_at, is_lost, CASE
         WHEN (SELECT count(*) FROM told) > %(limit)s
         THEN (SELECT seq FROM told ORDER BY seq OFFSET %(limit)s - 1 LIMIT 1)
         WHEN (SELECT count(*) FROM scanned) = %(scan)s THEN (SELECT max(seq) FROM scanned)
@@ -148,7 +149,7 @@ def _page(*, is_coarse: bool) -> bytes:
     return f"""{_told(is_coarse=is_coarse, is_page=True)}
 SELECT ends.*, string_agg({_item(is_coarse=is_coarse)}, ',' ORDER BY p.seq), count(p.seq)
 FROM ends LEFT JOIN told AS p ON p.seq <= coalesce(ends.last, p.seq)
-GROUP BY moment, newest, floor, floor_at, last
+GROUP BY moment, newest, floor, floor_at, is_lost, last
 """.encode()  # noqa: S608 - constants of ours are put in, none from a caller
 
 
@@ -187,8 +188,9 @@ FROM (SELECT 1) AS one LEFT JOIN feed_floor AS floor ON true
 
 
 _STANDING = f"""
-SELECT {NEWEST}, floor.number, floor.at FROM (SELECT 1) AS one LEFT JOIN feed_floor AS floor ON true
-""".encode()  # noqa: S608 - a constant of ours is put in
+SELECT {NEWEST}, floor.number, floor.at, {IS_LOST.format("%(after)s")}
+FROM (SELECT 1) AS one LEFT JOIN feed_floor AS floor ON true
+""".encode()  # noqa: S608 - constants of ours are put in
 _CAME = b"""
 SELECT at FROM (
     (
@@ -210,18 +212,24 @@ class _Ends(NamedTuple):
     newest: int
     floor: int | None
     floor_at: datetime | None
+    is_lost: bool
     last: int | None
 
     def next(self, after: int, number: int) -> tuple[int, int]:
         """Return where a stretch goes on that comes after one number and no further than another, and
         where all ends that there is by now; Expired."""
-        if not (self.floor or 0) <= after <= self.newest:
-            raise Expired(self.floor or 0, self.floor_at, is_unknown=after > self.newest)
+        _demand(after, self.newest, self.floor, self.floor_at, is_lost=self.is_lost)
         bound = max(after, min(self.newest, number))
         return bound if self.last is None else self.last, bound
 
 
 _ENDS = len(_Ends.__annotations__)
+
+
+def _demand(number: int, newest: int, floor: int | None, floor_at: datetime | None, *, is_lost: bool) -> None:
+    """Raise Expired unless all is there that comes after a number; ``is_lost`` as with ``IS_LOST``."""
+    if is_lost or not (floor or 0) <= number <= newest:
+        raise Expired(floor or 0, floor_at, is_unknown=is_lost or number > newest)
 
 
 class Feed:
@@ -275,9 +283,9 @@ class Feed:
 
     def demand(self, number: int) -> None:
         """Raise Expired where something that comes after a number was removed, or there is no such number."""
-        [(newest, floor, floor_at)] = statements.rows(self._connection, Statement(_STANDING, {}))
-        if not (floor or 0) <= number <= newest:
-            raise Expired(floor or 0, floor_at, is_unknown=number > newest)
+        [found] = statements.rows(self._connection, Statement(_STANDING, {"after": number}))
+        newest, floor, floor_at, is_lost = found
+        _demand(number, newest, floor, floor_at, is_lost=is_lost)
 
     def came_at(self, after: int) -> datetime | None:
         """Return when the first came in, whoever may see it, that comes after a number; None if none has.

@@ -4,10 +4,11 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from harbor_api.domain.order import UNDER_WAY, Horizon, Standing, step_of_delay
+from harbor_api.domain.order import UNDER_WAY, Fence, Horizon, Standing, step_of_delay
 from harbor_api.postgres import statements
 from harbor_api.postgres.order import HALVING, NEWEST
 from harbor_api.postgres.statements import Statement
+from harbor_api.postgres.tables import FLEET_ORDER_LOCK
 
 _STANDING = f"SELECT now(), {NEWEST}".encode()
 _EDITED = b"SELECT coalesce((SELECT seq FROM vessels ORDER BY seq DESC LIMIT 1), 0)"
@@ -29,6 +30,28 @@ SELECT moment, coalesce(
 )
 FROM clock
 """.encode()  # noqa: S608 - a constant of ours is put in
+
+_LOCK = f"SELECT pg_advisory_xact_lock({FLEET_ORDER_LOCK})".encode()
+# How far the order goes on: more numbers than are given in years, so that none is given twice. By chance, as
+# of one backup two servers may be made, and what the first has given is not known to the second.
+_FAR = 2**40
+_FENCE = f"""
+WITH known AS MATERIALIZED (
+    SELECT origin, resumed FROM order_fences ORDER BY resumed DESC LIMIT 1
+), found AS MATERIALIZED (
+    SELECT order_origin() AS origin, {NEWEST} AS survived, last_value,
+        (SELECT resumed FROM known) AS resumed
+    FROM fleet_order
+), drawn AS MATERIALIZED (
+    SELECT origin, survived, setval(
+        'fleet_order', greatest(last_value, resumed, survived) + {_FAR} + (random() * {_FAR})::bigint
+    ) AS resumed
+    FROM found
+    WHERE origin IS DISTINCT FROM (SELECT origin FROM known) OR last_value < resumed
+)
+INSERT INTO order_fences (resumed, survived, origin) SELECT resumed, survived, origin FROM drawn
+RETURNING survived, resumed, origin
+""".encode()  # noqa: S608 - constants of ours are put in
 
 
 class Order:
@@ -59,3 +82,13 @@ class Order:
         """Return the number of the newest change of what any vessel is, 0 where there is none."""
         [[number]] = statements.rows(self._connection, Statement(_EDITED, {}))
         return int(number)
+
+    def fence(self) -> Fence | None:
+        """Let the order go on far ahead where it is not the one that is known, and know it from now on.
+
+        None where it is the one that is known: of several who find out, the first does it. In a transaction.
+        """
+        statements.rows(self._connection, Statement(_LOCK, {}))
+        # A statement of its own: it sees what another has left who had the lock.
+        found = statements.rows(self._connection, Statement(_FENCE, {}))
+        return Fence(*found[0]) if found else None
