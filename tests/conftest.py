@@ -24,6 +24,7 @@ from tests.support.live_service import LiveService
 from tests.support.markers import LEFT_OUT
 from tests.support.openapi_check import SEEN
 from tests.support.operations import operations_of
+from tests.support.pgbouncer import PgBouncer
 
 import harbor_api
 from harbor_api.app import create_app
@@ -36,6 +37,8 @@ from harbor_api.web import runtime
 NewDatabase = Callable[[], str]
 _TEMPLATE = "harbor_template"
 _SERVER = "HARBOR_TEST_SERVER_URL"
+# Set, as by HARBOR_TEST_POOLER=1 pytest tests/resources, to reach the database of tests through a PgBouncer.
+_POOLER = "HARBOR_TEST_POOLER"
 # To truncate a table makes each of its files anew, and most tests fill a few. One in which something was
 # rolled back has a page, too; one that was vacuumed has none, but its numbers have begun.
 _EMPTY = """
@@ -50,7 +53,7 @@ DO $$ DECLARE filled text; BEGIN
 END $$
 """
 # Left in the environment for the workers of pytest-xdist; the service knows no such settings.
-for _name in [name for name in os.environ if name.startswith("HARBOR_") and name != _SERVER]:
+for _name in [name for name in os.environ if name.startswith("HARBOR_") and name not in {_SERVER, _POOLER}]:
     del os.environ[_name]
 
 
@@ -188,10 +191,28 @@ def worker_id(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def app(new_database: NewDatabase) -> Iterator[Flask]:
+def pooled(new_database: NewDatabase) -> Iterator[dict[str, Any]]:
+    """Return the settings of this worker's database: by way of a pooler, where that was asked for."""
+    url = new_database()
+    if _POOLER not in os.environ:
+        yield {"database_url": url}
+        return
+    with PgBouncer(url) as pooler:
+        database = Database(url)
+        database.let_pool()
+        database.dispose()
+        yield {
+            "database_url": pooler.url(url),
+            "database_pooler": "transaction",
+            "database_direct_url": url,
+        }
+
+
+@pytest.fixture(scope="session")
+def app(pooled: dict[str, Any]) -> Iterator[Flask]:
     """Return the application over this worker's database."""
     settings = Settings(
-        database_url=new_database(),
+        **pooled,
         tracker_master_key=MASTER_KEY,
         database_pool=4,
         # All tests come from one address, and many fail to authenticate on purpose.

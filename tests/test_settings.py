@@ -40,6 +40,8 @@ BAD = {
         "postgresql://tr0ub@",
         "postgresql://" + "u" * 5_000,
     ],
+    "database_pooler": ["", "session", "Transaction", "statement"],
+    "database_direct_url": ["", "mysql://x", "postgresql://u:tr0ub/4dor@db/h"],
     "data_dir": ["", " ", "~nobody-of-this-name/x", "a\nb", "/tmp/\udcff", "/" + "x" * 5_000],
     "tracker_master_key": ["", "short", "AAAA", "A" * 44, base64.b64encode(b"x" * 33).decode(), "é"],
     "redis_url": [

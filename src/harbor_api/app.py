@@ -99,7 +99,11 @@ def create_app(settings: Settings) -> Flask:
         app.register_blueprint(page.blueprint)
     cursor_key = cursors.cursor_key(master_key)
     database = Database(
-        settings.database_url, pool_size=settings.database_pool, timeout_ms=settings.database_timeout_ms
+        settings.database_url,
+        pool_size=settings.database_pool,
+        timeout_ms=settings.database_timeout_ms,
+        is_pooled=settings.is_pooled,
+        direct_url=settings.database_direct_url,
     )
     item_key = feed_cursors.item_key(cursor_key)
     fleet, known_keys = LiveFleet(database, settings), KnownKeys(database, settings)

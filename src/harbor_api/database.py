@@ -46,8 +46,9 @@ from sqlalchemy import Connection, QueuePool, text
 
 from harbor_api.domain.api_keys import Caller
 from harbor_api.domain.errors import MigrationsPending
-from harbor_api.postgres import connections, migrations, statements
+from harbor_api.postgres import connections, migrations, pooling, statements
 from harbor_api.postgres.connections import Contended, OrderMoved
+from harbor_api.postgres.listener import Listener
 from harbor_api.postgres.migrations import Standing
 from harbor_api.postgres.sight import Sight
 from harbor_api.postgres.statements import Rows, Statement
@@ -206,9 +207,26 @@ class UnitOfWork:
 class Database:
     """Where units of work come from."""
 
-    def __init__(self, url: str, *, pool_size: int = 4, timeout_ms: int = 5_000) -> None:
-        """Prepare for connections to ``url``, as ``connections.make_engine`` says."""
-        self.engine = connections.make_engine(url, pool_size=pool_size, timeout_ms=timeout_ms)
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 4,
+        timeout_ms: int = 5_000,
+        is_pooled: bool = False,
+        direct_url: str | None = None,
+    ) -> None:
+        """Prepare for connections to ``url``, as ``connections.make_engine`` says.
+
+        Where that ``is_pooled``, ``direct_url`` leads past the pooler.
+        """
+        self.engine = connections.make_engine(
+            url, pool_size=pool_size, timeout_ms=timeout_ms, is_pooled=is_pooled
+        )
+        self._timeout_ms = timeout_ms
+        self._direct = self.engine if not is_pooled else None
+        if is_pooled and direct_url is not None:
+            self._direct = connections.make_engine(direct_url, pool_size=1, timeout_ms=timeout_ms)
         self._translated = partial(connections.translated, self.engine.url)
         self._transacting = connections.transacting(self.engine)
         self._forgetful: list[Callable[[], None]] = []
@@ -286,6 +304,10 @@ class Database:
                 log.warning("order_fenced", **fence._asdict())
             raise
 
+    def listener(self, channel: str, heard: Callable[[], None]) -> Listener | None:
+        """Return who listens to a channel; None where there is only a pooler, past which nobody hears."""
+        return None if self._direct is None else Listener(self._direct, channel, heard)
+
     def schema_revision(self) -> str | None:
         """Return the revision that Alembic left in the database, None before the first migration.
 
@@ -337,6 +359,16 @@ class Database:
         assert isinstance(pool, QueuePool)
         return pool.size(), pool.checkedout()
 
+    def let_pool(self) -> None:
+        """Let the role's connections have by themselves what the service needs, as behind a pooler.
+
+        Asked of PostgreSQL itself, and not by way of the pooler.
+        """
+        with self._translated():
+            pooling.tell(self.engine, self._timeout_ms)
+
     def dispose(self) -> None:
         """Close all connections that are not in use."""
         self.engine.dispose()
+        if self._direct is not None:
+            self._direct.dispose()

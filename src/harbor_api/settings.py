@@ -70,6 +70,12 @@ def _database_url(value: str) -> str:
     return value
 
 
+def _pooler(value: str) -> str:
+    if value not in {"none", "transaction"}:
+        raise ValueError("none or transaction")
+    return value
+
+
 def _redis_url(value: str) -> str:
     address = _url(value, {"redis", "rediss", "unix"}, "redis://host:6379/0")
     if address.scheme != "unix" and not re.fullmatch(r"(/[0-9]{0,4})?", address.path, re.ASCII):
@@ -286,6 +292,17 @@ class Settings:
         "PostgreSQL 15 or newer. Unset: an embedded PostgreSQL is started in the data directory.",
         secret=True,
     )
+    database_pooler: str = _setting(
+        _pooler,
+        "none",
+        "transaction where HARBOR_DATABASE_URL leads to a PgBouncer in that mode.",
+    )
+    database_direct_url: str | None = _setting(
+        _database_url,
+        None,
+        "Past a pooler to PostgreSQL itself: to migrate, and to hear at once of what happens.",
+        secret=True,
+    )
     data_dir: Path = _setting(
         _path,
         platformdirs.user_data_path("harbor-api"),
@@ -433,13 +450,18 @@ class Settings:
     def shown(self) -> dict[str, str | None]:
         """Return what holds for each variable, as it would be written there and with secrets masked."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
-        for name in ("database_url", "redis_url", "traces_url"):
+        for name in ("database_url", "database_direct_url", "redis_url", "traces_url"):
             values[name] = values[name] and masked_url(values[name])
         values["sentry_dsn"] = values["sentry_dsn"] and MASK
         return {
             PREFIX + name.upper(): None if value is None or value == () else _any(value)
             for name, value in values.items()
         }
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether the database is reached by way of a pooler."""
+        return self.database_pooler != "none"
 
     @property
     def patience_s(self) -> float:

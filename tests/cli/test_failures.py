@@ -122,6 +122,17 @@ def test_a_role_without_rights(name, arguments, powerless):
     assert "permission denied for table alembic_version" in line
 
 
+def test_migrating_past_a_pooler(new_database: NewDatabase):
+    url, pooler = new_database(), "postgresql://postgres@127.0.0.1:1/harbor"
+    line = told(run("migrate", database=pooler, HARBOR_DATABASE_POOLER="transaction"), 1)
+    assert "HARBOR_DATABASE_DIRECT_URL must be set" in line
+    settings = {"HARBOR_DATABASE_POOLER": "transaction", "HARBOR_DATABASE_DIRECT_URL": url}
+    result = run("migrate", database=pooler, **settings)
+    assert result.exit_code == 0, result.output
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SHOW enable_seqscan").fetchall() == [("off",)]
+
+
 @pytest.mark.parametrize("name", DERIVING)
 def test_a_wrong_master_key_is_told_before_a_secret_is(name, arguments, world: World):
     world.tracker()

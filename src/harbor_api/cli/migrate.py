@@ -1,6 +1,7 @@
 """harbor-api migrate"""
 
 import time
+from dataclasses import replace
 
 import click
 
@@ -8,6 +9,7 @@ from harbor_api.cli.shared import open_database, read_settings
 from harbor_api.database import Database
 from harbor_api.domain.errors import Unavailable
 from harbor_api.services import master_key
+from harbor_api.settings import SettingsError
 
 _LOOK_AGAIN_S = 0.5
 
@@ -24,9 +26,16 @@ _LOOK_AGAIN_S = 0.5
 def command(wait: int) -> None:
     """Bring the database's schema up to date; safe to run again, and from several hosts at once."""
     settings = read_settings()
+    is_pooled = settings.is_pooled
+    if is_pooled:
+        if settings.database_direct_url is None:
+            raise SettingsError("HARBOR_DATABASE_DIRECT_URL must be set to migrate past the pooler")
+        settings = replace(settings, database_url=settings.database_direct_url, database_pooler="none")
     with open_database(settings, is_to_migrate=True) as database:
         before = _revision_once_it_answers(database, wait)
         database.migrate(wait_s=wait)
+        if is_pooled:
+            database.let_pool()
         after = database.schema_revision()
         if settings.tracker_master_key is not None:
             with database.unit_of_work() as unit_of_work:

@@ -49,6 +49,12 @@ def command(listener: int | None, while_stdin_is_open: bool) -> None:
     if settings.database_url is None:
         settings = replace(settings, database_url=embedded.start(settings.data_dir))
     _look_first(settings)
+    if settings.is_pooled and settings.database_direct_url is None:
+        log.warning(
+            "no_direct_connection",
+            meaning="followers learn of what happens within a second, not at once; "
+            "set HARBOR_DATABASE_DIRECT_URL to hear of it from PostgreSQL itself",
+        )
     if settings.workers > 1 and settings.redis_url is None:
         log.warning(
             "limits_are_counted_by_each_worker",
@@ -80,7 +86,12 @@ def _look_first(settings: Settings) -> None:
     """Raise WrongMasterKey where it is; what may mend itself, or be mended meanwhile, is only logged."""
     assert settings.database_url is not None
     value = check_value(settings.require_master_key())
-    seen = first_look.look(settings.database_url, timeout_ms=settings.database_timeout_ms, check_value=value)
+    seen = first_look.look(
+        settings.database_url,
+        timeout_ms=settings.database_timeout_ms,
+        check_value=value,
+        is_pooled=settings.is_pooled,
+    )
     if seen.cause is not None:
         log.warning("database_does_not_answer", cause=seen.cause)
     elif seen.revision is None:

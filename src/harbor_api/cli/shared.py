@@ -53,7 +53,12 @@ def open_database(
     """
     settings = settings or read_settings()
     assert settings.database_url is not None
-    database = Database(settings.database_url, timeout_ms=settings.database_timeout_ms)
+    database = Database(
+        settings.database_url,
+        timeout_ms=settings.database_timeout_ms,
+        is_pooled=settings.is_pooled,
+        direct_url=settings.database_direct_url,
+    )
     try:
         if not is_to_migrate:
             database.demand_schema()

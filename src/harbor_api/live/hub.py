@@ -2,8 +2,9 @@
 
 A worker has one hub, and while nobody follows it does nothing. While somebody does, three threads run:
 
-    listens   hears of each commit, and looks once a second besides           (``postgres/listener.py``)
-    tells     reads the end of the feed and sends it to whom it concerns; asks whether keys hold still
+    listens   hears of each commit, where that is to be heard                 (``postgres/listener.py``)
+    tells     reads the end of the feed, once a second at least, and sends it to whom it concerns; asks
+              whether keys hold still
     looks     sends what a client did not take at once, heartbeats and farewells; notices who has gone
 
 A client costs neither thread nor request: some hundred bytes and a socket. All that is sent goes straight to
@@ -41,7 +42,6 @@ from harbor_api.live.kinds import Kind
 from harbor_api.live.seats import Seats
 from harbor_api.live.shared_stretches import SharedStretches
 from harbor_api.live.tails import CHUNK, TOLD_AT_ONCE, FeedReader, Item, Stretch, Tail
-from harbor_api.postgres.listener import Listener
 from harbor_api.postgres.tables import FLEET_ORDER_CHANNEL
 from harbor_api.settings import Settings
 
@@ -120,7 +120,7 @@ class Hub:
         self._shared = SharedStretches(self._reader)
         # Whoever catches up must leave connections to those who send fixes.
         self._places = threading.BoundedSemaphore(max(1, settings.database_pool // 2))
-        self._listener = Listener(database.engine, FLEET_ORDER_CHANNEL, self._hear)
+        self._listener = database.listener(FLEET_ORDER_CHANNEL, self._hear)
         self._news = threading.Event()
         self._has_heard = False
         self._lock = threading.RLock()
@@ -328,7 +328,10 @@ class Hub:
             return
         run = self._run = _Run()
         self._keys_at = time.monotonic()
-        for name, work in (("listens", self._listen), ("tells", self._tell_all), ("looks", self._look)):
+        works = {"tells": self._tell_all, "looks": self._look}
+        if self._listener is not None:
+            works["listens"] = self._listen
+        for name, work in works.items():
             threading.Thread(target=work, args=(run,), name=f"hub-{name}", daemon=True).start()
 
     # --- the end ---
@@ -352,6 +355,7 @@ class Hub:
         self._news.set()
 
     def _listen(self, run: _Run) -> None:
+        assert self._listener is not None
         self._listener.listen(lambda: not run.is_over)
 
     # --- what is told ---

@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.util.queue import Empty
 
 from harbor_api.domain.errors import Unavailable
-from harbor_api.postgres import arrays, failures
+from harbor_api.postgres import arrays, failures, pooling
 from harbor_api.telemetry import metrics, traces
 
 # Deadlocks and serialization failures: PostgreSQL's way to say "once more".
@@ -44,13 +44,17 @@ class StatementFailed(Exception):
     """A statement went wrong as nobody foresaw: what of it may stand in a log, see ``failures.plain``."""
 
 
-def make_engine(url: str, *, pool_size: int, timeout_ms: int) -> Engine:
+def make_engine(url: str, *, pool_size: int, timeout_ms: int, is_pooled: bool = False) -> Engine:
     """Return a pool of connections to ``url`` in autocommit mode; none is made before it is needed.
 
     ``timeout_ms`` bounds each wait: for a free connection, for a new one, for a lock and for a
     statement. PostgreSQL itself ends what takes longer, and one that says nothing for twice as long is
     given up, so that nothing can hold a worker for longer than their sum.
+
+    Where ``is_pooled``, the address is of a PgBouncer in transaction mode: see ``postgres/pooling.py``.
     """
+    # What was prepared on one of its connections is not there on the next.
+    asked = {"prepare_threshold": None} if is_pooled else {"options": pooling.options(timeout_ms)}
     engine = create_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
         # What most jobs need. To set it when a connection is taken and to take it back costs as much as a
@@ -74,12 +78,7 @@ def make_engine(url: str, *, pool_size: int, timeout_ms: int) -> Engine:
             "keepalives_idle": 30,
             "keepalives_interval": 10,
             "keepalives_count": 3,
-            # A plan that is made while a table is small is kept until the next ANALYZE, while the table
-            # may grow by millions of rows: every statement of ours has an index to go by instead. So one
-            # plan is right for any values, and to plan for each takes longer than most statements do.
-            "options": f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms} "
-            f"-c idle_in_transaction_session_timeout={timeout_ms * 2} -c timezone=UTC "
-            "-c enable_seqscan=off -c jit=off -c plan_cache_mode=force_generic_plan",
+            **asked,
         },
     )
 
@@ -92,6 +91,8 @@ def make_engine(url: str, *, pool_size: int, timeout_ms: int) -> Engine:
             raise psycopg.OperationalError(f"PostgreSQL 15 or newer is needed, and this is {version}")
         connection.patience_s = timeout_ms * 2 / 1000
         arrays.register(connection)
+        if is_pooled:
+            pooling.demand_told(connection)
         return connection
 
     @event.listens_for(engine, "checkout")

@@ -61,6 +61,13 @@ _BY_TEXT = {
     r"invalid (?:URI query parameter:|connection option) \"([^\"]*)\"": "HARBOR_DATABASE_URL: libpq knows no "
     "parameter {0}",
     r"invalid (\w+) value": "HARBOR_DATABASE_URL: {0} has a value that libpq does not know",
+    r"unsupported startup parameter": "HARBOR_DATABASE_URL leads to a PgBouncer: set "
+    "HARBOR_DATABASE_POOLER=transaction",
+    r"the role lacks what connections of the service need": "the role {user} lacks what connections of the "
+    "service need: run harbor-api migrate as it, with HARBOR_DATABASE_POOLER=transaction, then RECONNECT "
+    "in PgBouncer",
+    r"no more connections allowed": "PgBouncer has no connection left: raise its max_client_conn, or lower "
+    "HARBOR_WORKERS or HARBOR_DATABASE_POOL",
     r"server closed the connection|connection (?:is )?(?:lost|closed)": "PostgreSQL ended the connection",
 }
 _PATTERNS = {re.compile(pattern, re.IGNORECASE): told for pattern, told in _BY_TEXT.items()}

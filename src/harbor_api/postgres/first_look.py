@@ -43,9 +43,17 @@ class Seen:
     taken: int = 0
 
 
-def look(url: str, *, timeout_ms: int, check_value: bytes) -> Seen:
-    """Look at the database at an address; the check value is kept there, if there is none yet."""
-    asked = {"url": url, "timeout_ms": timeout_ms, "check_value": check_value.hex()}
+def look(url: str, *, timeout_ms: int, check_value: bytes, is_pooled: bool = False) -> Seen:
+    """Look at the database at an address; the check value is kept there, if there is none yet.
+
+    ``is_pooled`` as with ``connections.make_engine``.
+    """
+    asked = {
+        "url": url,
+        "timeout_ms": timeout_ms,
+        "check_value": check_value.hex(),
+        "is_pooled": is_pooled,
+    }
     try:
         done = subprocess.run(
             [sys.executable, "-m", "harbor_api.postgres.first_look"],
@@ -61,7 +69,7 @@ def look(url: str, *, timeout_ms: int, check_value: bytes) -> Seen:
         return Seen(cause=f"the first look at the database did not end well: {type(error).__name__}")
 
 
-def _see(url: str, timeout_ms: int, check_value: str) -> Seen:
+def _see(url: str, timeout_ms: int, check_value: str, is_pooled: bool) -> Seen:
     import psycopg  # noqa: PLC0415 - only in the process of its own
     from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - see above
 
@@ -72,7 +80,7 @@ def _see(url: str, timeout_ms: int, check_value: str) -> Seen:
         named: dict[str, Any] = conninfo_to_dict(url)
         address = ":".join(str(named[each]) for each in ("host", "port") if named.get(each)) or address
         user = named.get("user", user)
-        options = f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms}"
+        options = None if is_pooled else f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms}"
         with psycopg.connect(
             url, autocommit=True, connect_timeout=max(2, timeout_ms // 1000), options=options
         ) as connection:
