@@ -42,6 +42,7 @@ BAD = {
     ],
     "database_pooler": ["", "session", "Transaction", "statement"],
     "database_direct_url": ["", "mysql://x", "postgresql://u:tr0ub/4dor@db/h"],
+    "database_replica_url": ["", "mysql://x", "postgresql://u:tr0ub/4dor@db/h"],
     "data_dir": ["", " ", "~nobody-of-this-name/x", "a\nb", "/tmp/\udcff", "/" + "x" * 5_000],
     "tracker_master_key": ["", "short", "AAAA", "A" * 44, base64.b64encode(b"x" * 33).decode(), "é"],
     "redis_url": [

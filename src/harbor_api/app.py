@@ -104,6 +104,7 @@ def create_app(settings: Settings) -> Flask:
         timeout_ms=settings.database_timeout_ms,
         is_pooled=settings.is_pooled,
         direct_url=settings.database_direct_url,
+        replica_url=settings.database_replica_url,
     )
     item_key = feed_cursors.item_key(cursor_key)
     fleet, known_keys = LiveFleet(database, settings), KnownKeys(database, settings)

@@ -2,12 +2,14 @@
 
 Whoever reads or writes opens a unit of work and gets the repositories through it; these get a connection and
 never end a transaction. What raises out of a unit of work is rolled back, so half a change is never stored.
-There are four ways in:
+There are five ways in:
 
     with database.autocommit() as u:      each statement is a transaction by itself: no BEGIN, no COMMIT.
                                           What views read, and look-ups.
     with database.unit_of_work() as u:    several statements, all or none. What an operator changes, with
                                           its audit entry.
+    database.read(work)                   work that only reads, at the replica where there is one that has all
+                                          that was committed before, else as ``autocommit``.
     database.transact(work)               a group of fixes: done again where PostgreSQL ended it in favour
                                           of another (a deadlock), and with a last statement, see below.
     database.rehearse(work)               the same work, always rolled back: what would become of a fix.
@@ -35,8 +37,8 @@ A statement that PostgreSQL cannot do now (it is away, hangs, or too much waits)
 ``postgres/connections.py`` for how long is waited.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import TypeVar
@@ -45,11 +47,13 @@ import structlog
 from sqlalchemy import Connection, QueuePool, text
 
 from harbor_api.domain.api_keys import Caller
-from harbor_api.domain.errors import MigrationsPending
-from harbor_api.postgres import connections, migrations, pooling, statements
+from harbor_api.domain.errors import MigrationsPending, Unavailable
+from harbor_api.postgres import connections, migrations, pooling, replica, statements
 from harbor_api.postgres.connections import Contended, OrderMoved
+from harbor_api.postgres.grouping import Grouping
 from harbor_api.postgres.listener import Listener
 from harbor_api.postgres.migrations import Standing
+from harbor_api.postgres.replica import Floor, Replica, State
 from harbor_api.postgres.sight import Sight
 from harbor_api.postgres.statements import Rows, Statement
 from harbor_api.repositories.api_keys import ApiKeys
@@ -215,11 +219,21 @@ class Database:
         timeout_ms: int = 5_000,
         is_pooled: bool = False,
         direct_url: str | None = None,
+        replica_url: str | None = None,
     ) -> None:
         """Prepare for connections to ``url``, as ``connections.make_engine`` says.
 
         Where that ``is_pooled``, ``direct_url`` leads past the pooler.
         """
+        self.replica: Replica | None = None
+        if replica_url is not None:
+            self.replica = Replica(
+                replica_url, pool_size=pool_size, timeout_ms=timeout_ms, is_pooled=is_pooled
+            )
+        # All who read at the same time ask once, after they have come.
+        self._floors = Grouping(
+            self._found_floors, most_in_group=250, most_waiting=50_000, patience_s=3 * timeout_ms / 1000
+        )
         self.engine = connections.make_engine(
             url, pool_size=pool_size, timeout_ms=timeout_ms, is_pooled=is_pooled
         )
@@ -284,6 +298,26 @@ class Database:
         """
         with self._translated(), self.engine.connect() as connection:
             yield UnitOfWork(connection)
+
+    def read(self, work: Callable[[UnitOfWork], Result]) -> Result:
+        """Do work that only reads, and return what came of it.
+
+        It sees all that was committed before this was called, wherever it is done; it may be done again.
+        """
+        if self.replica is not None and self.replica.is_in_rotation():
+            floor = self._floors.do(None)
+            with suppress(Unavailable), self.replica.reading(floor) as connection:
+                return work(UnitOfWork(connection))
+        with self.autocommit() as unit_of_work:
+            return work(unit_of_work)
+
+    def replica_state(self) -> State | None:
+        """Return how the replica is, None where none is set; Unavailable where the primary is away."""
+        return None if self.replica is None else self.replica.state(self._floors.do(None))
+
+    def _found_floors(self, waiting: Sequence[None]) -> list[Floor]:
+        with self._translated(), self.engine.connect() as connection:
+            return [replica.floor(connection)] * len(waiting)
 
     def when_in_doubt(self, forget: Callable[[], None]) -> None:
         """Call something whenever what is durable may be so no more, as where another server takes over."""
@@ -369,6 +403,6 @@ class Database:
 
     def dispose(self) -> None:
         """Close all connections that are not in use."""
-        self.engine.dispose()
-        if self._direct is not None:
-            self._direct.dispose()
+        for each in (self.engine, self._direct, self.replica):
+            if each is not None:
+                each.dispose()

@@ -303,6 +303,12 @@ class Settings:
         "Past a pooler to PostgreSQL itself: to migrate, and to hear at once of what happens.",
         secret=True,
     )
+    database_replica_url: str | None = _setting(
+        _database_url,
+        None,
+        "A streaming replica for histories, tracks, summaries and the feed, as long as it keeps up.",
+        secret=True,
+    )
     data_dir: Path = _setting(
         _path,
         platformdirs.user_data_path("harbor-api"),
@@ -450,7 +456,13 @@ class Settings:
     def shown(self) -> dict[str, str | None]:
         """Return what holds for each variable, as it would be written there and with secrets masked."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
-        for name in ("database_url", "database_direct_url", "redis_url", "traces_url"):
+        for name in (
+            "database_url",
+            "database_direct_url",
+            "database_replica_url",
+            "redis_url",
+            "traces_url",
+        ):
             values[name] = values[name] and masked_url(values[name])
         values["sentry_dsn"] = values["sentry_dsn"] and MASK
         return {

@@ -23,7 +23,7 @@ from harbor_api.schemas.vessels import VESSEL_ID
 from harbor_api.services import history
 from harbor_api.web import auth, cursors, negotiation, paging, preconditions
 from harbor_api.web.blueprint import Blueprint
-from harbor_api.web.runtime import caller, current, request_id, sight
+from harbor_api.web.runtime import caller, current, request_id, seen
 
 blueprint = Blueprint(
     "history",
@@ -73,14 +73,15 @@ class VesselPositions(MethodView):
         place = _place(query.cursor, bound)
         window = query.window(vessel_id)
         database = current().database
-        with database.autocommit() as unit_of_work:
-            seen = sight(unit_of_work)
-            first = unit_of_work.history(seen).page(window, writes.form, limit=limit or history.PART, **place)
+        viewed = seen()
+        first = database.read(
+            lambda it: it.history(viewed).page(window, writes.form, limit=limit or history.PART, **place)
+        )
         writer = writes(vessel_id, first)
         if limit is None and first.last is not None:
             streams = current().streams
             streams.demand_room(caller().id)
-            parts = _written(history.parts(database, seen, window, writes.form, first), writer)
+            parts = _written(history.parts(database, viewed, window, writes.form, first), writer)
             stream = streams.sent(caller().id, parts, request_id=request_id())
             return _told(Response(stream, content_type=writes.content_type), writer, None)
         link = None

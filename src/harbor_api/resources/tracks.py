@@ -14,7 +14,7 @@ from harbor_api.schemas.vessels import VESSEL_ID, VesselFeatureSchema
 from harbor_api.services import moments, tracks
 from harbor_api.web import auth, negotiation, preconditions, turns
 from harbor_api.web.blueprint import Blueprint
-from harbor_api.web.runtime import current, sight
+from harbor_api.web.runtime import current, seen, sight
 
 blueprint = Blueprint(
     "tracks",
@@ -57,14 +57,10 @@ class VesselTrack(MethodView):
         """
         if query.at is not None:
             return _placed(vessel_id, query.at, query.gap_s)
-        with current().database.autocommit() as unit_of_work:
-            drawn = tracks.draw(
-                unit_of_work,
-                sight(unit_of_work),
-                vessel_id,
-                query,
-                thresholds=current().intake.thresholds,
-            )
+        viewed, thresholds = seen(), current().intake.thresholds
+        drawn = current().database.read(
+            lambda it: tracks.draw(it, viewed, vessel_id, query, thresholds=thresholds)
+        )
         form = negotiation.chosen(query.format, ("geojson", "gpx"))
         if form == "gpx":
             content = b"".join(turns.between(as_gpx(drawn.track, name=drawn.name)))
@@ -82,8 +78,8 @@ def _placed(vessel_id: int, at: datetime, gap_s: int) -> Response:
         gap=timedelta(seconds=gap_s), limits=runtime.intake.thresholds, stale_after=runtime.stale_after
     )
     with runtime.database.autocommit() as unit_of_work:
-        seen = sight(unit_of_work)
-        moments.stand(unit_of_work, seen, at, parameter="at")
-        found = moments.vessel_at(unit_of_work, seen, vessel_id, at, rules=rules)
+        viewed = sight(unit_of_work)
+        moments.stand(unit_of_work, viewed, at, parameter="at")
+        found = moments.vessel_at(unit_of_work, viewed, vessel_id, at, rules=rules)
     [text] = feature_texts([found])
     return Response(text, content_type=geojson.MEDIA_TYPE)

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from harbor_api.database import Database
+from harbor_api.database import Database, UnitOfWork
 from harbor_api.domain.history import HistoryPage, RowForm, Window
+from harbor_api.domain.positions import FixKey
 from harbor_api.postgres.sight import Sight
 
 # How many fixes are read at once: some 200 kB as they are sent.
@@ -21,8 +22,11 @@ def parts(
     page = first
     yield page
     while page.last is not None:
-        with database.autocommit() as unit_of_work:
-            page = unit_of_work.history(sight).page(
-                window, form, limit=PART, number=first.number, beyond=page.last, end=first.end
+
+        def read(unit_of_work: UnitOfWork, beyond: FixKey = page.last) -> HistoryPage:
+            return unit_of_work.history(sight).page(
+                window, form, limit=PART, number=first.number, beyond=beyond, end=first.end
             )
+
+        page = database.read(read)
         yield page

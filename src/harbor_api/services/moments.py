@@ -7,6 +7,7 @@ is stored between two of them is not seen.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from harbor_api.database import Database, UnitOfWork
 from harbor_api.domain.errors import Fault, InvalidParameter, NotFound
@@ -23,6 +24,15 @@ from harbor_api.postgres.sight import Sight
 _TOGETHER = 500
 
 Placed = tuple[VesselThen, Bearing | None]
+
+
+class _Read(NamedTuple):
+    """What is read of some vessels: all of them, those that are wanted, what is known of these, and when."""
+
+    vessels: list[VesselThen]
+    wanted: list[VesselThen]
+    known: dict[int, Known]
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +78,18 @@ def fleet_at(
     named = replace(search, box=None, near=None, updated_since=None, stale=None)
     found = _TOGETHER
     while found == _TOGETHER:
-        with database.autocommit() as unit_of_work:
+
+        def read(unit_of_work: UnitOfWork, behind: int = behind) -> _Read:
             past = unit_of_work.moments(sight, moment, number=number)
             vessels = past.vessels(
                 retired=retired, vessel_ids=search.vessel_ids, behind=behind, most=_TOGETHER
             )
             wanted = [each for each in vessels if named.keeps(each)]
             known = past.fixes([each.id for each in wanted], gap=rules.gap) if wanted else {}
-        yield list(search.among(_placed(wanted, known, sight, past.at, rules)))
+            return _Read(vessels, wanted, known, past.at)
+
+        vessels, wanted, known, at = database.read(read)
+        yield list(search.among(_placed(wanted, known, sight, at, rules)))
         found = len(vessels)
         behind = vessels[-1].id if vessels else behind
 

@@ -34,10 +34,11 @@ def summarise(
     since = _since(query, sight, standing)
 
     def read(beyond: FixKey | None) -> Stretch:
-        with database.autocommit() as unit_of_work:
-            return unit_of_work.tracks(sight).columns(
+        return database.read(
+            lambda it: it.tracks(sight).columns(
                 vessel_id, since, query.end, most=_CHUNK, beyond=beyond, number=standing.number
             )
+        )
 
     found = read(None)
     if found.max_speed_kn is not None:

@@ -4,12 +4,13 @@ from datetime import datetime
 
 from flask import Response
 
+from harbor_api.database import UnitOfWork
 from harbor_api.domain.feed import FeedPage
 from harbor_api.live.following import resolve
 from harbor_api.schemas.feed import FeedFilters, StretchQuery, page_text
 from harbor_api.services import feed
 from harbor_api.web import feed_cursors, long_poll, stream
-from harbor_api.web.runtime import caller, current, sight
+from harbor_api.web.runtime import caller, current, seen
 
 
 def answer(
@@ -23,13 +24,17 @@ def answer(
 
     def read(after: int | None) -> FeedPage:
         found = resolve(runtime.fleet, caller(), filters.search)
-        with runtime.database.autocommit() as unit_of_work:
-            seen, item_key = sight(unit_of_work), runtime.item_key
-            if after is None:
-                after = feed.first_number(unit_of_work, seen, since, item_key=item_key)
-            return unit_of_work.feed(seen, item_key=item_key).page(
-                after, found.following, limit=query.limit, number=found.number
+        viewed, item_key = seen(), runtime.item_key
+
+        def read_behind(unit_of_work: UnitOfWork) -> FeedPage:
+            begin = after
+            if begin is None:
+                begin = feed.first_number(unit_of_work, viewed, since, item_key=item_key)
+            return unit_of_work.feed(viewed, item_key=item_key).page(
+                begin, found.following, limit=query.limit, number=found.number
             )
+
+        return runtime.database.read(read_behind)
 
     with feed_cursors.expiring(bound):
         page = read(after)

@@ -189,6 +189,14 @@ def sight(unit_of_work: UnitOfWork) -> Sight:
     return unit_of_work.sight(caller(), future_tolerance=current().future_tolerance)
 
 
+def seen() -> Sight:
+    """Return the same, by the primary's clock: for what may be read at the replica."""
+    if not caller().delay_s:
+        return Sight.of(caller(), None)
+    with current().database.autocommit() as unit_of_work:
+        return sight(unit_of_work)
+
+
 def signer() -> Signer:
     """Return who has signed this request."""
     found = here().signer
