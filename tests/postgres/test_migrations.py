@@ -18,6 +18,31 @@ def test_migrations_and_tables_agree(database: Database):
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
+_KEYS = """
+SELECT conrelid::regclass::text, (
+    SELECT array_agg(attname::text) FROM pg_attribute
+    WHERE attrelid = indrelid AND attnum = ANY (indkey::smallint[])
+)
+FROM pg_index LEFT JOIN pg_constraint ON conindid = indexrelid
+WHERE indisunique AND indrelid = ANY (ARRAY['positions', 'latest_positions']::regclass[])
+"""
+_BOUND = """
+SELECT conname::text FROM pg_constraint
+WHERE contype = 'f' AND 'positions'::regclass IN (conrelid, confrelid)
+    OR contype = 'f' AND 'latest_positions'::regclass IN (conrelid, confrelid)
+UNION ALL SELECT tgname::text FROM pg_trigger
+WHERE tgrelid = ANY (ARRAY['positions', 'latest_positions']::regclass[])
+"""
+
+
+def test_what_grows_could_be_distributed_by_vessel(database: Database):
+    """Each unique key holds the vessel, and neither triggers nor foreign keys are in the way."""
+    keys = sql.run(database, _KEYS)
+    assert {name for name, _ in keys} == {"positions", "latest_positions"}
+    assert all("vessel_id" in columns for _, columns in keys)
+    assert sql.column(database, _BOUND) == []
+
+
 def test_migrating_again_changes_nothing(database: Database):
     migrations.upgrade(database.engine)
     assert database.schema_revision() == migrations.head()

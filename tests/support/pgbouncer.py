@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
 
 import psycopg
 import pytest
@@ -91,12 +90,7 @@ class PgBouncer:
     def __enter__(self) -> "PgBouncer":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.send_signal(signal.SIGINT)
         self._process.wait(_PATIENCE_S)
         shutil.rmtree(self._directory, ignore_errors=True)

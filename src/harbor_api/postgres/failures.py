@@ -27,7 +27,7 @@ _BY_STATE = {
     "55P03": "somebody holds a lock for too long, such as a migration or a backup; try again",
     "57014": "PostgreSQL did not finish a statement within HARBOR_DATABASE_TIMEOUT_MS",
     "57P01": "PostgreSQL was told to stop, or an administrator ended the connection",
-    "HB001": "the database was restored, or another server took over: the order goes on far ahead",
+    "HB001": "the database was restored, or another server took over: this is known from now on, do it again",
     "57P03": "PostgreSQL is starting up, shutting down or in recovery: wait for it",
 }
 # By text, for connections that are refused; the first that fits holds. {0} is what is captured of the text.
