@@ -1,8 +1,7 @@
 """The fence of the committed order: which server it is of, and which of its numbers were never to be seen.
 
 A server that takes over without the last commits, or one that a backup was restored to, would give numbers
-anew that somebody has read up to. Whoever takes one asks ``demand_order`` first, which refuses where the
-order is another than the one that is known.
+anew that somebody has read up to. Whoever takes one looks first whether the order is the one that is known.
 """
 
 import sqlalchemy as sa
@@ -20,18 +19,11 @@ CREATE FUNCTION order_origin() RETURNS text LANGUAGE sql VOLATILE AS $$
     FROM pg_control_system()
 $$
 """
-# A sequence that stands below the fence was set back, as where a dump is restored while the service runs.
-_DEMAND = """
-CREATE FUNCTION demand_order() RETURNS void LANGUAGE plpgsql VOLATILE AS $$
-DECLARE
-    fence record;
+# What whoever takes a number calls who finds another one than is known (``TAKE_ORDER`` in tables.py).
+_MOVED = """
+CREATE FUNCTION order_moved() RETURNS integer LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
-    SELECT origin, resumed INTO fence FROM order_fences ORDER BY resumed DESC LIMIT 1;
-    IF fence.origin IS DISTINCT FROM order_origin()
-        OR (SELECT last_value FROM fleet_order) < fence.resumed
-    THEN
-        RAISE EXCEPTION 'the committed order is not the one that is known' USING ERRCODE = 'HB001';
-    END IF;
+    RAISE EXCEPTION 'the committed order is not the one that is known' USING ERRCODE = 'HB001';
 END
 $$
 """
@@ -47,11 +39,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("resumed", name="order_fences_pkey"),
     )
     op.execute(_ORIGIN)
-    op.execute(_DEMAND)
+    op.execute(_MOVED)
     op.execute("INSERT INTO order_fences (resumed, survived, origin) VALUES (0, 0, order_origin())")
 
 
 def downgrade() -> None:
-    op.execute("DROP FUNCTION demand_order()")
+    op.execute("DROP FUNCTION order_moved()")
     op.execute("DROP FUNCTION order_origin()")
     op.drop_table("order_fences")

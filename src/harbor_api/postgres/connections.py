@@ -21,7 +21,7 @@ from harbor_api.telemetry import metrics, traces
 
 # Deadlocks and serialization failures: PostgreSQL's way to say "once more".
 _CONTENDED = {"40P01", "40001"}
-# ``demand_order`` says so (``alembic/versions/0011_fence.py``).
+# ``order_moved`` says so (``alembic/versions/0011_fence.py``).
 _MOVED = "HB001"
 # A standby and a missing right: an operator has to mend them, and until then there is no database.
 _OPERATORS = {"25006", "42501"}
