@@ -335,7 +335,8 @@ class Database:
             for forget in self._forgetful:
                 forget()
             if fence is not None:
-                log.warning("order_fenced", **fence._asdict())
+                survived, resumed, origin = fence
+                log.warning("order_fenced", survived=survived, resumed=resumed, origin=origin)
             raise
 
     def listener(self, channel: str, heard: Callable[[], None]) -> Listener | None:

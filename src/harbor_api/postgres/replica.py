@@ -117,7 +117,7 @@ class Replica:
 
     @staticmethod
     def _wait(connection: Connection, floor: Floor) -> None:
-        asked: dict[str, Any] = floor._asdict()
+        asked: dict[str, Any] = {"end": floor.end, "resumed": floor.resumed}
         deadline = time.monotonic() + _PATIENCE_S
         while not statements.rows(connection, Statement(_HAS_REPLAYED, asked))[0][0]:
             if time.monotonic() > deadline:
