@@ -25,6 +25,7 @@ from tests.support.streams import StreamClient
 from tests.support.urls import FEEDS, KEYS, POSITIONS
 
 from harbor_api.cli import prune
+from harbor_api.domain.errors import Unavailable
 from harbor_api.postgres.tables import TAKE_ORDER
 
 _OF_A_KEY = 12
@@ -329,6 +330,9 @@ def test_a_dump_that_is_restored_is_told_to_all_who_have_come_further(scene: Sce
     assert (refused.status_code, refused.json()["code"]) == (410, "cursor_expired")
     with scene.follow(bearer, last_seen=asked["cursor"]) as again:
         assert again.until_event("reset").data["reason"] == "cursor_unknown"
+    # Whoever takes the first number finds out that the order is another one.
+    with pytest.raises(Unavailable):
+        scene.world.vessel()
     # What the service keeps was restored with the rest, and goes on from where it was then.
     scene.store(vessel.id, 2)
     assert len(http.get(f"{FEEDS}/kept/positions", headers=bearer).json()["items"]) == 2
