@@ -232,7 +232,11 @@ class Database:
             )
         # All who read at the same time ask once, after they have come.
         self._floors = Grouping(
-            self._found_floors, most_in_group=250, most_waiting=50_000, patience_s=3 * timeout_ms / 1000
+            self._found_floors,
+            name="floors",
+            most_in_group=250,
+            most_waiting=50_000,
+            patience_s=3 * timeout_ms / 1000,
         )
         self.engine = connections.make_engine(
             url, pool_size=pool_size, timeout_ms=timeout_ms, is_pooled=is_pooled

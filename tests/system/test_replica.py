@@ -21,6 +21,7 @@ from harbor_api.app import create_app
 from harbor_api.domain import cursors, feed_cursors
 from harbor_api.postgres import replica
 from harbor_api.postgres.replica import Replica
+from harbor_api.server.database_figures import DatabaseFigures
 from harbor_api.settings import Settings
 from harbor_api.web import runtime
 
@@ -132,6 +133,18 @@ def test_the_past_and_the_feed_are_read_at_the_replica_and_are_the_same(hosts: _
         # The feed tells the time.
         assert len({_NOW.sub(b"", each.data) for each in answers}) == 1, path
         assert hosts.replica.served > served, path
+
+
+def test_operators_are_told_how_the_replica_is(hosts: _Hosts) -> None:
+    hosts.standby.catch_up(hosts.primary)
+    checks = hosts.replicated.get("/health/ready").json["checks"]
+    assert checks["postgresql:replica"] == [
+        {"componentType": "datastore", "status": "pass", "observedValue": 0.0, "observedUnit": "s"}
+    ]
+    families = DatabaseFigures(hosts.database).collect()
+    told = {sample.name: sample.value for each in families for sample in each.samples}
+    assert (told["harbor_replica_up"], told["harbor_replica_lag_seconds"]) == (1, 0)
+    assert "postgresql:replica" not in hosts.plain.get("/health/ready").json["checks"]
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,14 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaFigures:
+    """How the replica is that is read; ``lag_s`` is None where it is away, or no replica."""
+
+    is_up: bool
+    lag_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """All of it, at one moment."""
 
@@ -86,3 +94,4 @@ class Figures:
     feed: FeedFigures
     held: Mapping[str, int]
     consumers: Sequence[LateConsumer]
+    replica: ReplicaFigures | None = None

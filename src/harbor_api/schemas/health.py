@@ -78,6 +78,7 @@ class ReadinessSchema(Schema):
         required=True,
         metadata={
             "description": "By part, such as `postgresql:responseTime`, `postgresql:schema`, "
-            "`postgresql:masterKey` and `redis:limits`. What cannot be asked is left out."
+            "`postgresql:masterKey`, `postgresql:replica` and `redis:limits`. What cannot be asked is left "
+            "out."
         },
     )

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from harbor_api.database import Database
 from harbor_api.domain.errors import HarborError
-from harbor_api.domain.figures import AGES_S, Figures
+from harbor_api.domain.figures import AGES_S, Figures, ReplicaFigures
 
 _PATIENCE_S = 1.0
 # For how long figures are told again, and how many times as long as it took to find them: of a fleet of a
@@ -95,7 +95,12 @@ class DatabaseFigures(Collector):
                 feed=read.feed(),
                 held=read.held(),
                 consumers=read.late_consumers(),
+                replica=self._replica(),
             )
+
+    def _replica(self) -> ReplicaFigures | None:
+        state = self._database.replica_state()
+        return None if state is None else ReplicaFigures(is_up=state.status != "away", lag_s=state.lag_s)
 
 
 def _told(figures: Figures) -> Iterator[Metric]:
@@ -115,6 +120,11 @@ def _told(figures: Figures) -> Iterator[Metric]:
         ("vessel_id", "name"),
         (((str(each.id), each.name), each.age_s) for each in figures.ages.worst),
     )
+    if figures.replica is not None:
+        is_up, lag_s = float(figures.replica.is_up), figures.replica.lag_s
+        yield _gauge("harbor_replica_up", "1 where the replica for reading answers, else 0.", is_up)
+        if lag_s is not None:
+            yield _gauge("harbor_replica_lag_seconds", "How far the replica is behind the primary.", lag_s)
     yield _gauge("harbor_feed_head", "The newest number of the change feed.", feed.head)
     yield _gauge("harbor_feed_floor", "Up to which number the change feed was pruned.", feed.floor)
     if feed.newest_age_s is not None:

@@ -118,7 +118,13 @@ def main(descriptor: int) -> None:
     parent = os.getppid()
     told = json.load(sys.stdin)
     logs.configure(told["log_level"])
-    database = Database(told["database_url"], pool_size=1, timeout_ms=_TIMEOUT_MS)
+    database = Database(
+        told["database_url"],
+        pool_size=1,
+        timeout_ms=_TIMEOUT_MS,
+        is_pooled=told["is_pooled"],
+        replica_url=told["replica_url"],
+    )
     answer = application(
         Build(), MultiProcessCollector(None, path=told["directory"]), DatabaseFigures(database)
     )

@@ -50,6 +50,8 @@ class Exporting:
         self._told = json.dumps(
             {
                 "database_url": settings.database_url,
+                "replica_url": settings.database_replica_url,
+                "is_pooled": settings.is_pooled,
                 "directory": str(self._directory.path),
                 "log_level": settings.log_level,
             }

@@ -13,6 +13,10 @@ _API_VERSION = "1"
 _WORST_LAST = ("pass", "warn", "fail")
 _NEWER = "A newer release has migrated the database: replace this one"
 _ALONE = "Redis does not answer: each worker counts requests for itself"
+_REPLICA = {
+    "away": "The replica does not answer: all is read at the primary",
+    "lagging": "The replica is behind, or none any more: all is read at the primary",
+}
 
 Check = dict[str, Any]
 
@@ -20,6 +24,9 @@ Check = dict[str, Any]
 def look(now: Runtime) -> dict[str, Any]:
     """Return the members of ``ReadinessSchema``."""
     checks = _of_database(now)
+    replica = _of_replica(now)
+    if replica is not None:
+        checks["postgresql:replica"] = replica
     if now.settings.redis_url is not None:
         checks["redis:limits"] = _of_limits(now)
     return {
@@ -55,6 +62,20 @@ def _of_master_key(now: Runtime) -> Check:
     except Unavailable as wrong:
         return {"status": "fail", "output": wrong.detail}
     return {"status": "pass"}
+
+
+def _of_replica(now: Runtime) -> Check | None:
+    """Return how the replica is, None where there is none or it is not known: requests do without it."""
+    try:
+        state = now.database.replica_state()
+    except Unavailable:
+        return None
+    if state is None:
+        return None
+    found: Check = {"component_type": "datastore", "status": "pass" if state.status == "ok" else "warn"}
+    if state.lag_s is not None:
+        found |= {"observed_value": round(state.lag_s, 1), "observed_unit": "s"}
+    return found if state.status == "ok" else {**found, "output": _REPLICA[state.status]}
 
 
 def _of_limits(now: Runtime) -> Check:
