@@ -5,9 +5,11 @@
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from alembic import context
-from sqlalchemy import Connection, create_engine, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 
 from harbor_api.domain.errors import Unavailable
 from harbor_api.postgres import tables
@@ -20,30 +22,44 @@ _LOOK_AGAIN_S = 0.2
 
 
 def migrate(connection: Connection) -> None:
-    """Run the migrations in one transaction, alone, and never wait long for a busy table."""
-    context.configure(connection=connection, target_metadata=tables.metadata)
-    with context.begin_transaction():
-        # A migration that waits for a lock makes everybody else wait behind it: better to fail soon
-        # and be started again. One that runs long does so on purpose and raises this for itself.
-        connection.execute(text("SET LOCAL lock_timeout = '4s'"))
-        connection.execute(text("SET LOCAL statement_timeout = '5s'"))
-        _take_turn(connection)
-        context.run_migrations()
+    """Run the migrations, each in a transaction of its own, alone, and never wait long for a busy table.
 
-
-def _take_turn(connection: Connection) -> None:
-    """Wait until nobody else migrates this database; Unavailable where that takes too long.
-
-    Asked again and again: whoever waits for a lock is ended by the time-outs that are for the statements.
-    The lock goes with the transaction, also where its process was killed.
+    Who comes second waits for the first, and finds that all is done; Unavailable where that takes too long.
     """
-    wait_s = max(_WAIT_AT_LEAST_S, context.config.attributes.get("wait_s", 0))
-    deadline = time.monotonic() + wait_s
-    while not connection.scalar(text(f"SELECT pg_try_advisory_xact_lock({_MIGRATION_LOCK})")):
-        if time.monotonic() > deadline:
-            cause = f"another migration has not ended within {wait_s} s: let it end, and run this again"
-            raise Unavailable("The database is being migrated", cause=cause)
-        time.sleep(_LOOK_AGAIN_S)
+    event.listen(connection, "begin", _bound)
+    with _alone(connection.engine):
+        context.configure(
+            connection=connection, target_metadata=tables.metadata, transaction_per_migration=True
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+
+
+def _bound(connection: Connection) -> None:
+    # A migration that waits for a lock makes everybody else wait behind it: better to fail soon
+    # and be started again. One that runs long does so on purpose and raises this for itself.
+    connection.exec_driver_sql("SET LOCAL lock_timeout = '4s'")
+    connection.exec_driver_sql("SET LOCAL statement_timeout = '5s'")
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[None]:
+    """Hold the lock of migrations by a transaction beside theirs: it ends with this process, however it ends.
+
+    A session's lock would not do behind PgBouncer, which gives each transaction another session.
+    """
+    with engine.connect() as keeper, keeper.begin():
+        wait_s = max(_WAIT_AT_LEAST_S, context.config.attributes.get("wait_s", 0))
+        deadline = time.monotonic() + wait_s
+        # Asked again and again: whoever waits for a lock is ended by the time-outs that are for statements.
+        while not keeper.scalar(text(f"SELECT pg_try_advisory_xact_lock({_MIGRATION_LOCK})")):
+            if time.monotonic() > deadline:
+                cause = f"another migration has not ended within {wait_s} s: let it end, and run this again"
+                raise Unavailable("The database is being migrated", cause=cause)
+            time.sleep(_LOOK_AGAIN_S)
+        # Last, as it keeps no snapshot that would hold up others.
+        keeper.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        yield
 
 
 handed_over = context.config.attributes.get("connection")

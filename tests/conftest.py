@@ -44,9 +44,11 @@ _POOLER = "HARBOR_TEST_POOLER"
 _EMPTY = """
 DO $$ DECLARE filled text; BEGIN
     SELECT string_agg(name, ', ') INTO filled FROM unnest(ARRAY[
-        'positions', 'latest_positions', 'quarantine', 'withdrawals', 'arrived_numbers', 'assignments',
+        'latest_positions', 'quarantine', 'withdrawals', 'arrived_numbers', 'assignments',
         'trackers', 'grants', 'vessels', 'idempotency_keys', 'feeds', 'api_keys', 'audit', 'feed_floor'
-    ]) AS name
+    ] || ARRAY(
+        SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'positions'::regclass
+    )) AS name
     WHERE pg_relation_size(name::regclass) > 0
         OR pg_sequence_last_value(to_regclass(name || '_id_seq')) IS NOT NULL;
     IF filled IS NOT NULL THEN EXECUTE 'TRUNCATE ' || filled || ' RESTART IDENTITY CASCADE'; END IF;

@@ -39,8 +39,8 @@ A statement that PostgreSQL cannot do now (it is away, hangs, or too much waits)
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
-from functools import cached_property, partial
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import TypeVar
 
 import structlog
@@ -48,8 +48,8 @@ from sqlalchemy import Connection, QueuePool, text
 
 from harbor_api.domain.api_keys import Caller
 from harbor_api.domain.errors import MigrationsPending, Unavailable
-from harbor_api.postgres import connections, migrations, pooling, replica, statements
-from harbor_api.postgres.connections import Contended, OrderMoved
+from harbor_api.postgres import connections, migrations, partitions, pooling, replica, statements
+from harbor_api.postgres.connections import Contended, NoPartition, OrderMoved
 from harbor_api.postgres.grouping import Grouping
 from harbor_api.postgres.listener import Listener
 from harbor_api.postgres.migrations import Standing
@@ -69,6 +69,7 @@ from harbor_api.repositories.idempotency_keys import IdempotencyKeys
 from harbor_api.repositories.master_key import MasterKey
 from harbor_api.repositories.moments import Moments
 from harbor_api.repositories.order import Order
+from harbor_api.repositories.partitions import Partitions
 from harbor_api.repositories.positions import Positions
 from harbor_api.repositories.quarantine import Quarantine
 from harbor_api.repositories.revisions import Revisions
@@ -144,6 +145,10 @@ class UnitOfWork:
     @cached_property
     def revisions(self) -> Revisions:
         return Revisions(self._connection)
+
+    @cached_property
+    def partitions(self) -> Partitions:
+        return Partitions(self._connection)
 
     @cached_property
     def arrived_numbers(self) -> ArrivedNumbers:
@@ -245,9 +250,53 @@ class Database:
         self._direct = self.engine if not is_pooled else None
         if is_pooled and direct_url is not None:
             self._direct = connections.make_engine(direct_url, pool_size=1, timeout_ms=timeout_ms)
-        self._translated = partial(connections.translated, self.engine.url)
         self._transacting = connections.transacting(self.engine)
         self._forgetful: list[Callable[[], None]] = []
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn what went wrong into Unavailable; where a partition was missing it is made, to be found
+        next time."""
+        try:
+            with connections.translated(self.engine.url):
+                yield
+        except NoPartition as missing:
+            self._make_missing(missing.moment)
+            raise Contended("A partition of the positions was missing, and was made") from missing
+
+    def _make_missing(self, moment: datetime | None) -> None:
+        now = datetime.now(UTC)
+        try:
+            self.make_partitions(up_to=max(now, moment or now), holding=moment)
+        except Unavailable as error:
+            month = f"{moment or now:%Y-%m}"
+            cause = f"positions have no partition for {month}, and none could be made: {error.cause}"
+            hint = "harbor-api maintain makes them, run as the role that owns the tables"
+            raise Unavailable("The database is not ready for this", cause=f"{cause}; {hint}") from error
+
+    @contextmanager
+    def only_one(self, lock: int) -> Iterator[bool]:
+        """Hold a lock for a piece of work that takes many transactions, and tell whether it was free.
+
+        It is held by a transaction that does nothing else, and ends with the process, however that ends.
+        """
+        with self._translated(), self._transacting.begin() as keeper:
+            is_mine = bool(keeper.scalar(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": lock}))
+            # The last statement may keep its snapshot for as long as no other one follows, and whoever lets
+            # go of a partition would wait for that: this one has none.
+            keeper.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            yield is_mine
+
+    def make_partitions(self, *, up_to: datetime, holding: datetime | None = None) -> list[str]:
+        """Make the partitions of positions that are missing, as ``postgres.partitions.make`` does;
+        Unavailable."""
+        with connections.translated(self.engine.url), self._transacting.begin() as connection:
+            return partitions.make(connection, up_to=up_to, holding=holding)
+
+    def drop_partition(self, name: str) -> None:
+        """Drop a partition of positions, as ``postgres.partitions.let_go`` does; Unavailable."""
+        with connections.translated(self.engine.url):
+            partitions.let_go(self.engine, name)
 
     @contextmanager
     def unit_of_work(self) -> Iterator[UnitOfWork]:

@@ -363,6 +363,27 @@ class Settings:
     oldest_fix_days: int = _setting(
         _whole_number(0, 36_500), 0, "A fix older than so many days is quarantined. 0: none is too old."
     )
+    keep_positions_days: int = _setting(
+        _whole_number(0, 36_500),
+        0,
+        "Positions recorded longer ago than this are deleted by harbor-api maintain, a month at a time, and "
+        "a fix that is as old is quarantined. 0: all are kept.",
+    )
+    keep_feed_days: int = _setting(
+        _whole_number(0, 36_500),
+        0,
+        "Followers are told no more of what came in longer ago than this. 0: all that there is.",
+    )
+    keep_quarantine_days: int = _setting(
+        _whole_number(0, 36_500),
+        0,
+        "Fixes in quarantine, decided or not, that came longer ago than this are deleted. 0: all are kept.",
+    )
+    keep_audit_days: int = _setting(
+        _whole_number(0, 36_500),
+        0,
+        "Entries of the audit trail that are older than this are deleted. 0: all are kept.",
+    )
     max_speed_kn: int = _setting(
         _whole_number(1, 1_000),
         60,

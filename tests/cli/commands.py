@@ -38,6 +38,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "quarantine release": ["1"],
     "quarantine reject": ["1"],
     "quarantine withdraw": ["1", "2026-01-02T03:04:05Z", "--note", "wrong"],
+    "maintain": [],
     "prune": ["--quarantine-days", "30"],
     "demo": [],
     "replay": ["{file}"],

@@ -308,7 +308,13 @@ FROM generate_series(1, {rows} / 2 - (
 
 _STOCK = (
     # Whoever cleans up meanwhile would be counted, too.
-    *(f"ALTER TABLE {name} SET (autovacuum_enabled = false)" for name in _TABLES),
+    """
+    DO $$ DECLARE name text; BEGIN
+        FOR name IN SELECT relname FROM pg_class
+            WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> 'alembic_version'
+        LOOP EXECUTE format('ALTER TABLE %I SET (autovacuum_enabled = false)', name); END LOOP;
+    END $$
+    """,
     # All is consistent as it is made; checking it row by row takes longer than making it.
     "SET session_replication_role = replica",
     # No look at a key is the first one for a minute, unless a request is to be.

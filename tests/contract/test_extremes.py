@@ -5,6 +5,7 @@ import math
 import os
 import re
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import product
 from typing import Any
@@ -16,6 +17,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from tests.support import sql
 from tests.support.checked_client import CheckedClient
 from tests.support.operations import operations_of
+from tests.support.partitions import far_ahead
 
 from harbor_api.cli import feeds as cli_feeds
 from harbor_api.cli import keys as cli_keys
@@ -133,10 +135,12 @@ def _store(database: Database, table: Table) -> None:
 
 
 @pytest.fixture
-def extremes(database: Database) -> None:
-    for table in metadata.sorted_tables:
-        if table.name not in _LEFT:
-            _store(database, table)
+def extremes(database: Database) -> Iterator[None]:
+    with far_ahead(database):
+        for table in metadata.sorted_tables:
+            if table.name not in _LEFT:
+                _store(database, table)
+        yield
 
 
 def test_every_operation_reads_the_extremes(client: CheckedClient, document: dict[str, Any], extremes: None):

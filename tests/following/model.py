@@ -40,7 +40,9 @@ _POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _JOURNAL = """
 CREATE TABLE journal (entry bigint GENERATED ALWAYS AS IDENTITY, at timestamptz, kind text, told jsonb);
 CREATE FUNCTION write_down() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    INSERT INTO journal (at, kind, told) VALUES (clock_timestamp(), TG_TABLE_NAME, to_jsonb(NEW));
+    -- Of a partition the trigger is told its own name.
+    INSERT INTO journal (at, kind, told)
+    VALUES (clock_timestamp(), regexp_replace(TG_TABLE_NAME, '^positions_.*', 'positions'), to_jsonb(NEW));
     RETURN NULL;
 END $$;
 CREATE TRIGGER journal AFTER INSERT ON positions FOR EACH ROW EXECUTE FUNCTION write_down();

@@ -1,6 +1,7 @@
 """The tables that Alembic makes are those that the code speaks of."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -14,8 +15,12 @@ from harbor_api.postgres.tables import metadata
 
 
 def test_migrations_and_tables_agree(database: Database):
+    def is_no_partition(name: str | None, kind: str, _: Any) -> bool:
+        return kind != "table" or not str(name).startswith("positions_")
+
     with database.engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        context = MigrationContext.configure(connection, opts={"include_name": is_no_partition})
+        assert compare_metadata(context, metadata) == []
 
 
 _KEYS = """
@@ -51,7 +56,7 @@ def test_migrating_again_changes_nothing(database: Database):
 def test_what_was_released_before_it_was_noted_is_known_to_be(new_database: NewDatabase):
     database = Database(new_database())
     try:
-        with connections.transacting(database.engine).begin() as connection:
+        with connections.transacting(database.engine).connect() as connection:
             config = migrations._config()
             config.attributes["connection"] = connection
             command.downgrade(config, "0008")

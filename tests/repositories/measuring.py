@@ -44,7 +44,10 @@ def prepare(owner: "psycopg.Connection[Any]") -> None:
         "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
     ).fetchall():
         owner.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
-    for table in ("positions", "quarantine", "audit", "idempotency_keys"):
+    partitions = owner.execute(
+        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'positions'::regclass"
+    )
+    for table in (*(name for (name,) in partitions), "quarantine", "audit", "idempotency_keys"):
         owner.execute(f"ALTER TABLE {table} SET UNLOGGED")
 
 

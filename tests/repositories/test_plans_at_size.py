@@ -224,6 +224,22 @@ def prune_withdrawals(u: AtSize) -> None:
     u.feed_floor.prune(most=N)
 
 
+def above(u: AtSize, number: int) -> None:
+    u.partitions.above(number, at(10), at(60), most=PAGE)
+
+
+def of_vessel(u: AtSize, *, most: int) -> list[NamedFix]:
+    return u.partitions.of_vessel(8, at(0), at(2 * N), most=most)
+
+
+def trim(u: AtSize, vessel: int = 7) -> None:
+    u.partitions.trim(vessel, at(0), at(2 * N), number=2**62, most=N)
+
+
+def erase(u: AtSize) -> None:
+    u.partitions.erase(of_vessel(u, most=N), at(0), at(2 * N))
+
+
 def columns(u: AtSize, key: Caller, vessel: int = 3, *, of: int = N, since: float = 0, most: int = N) -> None:
     horizon = Horizon(moment=at(FIXES // 2), number=2**62) if key.delay_s else None
     with suppress(NotFound):
@@ -286,7 +302,7 @@ ROWS = [
         Row(f"Order.horizon {name}", partial(horizon, delay_s=delay_s), most, most)
         # A delay that ends before the first fix, and in the midst of all: fixes of ten minutes and of what is
         # tolerated are read one by one.
-        for name, delay_s, most in (("all", 10**9, 300), ("half", LATE_S, 10_000), ("now", 1, 10_000))
+        for name, delay_s, most in (("all", 10**9, 400), ("half", LATE_S, 10_000), ("now", 1, 10_000))
     ),
     *(
         Row(
@@ -473,6 +489,18 @@ ROWS = [
     Row("Quarantine.near many", lambda u: near(u, 1, SCATTERED), 6 * MOST * N, 8 * MOST * N),
     Row("Quarantine.near none", lambda u: near(u, CLEAN, SCATTERED), 5 * N, 10 * N),
     Row("Quarantine.near none among others", lambda u: near(u, 12, SCATTERED), 5 * N, 10 * N),
+    Row("Partitions.all", lambda u: u.partitions.all(), 0, 0),
+    Row("Partitions.ahead", lambda u: u.partitions.ahead(NOW), 0, 0),
+    Row("Partitions.top", lambda u: u.partitions.top(at(10), at(60)), 110, 200),
+    Row("Partitions.above", lambda u: above(u, 1_000), 11 * PAGE, 2 * PAGE),
+    Row("Partitions.above none", lambda u: above(u, 2**62), 10, 20),
+    Row("Partitions.of_vessel", lambda u: of_vessel(u, most=PAGE), 2 * PAGE, 2 * PAGE),
+    Row("Partitions.vessels", lambda u: u.partitions.vessels(), 2 * VESSELS, VESSELS),
+    Row("Partitions.trim", trim, 8 * N, 8 * N),
+    Row("Partitions.trim of none", partial(trim, vessel=SILENT), 10, 40),
+    Row("Partitions.erase", erase, 20 * N, 40 * N),
+    Row("Audit.prune none", lambda u: u.audit.prune(BEGAN - timedelta(days=99), most=N), 2 * N, 2 * N),
+    Row("Audit.prune", lambda u: u.audit.prune(AFTER_ALL, most=N), 8 * N, 8 * N),
     Row("Quarantine.prune none", lambda u: u.quarantine.prune(BEGAN, most=N), 10, 10),
     Row("Quarantine.prune some", lambda u: u.quarantine.prune(at(100), most=N), 3_000, 4_000),
     Row("Quarantine.prune of all", lambda u: u.quarantine.prune(AFTER_ALL, most=N), 6 * N, 8 * N),
@@ -509,7 +537,7 @@ ROWS = [
     Row("Trackers.assign", lambda u: u.trackers.assign(77, 30, starts_at=NOW), 10, 40),
     Row("Trackers.change", lambda u: u.trackers.change(77, {"label": "new"}), 20, 50),
     Row("Trackers.newest_fix", lambda u: newest(u, 3, 0), 1010, 1030),
-    Row("Trackers.newest_fix of none lately", lambda u: newest(u, TRACKERS, FIXES - 100), 110, 110),
+    Row("Trackers.newest_fix of none lately", lambda u: newest(u, TRACKERS, FIXES - 100), 120, 120),
     Row("Trackers.newest_fix of none ever", lambda u: newest(u, TRACKERS, 0), 1010, 1030),
     Row("ApiKeys.present", lambda u: present(u, "now 770"), 10, 20),
     Row("ApiKeys.present previous", lambda u: present(u, "before 770"), 10, 20),

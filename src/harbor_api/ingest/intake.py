@@ -65,10 +65,16 @@ def thresholds_of(settings: Settings) -> Thresholds:
     """Return what an operator has set to judge fixes by."""
     return Thresholds(
         future_tolerance=timedelta(seconds=settings.future_tolerance_s),
-        retention=timedelta(days=settings.oldest_fix_days) if settings.oldest_fix_days else None,
+        retention=_retention(settings),
         max_speed_kn=settings.max_speed_kn,
         noise_m=settings.noise_m,
     )
+
+
+def _retention(settings: Settings) -> timedelta | None:
+    """Return how old a fix may be: no older than is taken, nor than is kept; None where all may."""
+    days = [each for each in (settings.oldest_fix_days, settings.keep_positions_days) if each]
+    return timedelta(days=min(days)) if days else None
 
 
 class Signer:

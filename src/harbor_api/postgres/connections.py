@@ -2,15 +2,17 @@
 
 import logging
 import math
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import orjson
 import psycopg
 from psycopg.pq import TransactionStatus
-from sqlalchemy import URL, Engine, QueuePool, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.util.queue import Empty
@@ -28,6 +30,7 @@ _OPERATORS = {"25006", "42501"}
 # psycopg has them among what may mend itself, but what is too large for PostgreSQL stays so.
 _TOO_LARGE = "54"
 _OLDEST = 150_000
+_KEY_OF_PARTITION = re.compile(r"\(recorded_at\) = \(([^)]+)\)")
 # For how long nobody asks for one more connection where PostgreSQL had none left.
 _FULL_FOR_S = 0.5
 
@@ -38,6 +41,13 @@ class Contended(Unavailable):
 
 class OrderMoved(Contended):
     """The committed order is not the one that is known: it is to be fenced, and the same done again."""
+class NoPartition(Exception):
+    """There is no partition for a position; ``moment`` is when it was recorded, None where that is not
+    told."""
+
+    def __init__(self, moment: datetime | None) -> None:
+        super().__init__("there is no partition")
+        self.moment = moment
 
 
 class StatementFailed(Exception):
@@ -114,6 +124,19 @@ def transacting(engine: Engine) -> Engine:
     return engine.execution_options(isolation_level="READ COMMITTED")
 
 
+@contextmanager
+def unhurried(connection: Connection) -> Iterator[None]:
+    """Wait for as long as PostgreSQL takes, up to its own time-outs: what reads a whole table says nothing
+    meanwhile."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, _Connection)
+    patience_s, driver.patience_s = driver.patience_s, math.inf
+    try:
+        yield
+    finally:
+        driver.patience_s = patience_s
+
+
 class _Full(PoolTimeout):
     """PostgreSQL has no connection left, and of those that this process holds none came back in time."""
 
@@ -180,6 +203,8 @@ def translated(url: URL) -> Iterator[None]:
         state = getattr(found, "sqlstate", None)
         if state == _MOVED:
             raise OrderMoved("The database was restored, or another server took over", cause=cause) from error
+        if isinstance(found, psycopg.errors.CheckViolation) and found.diag.constraint_name is None:
+            raise NoPartition(_key_of_partition(found)) from error
         if state in _CONTENDED:
             _count_failure("contended")
             raise Contended("Too many change the same at once", cause=cause) from error
@@ -195,6 +220,13 @@ def translated(url: URL) -> Iterator[None]:
 
 def _count_failure(kind: str) -> None:
     metrics.DATABASE_FAILURES.labels(kind).inc()
+def _key_of_partition(error: psycopg.Error) -> datetime | None:
+    """Return the time that no partition is for, as PostgreSQL tells it to whoever may read the table."""
+    told = _KEY_OF_PARTITION.search(error.diag.message_detail or "")
+    try:
+        return datetime.fromisoformat(told[1]) if told else None
+    except ValueError:
+        return None
 
 
 def _is_away(error: BaseException) -> bool:

@@ -35,14 +35,14 @@ def standing(revision: str | None) -> Standing:
 
 
 def upgrade(engine: Engine, *, wait_s: float = 0) -> None:
-    """Run the migrations that are missing, all in one transaction; those that ran are left alone.
+    """Run the migrations that are missing, each in a transaction of its own; those that ran are left alone.
 
-    Where somebody else migrates the same database, that is waited for: some seconds, or ``wait_s`` if that
-    is more.
+    Where it ends in between, it goes on from there when it is run again. Where somebody else migrates the
+    same database, that is waited for: some seconds, or ``wait_s`` if that is more.
     """
     config = _config()
     config.attributes["wait_s"] = wait_s
-    with connections.transacting(engine).connect() as connection:
+    with connections.transacting(engine).connect() as connection, connections.unhurried(connection):
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 

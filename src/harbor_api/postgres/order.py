@@ -6,9 +6,11 @@ NEWEST_OF_EACH = ", ".join(
     f"(SELECT seq FROM {table} ORDER BY seq DESC LIMIT 1)"  # noqa: S608 - names of ours are put in
     for table in ("positions", "vessels", "withdrawals")
 )
-NEWEST = f"greatest({NEWEST_OF_EACH}, 0)"
 # Whether a number was lost with the server that gave it, and with what it was given to.
 IS_LOST = "EXISTS (SELECT FROM order_fences AS f WHERE f.resumed >= {0} AND f.survived < {0})"
+# What is kept no longer may have been the newest: the order does not fall below the floor.
+FLOOR = "(SELECT number FROM feed_floor WHERE id = 1)"
+NEWEST = f"greatest({NEWEST_OF_EACH}, {FLOOR}, 0)"
 # What a recursive term ``halving`` consists of, for the time that is put in; it takes %(under_way)s. Fixes
 # come in order of their numbers, but for what is under way: so the first that came at a time or later is
 # looked for from where that halves in on, in place of from the beginning. The greatest `low` is a number

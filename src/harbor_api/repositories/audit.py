@@ -1,8 +1,9 @@
 """The audit trail: who changed what, written in the transaction of the change itself."""
 
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Row, bindparam, func, insert, select, tuple_
+from sqlalchemy import BindParameter, Connection, Row, bindparam, func, insert, select, text, tuple_
 
 from harbor_api.domain.audit import Actor, AuditEntry
 from harbor_api.postgres.tables import AUDIT_ORDER_LOCK, audit
@@ -30,8 +31,15 @@ _STATEMENTS = {
 }
 
 
+# They are numbered in order of time: those that may be old are at the beginning.
+_PRUNE = text("""
+DELETE FROM audit WHERE id = ANY (ARRAY(
+    SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT :most) AS first WHERE at < :before))
+""")
+
+
 class Audit:
-    """All administrative changes. Entries are added and read, never changed."""
+    """All administrative changes. Entries are added, read and kept for as long as is set, never changed."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -68,6 +76,10 @@ class Audit:
         values = {"after": start, "limit": limit, **({"subject": subject} if subject else {})}
         rows = self._connection.execute(_STATEMENTS[newest_first, subject is not None], values)
         return [_entry(row) for row in rows]
+
+    def prune(self, before: datetime, *, most: int) -> int:
+        """Delete entries of before a moment, the oldest of them first, and return how many those were."""
+        return self._connection.execute(_PRUNE, {"before": before, "most": most}).rowcount
 
 
 def _entry(row: Row[Any]) -> AuditEntry:

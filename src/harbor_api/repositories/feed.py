@@ -79,11 +79,12 @@ LEFT JOIN LATERAL (
 CROSS JOIN LATERAL (SELECT {is_new} AS is_new) AS step
 WHERE NOT s.is_stored OR f.seq = s.seq
 """
+# Without an OFFSET PostgreSQL passes over the LIMIT, and reads the whole step where there are partitions.
 _IS_NEW = """s.is_stored AND NOT EXISTS (
     SELECT FROM positions AS p
     WHERE p.vessel_id = s.vessel_id AND p.seq + 0 < s.seq
         AND p.recorded_at >= {began} AND p.recorded_at < {began} + %(step)s
-    LIMIT 1
+    ORDER BY p.recorded_at, p.tracker_id LIMIT 1 OFFSET 0
 )"""
 
 

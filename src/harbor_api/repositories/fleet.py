@@ -19,7 +19,7 @@ from harbor_api.domain.vessels import (
     stale_from,
 )
 from harbor_api.postgres import statements
-from harbor_api.postgres.order import NEWEST_OF_EACH
+from harbor_api.postgres.order import FLOOR, NEWEST_OF_EACH
 from harbor_api.postgres.rows import DETAILS
 from harbor_api.postgres.sight import IS_GRANTED, WITHIN_HORIZON, Sight, first_of_step
 from harbor_api.postgres.statements import Statement
@@ -49,7 +49,7 @@ _IS_BEHIND = """coalesce((
 # were filled anew have another origin.
 _ORIGIN = """concat_ws(' ',
     pg_postmaster_start_time(), (SELECT oid FROM pg_database WHERE datname = current_database()),
-    pg_relation_filenode('vessels'), pg_relation_filenode('positions'))"""
+    pg_relation_filenode('vessels'), pg_relation_filenode('latest_positions'))"""
 
 _NAMES = ", ".join(["id", "version", "retired_at", "edited", *DETAILS, "shown", *_POSITION])
 _ASKED = {
@@ -87,13 +87,13 @@ def _statement(asked: str, *, late: bool, coarse: bool) -> bytes:
         ),
     ]
     is_news = asked == "changed"
-    tops = f"ARRAY[{NEWEST_OF_EACH}]" if is_news else "NULL::bigint[]"
+    tops, floor = (f"ARRAY[{NEWEST_OF_EACH}]", f"{FLOOR}, 0") if is_news else ("NULL::bigint[]", "0")
     # The one that coarse keys see.
     shown = f"LEFT JOIN LATERAL ({first_of_step('newest', 'v.id')}) AS shown ON true" if coarse else ""
     return f"""
         SELECT clock.*, fleet.* FROM (
-            SELECT now() AS moment, greatest(tops[1], tops[2], tops[3], 0) AS number, {_ORIGIN} AS origin,
-                {_IS_BEHIND if is_news and late else "false"} AS is_behind, tops
+            SELECT now() AS moment, greatest(tops[1], tops[2], tops[3], {floor}) AS number,
+                {_ORIGIN} AS origin, {_IS_BEHIND if is_news and late else "false"} AS is_behind, tops
             FROM (SELECT {tops} AS tops OFFSET 0) AS newest
             OFFSET 0
         ) AS clock LEFT JOIN LATERAL (

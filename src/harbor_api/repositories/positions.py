@@ -84,16 +84,19 @@ LEFT JOIN trackers ON trackers.id = ANY (%(tracker_ids)s::integer[])
 
 # What is known around stretches of fixes, each from its first to its last fix of one vessel: the stored
 # fixes within, the nearest one on each side, and which ones were held. Most fixes are newer than all that is
-# stored of their vessel; then the latest position is all that there is to look at.
+# stored of their vessel; then the latest position is all that there is to look at, and no partition is
+# opened:
+# of forty that takes longer than all the rest.
 # Here and below LIMIT 1 makes each look-up one probe of a key: a plain join leaves it to the statistics
 # whether all that is stored is read instead, once or even for each row.
-_AROUND = b"""
+_STRETCHES = """json_to_recordset(%(stretches)s) AS stretch (
+    ord integer, vessel_id integer, most integer,
+    first_at timestamptz, first_tracker integer, last_at timestamptz, last_tracker integer)"""
+_LOOK = f"""
 SELECT
     stretch.ord, vessel.max_speed_kn, latest.recorded_at, latest.tracker_id,
     near.reason, near.recorded_at, near.lat, near.lon, near.accuracy_m, near.tracker_id
-FROM json_to_recordset(%(stretches)s) AS stretch (
-    ord integer, vessel_id integer, most integer,
-    first_at timestamptz, first_tracker integer, last_at timestamptz, last_tracker integer)
+FROM {_STRETCHES}
 CROSS JOIN LATERAL (
     SELECT v.max_speed_kn FROM vessels AS v WHERE v.id = stretch.vessel_id LIMIT 1
 ) AS vessel
@@ -107,31 +110,6 @@ LEFT JOIN LATERAL (
             latest.tracker_id
         WHERE (latest.recorded_at, latest.tracker_id) < (first_at, first_tracker)
     ) UNION ALL (
-        SELECT NULL, p.recorded_at, p.lat, p.lon, p.accuracy_m, p.tracker_id
-        FROM positions AS p
-        WHERE (latest.recorded_at, latest.tracker_id) >= (first_at, first_tracker)
-            AND p.vessel_id = stretch.vessel_id
-            AND (p.recorded_at, p.tracker_id) < (first_at, first_tracker)
-        ORDER BY p.recorded_at DESC, p.tracker_id DESC
-        LIMIT 1
-    ) UNION ALL (
-        SELECT NULL, p.recorded_at, p.lat, p.lon, p.accuracy_m, p.tracker_id
-        FROM positions AS p
-        WHERE (latest.recorded_at, latest.tracker_id) >= (first_at, first_tracker)
-            AND p.vessel_id = stretch.vessel_id
-            AND (p.recorded_at, p.tracker_id) >= (first_at, first_tracker)
-            AND (p.recorded_at, p.tracker_id) <= (last_at, last_tracker)
-        ORDER BY p.recorded_at, p.tracker_id
-        LIMIT most
-    ) UNION ALL (
-        SELECT NULL, p.recorded_at, p.lat, p.lon, p.accuracy_m, p.tracker_id
-        FROM positions AS p
-        WHERE (latest.recorded_at, latest.tracker_id) > (last_at, last_tracker)
-            AND p.vessel_id = stretch.vessel_id
-            AND (p.recorded_at, p.tracker_id) > (last_at, last_tracker)
-        ORDER BY p.recorded_at, p.tracker_id
-        LIMIT 1
-    ) UNION ALL (
         SELECT q.reason, q.recorded_at, NULL, NULL, NULL, q.tracker_id
         FROM quarantine AS q
         WHERE q.vessel_id = stretch.vessel_id
@@ -141,7 +119,38 @@ LEFT JOIN LATERAL (
         LIMIT most
     )
 ) AS near ON true
-"""
+""".encode()  # noqa: S608 - constants of ours are put in, none from a caller
+# The other half, for stretches that are not newer than all: what is stored before, within and behind. Each
+# probe opens the partitions that it asks for, and no further ones than it takes to find one.
+_AROUND = f"""
+SELECT stretch.ord, near.*
+FROM {_STRETCHES}
+CROSS JOIN LATERAL (
+    (
+        SELECT p.recorded_at, p.lat, p.lon, p.accuracy_m, p.tracker_id
+        FROM positions AS p
+        WHERE p.vessel_id = stretch.vessel_id AND p.recorded_at <= first_at
+            AND (p.recorded_at, p.tracker_id) < (first_at, first_tracker)
+        ORDER BY p.recorded_at DESC, p.tracker_id DESC
+        LIMIT 1
+    ) UNION ALL (
+        SELECT p.recorded_at, p.lat, p.lon, p.accuracy_m, p.tracker_id
+        FROM positions AS p
+        WHERE p.vessel_id = stretch.vessel_id AND p.recorded_at >= first_at AND p.recorded_at <= last_at
+            AND (p.recorded_at, p.tracker_id) >= (first_at, first_tracker)
+            AND (p.recorded_at, p.tracker_id) <= (last_at, last_tracker)
+        ORDER BY p.recorded_at, p.tracker_id
+        LIMIT most
+    ) UNION ALL (
+        SELECT p.recorded_at, p.lat, p.lon, p.accuracy_m, p.tracker_id
+        FROM positions AS p
+        WHERE p.vessel_id = stretch.vessel_id AND p.recorded_at >= last_at
+            AND (p.recorded_at, p.tracker_id) > (last_at, last_tracker)
+        ORDER BY p.recorded_at, p.tracker_id
+        LIMIT 1
+    )
+) AS near
+""".encode()  # noqa: S608 - constants of ours are put in, none from a caller
 # A stretch may be answered with so many more fixes than it has.
 _MARGIN = 8
 # A stretch that has more is cut into so many parts. Each round reads as much as the one before, so that a
@@ -185,7 +194,12 @@ def versions_in(admitted: Rows) -> Mapping[int, int]:
 
 
 def look(stretches: Iterable[Stretch]) -> Statement:
-    """Return what looks around stretches of fixes, for ``Positions.around``."""
+    """Return what looks first around stretches of fixes, for ``Positions.around``."""
+    return _asking(_LOOK, enumerate(stretches))
+
+
+def _asking(text: bytes, stretches: Iterable[tuple[int, Stretch]]) -> Statement:
+    """Return a statement that asks about stretches, each told by a number in what is answered."""
     asked = [
         {
             "ord": place,
@@ -196,11 +210,11 @@ def look(stretches: Iterable[Stretch]) -> Statement:
             "last_at": last_at,
             "last_tracker": last_tracker,
         }
-        for place, (vessel_id, keys) in enumerate(stretches)
+        for place, (vessel_id, keys) in stretches
         for first_at, first_tracker in [keys[0]]
         for last_at, last_tracker in [keys[-1]]
     ]
-    return Statement(_AROUND, {"stretches": orjson.dumps(asked).decode()})
+    return Statement(text, {"stretches": orjson.dumps(asked).decode()})
 
 
 class Positions:
@@ -231,8 +245,21 @@ class Positions:
         while asked:
             found = statements.rows(self._connection, look(asked)) if seen is None else seen
             seen = None
+            rows = [0] * len(asked)
+            for place, *rest in found:
+                known[asked[place][0]].note(*rest)
+                rows[place] += 1
+            late = [
+                (place, stretch)
+                for place, stretch in enumerate(asked)
+                if known[stretch[0]].reaches(stretch[1])
+            ]
+            if late:
+                for place, *near in statements.rows(self._connection, _asking(_AROUND, late)):
+                    known[asked[place][0]].note_stored(*near)
+                    rows[place] += 1
             # Where more is stored than was asked for, parts have less; single fixes never have too much.
-            asked = [part for crowded in _noted(found, asked, known) for part in _parts(crowded)]
+            asked = [part for crowded in _crowded(asked, rows) for part in _parts(crowded)]
         return {vessel_id: each.surroundings() for vessel_id, each in known.items()}
 
     def addition(self, fixes: ReceivedColumns, *, late: NDArray[np.bool_] | None = None) -> Statement:
@@ -278,20 +305,23 @@ class _Known:
         if reason is not None:
             self._held[near[0], near[-1]] = reason
         elif near[0] is not None:
-            one = Neighbour(*near)
-            self._stored[one.key] = one
+            self.note_stored(*near)
+
+    def note_stored(self, *near: Any) -> None:
+        one = Neighbour(*near)
+        self._stored[one.key] = one
+
+    def reaches(self, keys: Sequence[FixKey]) -> bool:
+        """Return whether anything is stored that is not older than all of these."""
+        return self._newest is not None and self._newest >= keys[0]
 
     def surroundings(self) -> Surroundings:
         stored = [self._stored[key] for key in sorted(self._stored)]
         return Surroundings(self._max_speed_kn, self._newest, stored, self._held)
 
 
-def _noted(found: Rows, stretches: list[Stretch], known: Mapping[int, _Known]) -> list[Stretch]:
-    """Note what is known around stretches of fixes; return those around which there may be more."""
-    rows = [0] * len(stretches)
-    for place, *rest in found:
-        known[stretches[place][0]].note(*rest)
-        rows[place] += 1
+def _crowded(stretches: list[Stretch], rows: list[int]) -> list[Stretch]:
+    """Return those of some stretches around which there may be more than the rows that were found."""
     return [each for each, many in zip(stretches, rows, strict=True) if many >= 2 * len(each[1]) + _MARGIN]
 
 

@@ -9,6 +9,7 @@ import orjson
 from sqlalchemy import Connection
 
 from harbor_api.domain.judgement import IMPOSSIBLE_JUMP, JUDGEMENT, NEAREST, OUTVOTED
+from harbor_api.domain.months import Month
 from harbor_api.domain.positions import FixKey, NamedFix, Neighbour, Vicinity
 from harbor_api.postgres import statements
 from harbor_api.postgres.rows import MOTION, MOVED, move_forward
@@ -84,6 +85,7 @@ def _named(table: str, *, first: str = "turn, ", condition: str = "") -> str:
     """Return the condition by which rows of a table are those of the input, each found by one probe.
 
     A ``condition`` stands inside, as beside this one it would be what another index is looked through for.
+    Of several partitions each has rows at the same places: there it holds for those of one month alone.
     """
     return f"""ctid = ANY (ARRAY(
         SELECT found.ctid
@@ -100,7 +102,8 @@ def _named(table: str, *, first: str = "turn, ", condition: str = "") -> str:
 # One that was held before keeps its reason, and what the tracker sent.
 _TAKE_BACK = f"""
 WITH {_TURN}, gone AS (
-    DELETE FROM positions WHERE {_named("positions")}
+    DELETE FROM positions
+    WHERE recorded_at >= %(month)s AND recorded_at < %(next_month)s AND {_named("positions")}
     RETURNING vessel_id, recorded_at, tracker_id, received_at, {_MOTION}
 ), kept AS (
     INSERT INTO quarantine AS q
@@ -223,7 +226,6 @@ class Revisions:
         """
         fixes = sorted(names)
         values = {
-            "names": _as_json(fixes),
             "at": at,
             "reason": decision.reason,
             "state": decision.state,
@@ -231,8 +233,18 @@ class Revisions:
             "decided_by": decision.decided_by,
             "note": decision.note,
         }
+        by_month: dict[Month, list[NamedFix]] = {}
+        for each in fixes:
+            by_month.setdefault(Month.of(each.recorded_at), []).append(each)
+        taken = [
+            Statement(
+                _TAKE_BACK,
+                {**values, "names": _as_json(some), "month": month.begin, "next_month": month.end},
+            )
+            for month, some in sorted(by_month.items())
+        ]
         vessel_ids = sorted({vessel_id for vessel_id, _, _ in fixes})
-        return [Statement(_TAKE_BACK, values), Statement(_MOVE_BACK, {"vessel_ids": vessel_ids})]
+        return [*taken, Statement(_MOVE_BACK, {"vessel_ids": vessel_ids})]
 
     def releasing(
         self, names: Iterable[NamedFix], *, by: str, at: datetime, withdrawn: bool = False

@@ -9,6 +9,7 @@ from tests.resources.quarantine.held_fixes import decide_on, history_of, hold, l
 from tests.support import sql
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import SigningTracker, World, a_fix
+from tests.support.partitions import far_ahead
 from tests.support.urls import AUDIT, QUARANTINE, VESSELS
 
 URL = f"{QUARANTINE}/withdraw"
@@ -94,30 +95,31 @@ class TestWithdrawal:
         seen = on_map(client, operator)
         future = "2038-01-19T03:14:07Z"
         hold(client, tracker, lat=59.9, lon=10.7, recorded_at=future)
-        sql.run(
-            world.database,
-            "UPDATE quarantine SET state = 'released', decided_at = now(), decided_by = 'key 1 (ops)'",
-        )
-        for table in ("positions", "latest_positions"):
+        with far_ahead(world.database):
             sql.run(
                 world.database,
-                f"UPDATE {table} SET recorded_at = :at, seq = nextval('fleet_order')",
-                at=future,
+                "UPDATE quarantine SET state = 'released', decided_at = now(), decided_by = 'key 1 (ops)'",
             )
-        sql.run(
-            world.database,
-            "INSERT INTO positions SELECT vessel_id, :first, tracker_id, received_at, lat, lon, sog, cog, "
-            "heading, nav_status, accuracy_m, battery_v, seq - 1 FROM positions",
-            first=a_fix(0)["recorded_at"],
-        )
-        assert on_map(client, operator) != seen
+            for table in ("positions", "latest_positions"):
+                sql.run(
+                    world.database,
+                    f"UPDATE {table} SET recorded_at = :at, seq = nextval('fleet_order')",
+                    at=future,
+                )
+            sql.run(
+                world.database,
+                "INSERT INTO positions SELECT vessel_id, :first, tracker_id, received_at, lat, lon, sog, "
+                "cog, heading, nav_status, accuracy_m, battery_v, seq - 1 FROM positions",
+                first=a_fix(0)["recorded_at"],
+            )
+            assert on_map(client, operator) != seen
 
-        answer = _withdraw(client, operator, tracker, recorded_at=future)
+            answer = _withdraw(client, operator, tracker, recorded_at=future)
 
-        assert (answer.status_code, answer.json["reason"]) == (200, "future")
-        assert on_map(client, operator) == seen
-        [kept] = listed(client, operator)
-        assert (kept["state"], kept["note"], kept["raw"]["recorded_at"]) == ("withdrawn", WRONG, future)
+            assert (answer.status_code, answer.json["reason"]) == (200, "future")
+            assert on_map(client, operator) == seen
+            [kept] = listed(client, operator)
+            assert (kept["state"], kept["note"], kept["raw"]["recorded_at"]) == ("withdrawn", WRONG, future)
 
     def test_is_told_by_the_order(self, client: CheckedClient, world: World, operator):
         tracker = world.tracker()

@@ -1,0 +1,156 @@
+"""Partitions of ``positions``: a month each, and before the first of them one of all that is older.
+
+There is none for all else (DEFAULT): PostgreSQL would have to read it whenever another one is made, and
+could not
+let one go without waiting for everybody. So a fix may find no partition: one is made then, and the fix is
+stored.
+
+Whoever makes one or lets one go waits for locks no longer than a moment, as all others wait behind: then
+it is
+``Unavailable``, and tried again. What is made is attached, which readers and writers do not notice.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Engine, text
+
+from harbor_api.domain.errors import Unavailable
+from harbor_api.domain.months import Month
+
+# Whoever makes or drops partitions holds it, so that two do not do the same.
+PARTITIONS_LOCK = 0x50415254  # "PART"
+# What stands in the comment of a partition that is to be dropped: once it is detached nothing else tells.
+_TO_GO = "harbor-api: to be dropped"
+# Whoever waits for a lock has others wait behind it.
+_LOCK_MS = 1_000
+_BOUND = re.compile(r"FROM \((?:MINVALUE|'([^']+)')\) TO \((?:MAXVALUE|'([^']+)')\)")
+_END = datetime.max.replace(tzinfo=UTC)
+# Nothing that is later is stored: whoever finds such a fix has a clock that is wrong.
+_FURTHEST = timedelta(days=366)
+
+# Detached ones that are still to be dropped come last, without bounds.
+ALL = f"""
+SELECT c.relname, pg_get_expr(c.relpartbound, c.oid), coalesce(i.inhdetachpending, true),
+    pg_total_relation_size(c.oid), greatest(c.reltuples, 0)::bigint
+FROM pg_class AS c LEFT JOIN pg_inherits AS i ON i.inhrelid = c.oid AND i.inhparent = 'positions'::regclass
+WHERE i.inhrelid IS NOT NULL OR (
+    c.relkind = 'r' AND NOT c.relispartition AND obj_description(c.oid, 'pg_class') = '{_TO_GO}'
+    AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'positions'::regclass)
+)
+ORDER BY c.relname
+""".encode()  # noqa: S608 - constants of ours are put in
+
+
+class Partition(NamedTuple):
+    """A partition: from ``since``, None for the one of all that is older, up to but without ``until``.
+
+    ``rows`` is PostgreSQL's guess. One that is on its way out ``is_going``, and has no ends once it is
+    detached.
+    """
+
+    name: str
+    since: datetime | None
+    until: datetime | None
+    is_going: bool
+    bytes: int
+    rows: int
+
+    @classmethod
+    def of(cls, name: str, bound: str | None, is_going: bool, size: int, rows: int) -> "Partition":
+        """Return what a row of ``ALL`` tells."""
+        since = until = None
+        if bound is not None:
+            found = _BOUND.search(bound)
+            assert found is not None, bound
+            since = None if found[1] is None else datetime.fromisoformat(found[1]).astimezone(UTC)
+            until = _END if found[2] is None else datetime.fromisoformat(found[2]).astimezone(UTC)
+        return cls(name=name, since=since, until=until, is_going=is_going, bytes=size, rows=rows)
+
+
+def make(connection: Connection, *, up_to: datetime, holding: datetime | None = None) -> list[str]:
+    """Make the partitions that are missing up to a moment, and return their names.
+
+    Those are the months between two that there are, those up to the moment, and where ``holding`` is older
+    than all of them, one of all that is older. Two may do it at once: one waits for the other up to the end
+    of its transaction, and finds nothing to do. Unavailable for what is more than a year ahead.
+    """
+    if up_to > datetime.now(UTC) + _FURTHEST:
+        raise Unavailable(cause=f"nothing is stored that was recorded in {up_to:%Y}")
+    _run(connection, f"SET LOCAL lock_timeout = {_LOCK_MS}")
+    _run(connection, f"SELECT pg_advisory_xact_lock({PARTITIONS_LOCK})")
+    there = [each for each in _all(connection) if each.until is not None]
+    made = [*_missing(there, up_to=up_to, holding=holding)]
+    for name, since, until in made:
+        free = _free_name(connection, name)
+        low = "MINVALUE" if since is None else f"'{since}'"
+        _run(
+            connection,
+            f"CREATE TABLE {free} (LIKE positions INCLUDING DEFAULTS INCLUDING INDEXES)",
+            f"ALTER TABLE positions ATTACH PARTITION {free} FOR VALUES FROM ({low}) TO ('{until}')",
+        )
+    return [name for name, _, _ in made]
+
+
+def let_go(engine: Engine, name: str) -> None:
+    """Drop a partition with all that it holds, or what is left of one that was on its way out.
+
+    It is detached beside all others first, which waits for those who have begun to read, and then dropped;
+    ended
+    in between, the same again goes on. Unavailable where somebody holds it for longer than a moment.
+    """
+    # Its name is looked up: nothing is dropped that is no partition of ours.
+    with engine.connect() as connection:
+        found = next((each for each in _all(connection) if each.name == name), None)
+        if found is None:
+            return
+        _run(connection, f"SET lock_timeout = {_LOCK_MS}")
+        try:
+            if not found.is_going:
+                _run(connection, f"COMMENT ON TABLE {name} IS '{_TO_GO}'")
+            if found.until is not None:
+                how = "FINALIZE" if found.is_going else "CONCURRENTLY"
+                _run(connection, f"ALTER TABLE positions DETACH PARTITION {name} {how}")
+            _run(connection, f"DROP TABLE {name}")
+        finally:
+            if not connection.invalidated:
+                _run(connection, "RESET lock_timeout")
+
+
+def _all(connection: Connection) -> list[Partition]:
+    found = [Partition.of(*row) for row in connection.exec_driver_sql(ALL.decode())]
+    return sorted(found, key=lambda each: (each.until is None, each.until, each.name))
+
+
+def _missing(
+    there: Sequence[Partition], *, up_to: datetime, holding: datetime | None
+) -> Iterator[tuple[str, datetime | None, datetime]]:
+    """Yield the name and the ends of each partition that is missing."""
+    begins = [(each.since, each.until) for each in there]
+    first = begins[0][0] if begins else Month.of(up_to).begin
+    if holding is not None and first is not None and holding < first:
+        yield f"positions_before_{Month.of(first)}", None, first
+    ends = [until for _, until in begins if until is not None]
+    stops = [since for since, _ in begins[1:] if since is not None]
+    last = Month.of(up_to).end
+    for end, stop in zip(ends, [*stops, last], strict=False):
+        month = Month.of(end)
+        while month.begin < stop:
+            yield f"positions_{month}", month.begin, month.end
+            month = month.after(1)
+
+
+def _free_name(connection: Connection, name: str) -> str:
+    """Return a name that no table has: one that is still to be dropped may have it."""
+    free, number = name, 1
+    while connection.scalar(text("SELECT to_regclass(:name) IS NOT NULL"), {"name": free}):
+        number += 1
+        free = f"{name}_{number}"
+    return free
+
+
+def _run(connection: Connection, *several: str) -> None:
+    for each in several:
+        connection.exec_driver_sql(each)
