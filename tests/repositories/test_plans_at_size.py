@@ -489,9 +489,9 @@ ROWS = [
     Row("Quarantine.near many", lambda u: near(u, 1, SCATTERED), 6 * MOST * N, 8 * MOST * N),
     Row("Quarantine.near none", lambda u: near(u, CLEAN, SCATTERED), 5 * N, 10 * N),
     Row("Quarantine.near none among others", lambda u: near(u, 12, SCATTERED), 5 * N, 10 * N),
-    Row("Partitions.all", lambda u: u.partitions.all(), 0, 0),
-    Row("Partitions.ahead", lambda u: u.partitions.ahead(NOW), 0, 0),
-    Row("Partitions.top", lambda u: u.partitions.top(at(10), at(60)), 110, 200),
+    # Of the catalogue, which is not counted, each partition and index is sorted by its name.
+    Row("Partitions.all", lambda u: u.partitions.all(), 50, 0),
+    Row("Partitions.ahead", lambda u: u.partitions.ahead(NOW), 50, 0),
     Row("Partitions.above", lambda u: above(u, 1_000), 11 * PAGE, 2 * PAGE),
     Row("Partitions.above none", lambda u: above(u, 2**62), 10, 20),
     Row("Partitions.of_vessel", lambda u: of_vessel(u, most=PAGE), 2 * PAGE, 2 * PAGE),

@@ -97,11 +97,14 @@ IS_GRANTED = """(%(all_vessels)s OR EXISTS (
 _BY_NUMBER = "p.seq + 0 <= %(number)s"
 WITHIN_HORIZON = f"p.recorded_at <= %(moment)s AND {_BY_NUMBER}"
 _OF_VESSEL = f"p.vessel_id = %(vessel_id)s AND {_BY_NUMBER}"
-# Between two names of fixes, both outside: from one time up to another when the trackers in them are 0. No
-# other bound of the time stands beside one of these on the same side: of two PostgreSQL may begin at the
-# wrong one, and reads all that lies between.
-_AFTER = "(p.recorded_at, p.tracker_id) > (%(after_at)s, %(after_tracker)s)"
-_BEFORE = "(p.recorded_at, p.tracker_id) < (%(before_at)s, %(before_tracker)s)"
+# Between two names of fixes, both outside: from one time up to another when the trackers in them are 0. The
+# same time stands alone, too, as by that PostgreSQL knows which partitions not to open. No other bound of
+# the time stands beside it on the same side: of two PostgreSQL may begin at the wrong one, and reads all that
+# lies between.
+_AFTER = """p.recorded_at >= %(after_at)s
+    AND (p.recorded_at, p.tracker_id) > (%(after_at)s, %(after_tracker)s)"""
+_BEFORE = """p.recorded_at <= %(before_at)s
+    AND (p.recorded_at, p.tracker_id) < (%(before_at)s, %(before_tracker)s)"""
 # When the step of time began of a fix in a relation.
 BEGAN = "date_bin(%(step)s, {0}.recorded_at, timestamptz '1970-01-01 00:00:00Z')"
 # When the oldest fix of %(vessel_id)s was recorded that the key sees, if not coarsely.

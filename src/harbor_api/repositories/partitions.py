@@ -15,7 +15,6 @@ from harbor_api.postgres.tables import TAKE_ORDER
 # Both ends lie in one partition: no other one is opened, and a place in it is one row.
 _WITHIN = "p.recorded_at >= %(since)s AND p.recorded_at < %(until)s"
 _ALL = partitions.ALL
-_TOP = f"SELECT p.seq FROM positions AS p WHERE {_WITHIN} ORDER BY p.seq DESC LIMIT 1".encode()  # noqa: S608 - ours
 _ABOVE = f"""
 SELECT p.vessel_id, p.recorded_at, p.tracker_id FROM positions AS p
 WHERE p.seq > %(number)s AND {_WITHIN} ORDER BY p.seq LIMIT %(most)s
@@ -85,12 +84,6 @@ class Partitions:
             ):
                 reached = each.until
         return reached - now
-
-    def top(self, since: datetime, until: datetime) -> int:
-        """Return the greatest number of the order of what is stored in a part of one partition, 0 if
-        nothing is."""
-        found = statements.rows(self._connection, Statement(_TOP, {"since": since, "until": until}))
-        return int(found[0][0]) if found else 0
 
     def above(self, number: int, since: datetime, until: datetime, *, most: int) -> list[NamedFix]:
         """Return fixes in a part of one partition that came after a number of the order, the first ones

@@ -120,8 +120,9 @@ LEFT JOIN LATERAL (
     )
 ) AS near ON true
 """.encode()  # noqa: S608 - constants of ours are put in, none from a caller
-# The other half, for stretches that are not newer than all: what is stored before, within and behind. Each
-# probe opens the partitions that it asks for, and no further ones than it takes to find one.
+# The other half, for stretches that are not newer than all: what is stored before, within and behind. The
+# first and last time of all of them are what PostgreSQL knows before it begins: by these it opens no partition
+# that none of them can ask for.
 _AROUND = f"""
 SELECT stretch.ord, near.*
 FROM {_STRETCHES}
@@ -129,14 +130,17 @@ CROSS JOIN LATERAL (
     (
         SELECT p.recorded_at, p.lat, p.lon, p.accuracy_m, p.tracker_id
         FROM positions AS p
-        WHERE p.vessel_id = stretch.vessel_id AND p.recorded_at <= first_at
+        WHERE p.vessel_id = stretch.vessel_id
+            AND p.recorded_at <= first_at AND p.recorded_at <= %(last)s
             AND (p.recorded_at, p.tracker_id) < (first_at, first_tracker)
         ORDER BY p.recorded_at DESC, p.tracker_id DESC
         LIMIT 1
     ) UNION ALL (
         SELECT p.recorded_at, p.lat, p.lon, p.accuracy_m, p.tracker_id
         FROM positions AS p
-        WHERE p.vessel_id = stretch.vessel_id AND p.recorded_at >= first_at AND p.recorded_at <= last_at
+        WHERE p.vessel_id = stretch.vessel_id
+            AND p.recorded_at >= first_at AND p.recorded_at >= %(first)s
+            AND p.recorded_at <= last_at AND p.recorded_at <= %(last)s
             AND (p.recorded_at, p.tracker_id) >= (first_at, first_tracker)
             AND (p.recorded_at, p.tracker_id) <= (last_at, last_tracker)
         ORDER BY p.recorded_at, p.tracker_id
@@ -144,7 +148,8 @@ CROSS JOIN LATERAL (
     ) UNION ALL (
         SELECT p.recorded_at, p.lat, p.lon, p.accuracy_m, p.tracker_id
         FROM positions AS p
-        WHERE p.vessel_id = stretch.vessel_id AND p.recorded_at >= last_at
+        WHERE p.vessel_id = stretch.vessel_id
+            AND p.recorded_at >= last_at AND p.recorded_at >= %(first)s
             AND (p.recorded_at, p.tracker_id) > (last_at, last_tracker)
         ORDER BY p.recorded_at, p.tracker_id
         LIMIT 1
@@ -200,6 +205,7 @@ def look(stretches: Iterable[Stretch]) -> Statement:
 
 def _asking(text: bytes, stretches: Iterable[tuple[int, Stretch]]) -> Statement:
     """Return a statement that asks about stretches, each told by a number in what is answered."""
+    named = [*stretches]
     asked = [
         {
             "ord": place,
@@ -210,11 +216,16 @@ def _asking(text: bytes, stretches: Iterable[tuple[int, Stretch]]) -> Statement:
             "last_at": last_at,
             "last_tracker": last_tracker,
         }
-        for place, (vessel_id, keys) in stretches
+        for place, (vessel_id, keys) in named
         for first_at, first_tracker in [keys[0]]
         for last_at, last_tracker in [keys[-1]]
     ]
-    return Statement(text, {"stretches": orjson.dumps(asked).decode()})
+    values = {
+        "stretches": orjson.dumps(asked).decode(),
+        "first": min((keys[0][0] for _, (_, keys) in named), default=None),
+        "last": max((keys[-1][0] for _, (_, keys) in named), default=None),
+    }
+    return Statement(text, values)
 
 
 class Positions:
