@@ -33,7 +33,8 @@ _KEY = "vessel_id, recorded_at, tracker_id"
 # Whoever waits for a lock has all others wait behind it: so only so long, and then again.
 _LOCK_MS, _ATTEMPTS, _PAUSE_S = 500, 240, 0.5
 _BUSY = {"55P03", "40P01"}
-_LONGEST = "2h"
+# What reads or copies all rows, and all else.
+_LONG, _SHORT = "2h", "30s"
 # For how long the release before this one may go on.
 _FREE_FOR = timedelta(days=28)
 _AHEAD = timedelta(days=92)
@@ -84,6 +85,7 @@ def downgrade() -> None:
             *_rights(bind, to=first),
             "DROP TABLE positions",
             *_renamed(first, "positions"),
+            timeout=_LONG,
         )
 
 
@@ -133,17 +135,17 @@ def _checked(bind: sa.Connection) -> datetime:
     else:
         end = found.bound.astimezone(UTC)
     if found is None or not found.convalidated:
-        _in_one(bind, f"ALTER TABLE positions VALIDATE CONSTRAINT {_CHECK}")
+        _in_one(bind, f"ALTER TABLE positions VALIDATE CONSTRAINT {_CHECK}", timeout=_LONG)
     return end
 
 
-def _in_one(bind: sa.Connection, *several: str) -> None:
+def _in_one(bind: sa.Connection, *several: str, timeout: str = _SHORT) -> None:
     """Run statements in one transaction, again where somebody holds a lock that they need."""
     for attempt in range(1, _ATTEMPTS + 1):
         bind.exec_driver_sql("BEGIN")
         try:
             bind.exec_driver_sql(f"SET LOCAL lock_timeout = {_LOCK_MS}")
-            bind.exec_driver_sql(f"SET LOCAL statement_timeout = '{_LONGEST}'")
+            bind.exec_driver_sql(f"SET LOCAL statement_timeout = '{timeout}'")
             for each in several:
                 bind.exec_driver_sql(each)
         except BaseException as error:

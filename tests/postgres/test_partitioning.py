@@ -31,7 +31,7 @@ ORDER BY relname
 def database(new_database: NewDatabase) -> Iterator[Database]:
     """Return a database as it was before there were partitions, with positions in it."""
     database = Database(new_database())
-    downgrade(database, "0010")
+    downgrade(database, "0011")
     sql.run(database, _FILL)
     yield database
     database.dispose()
@@ -87,7 +87,7 @@ def test_down_and_up_again_loses_nothing(database: Database):
     )
     grown = digest(database)
     assert grown[0] == before[0] + 4
-    downgrade(database, "0010")
+    downgrade(database, "0011")
     assert digest(database) == grown
     assert sql.value(database, "SELECT relkind FROM pg_class WHERE relname = 'positions'") == "r"
     assert sql.column(
@@ -176,7 +176,7 @@ def test_what_was_granted_is_granted_on(database: Database):
     try:
         migrations.upgrade(database.engine)
         assert sql.value(database, asked) == "DELETE INSERT SELECT"
-        downgrade(database, "0010")
+        downgrade(database, "0011")
         assert sql.value(database, asked) == "DELETE INSERT SELECT"
     finally:
         sql.run(database, f"DROP OWNED BY {role}")

@@ -598,6 +598,8 @@ ROWS = [
         for key in EACH_KIND
         for last in (0, VESSELS - CHUNK // 2)
     ),
+    # As at the beginning: what the rows above have stored and rolled back is at the end of the index.
+    Row("Order.standing behind what was rolled back", lambda u: u.order.standing(), 20 * N, N),
     *(
         Row(
             f"Fleet.news of {count} as key {key.id}, {key.delay_s} s late, {key.coordinate_decimals} dec.",

@@ -121,8 +121,8 @@ LEFT JOIN LATERAL (
 ) AS near ON true
 """.encode()  # noqa: S608 - constants of ours are put in, none from a caller
 # The other half, for stretches that are not newer than all: what is stored before, within and behind. The
-# first and last time of all of them are what PostgreSQL knows before it begins: by these it opens no partition
-# that none of them can ask for.
+# first and last time of all of them are what PostgreSQL knows before it begins: by these it opens no
+# partition that none of them can ask for.
 _AROUND = f"""
 SELECT stretch.ord, near.*
 FROM {_STRETCHES}
