@@ -38,6 +38,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "quarantine release": ["1"],
     "quarantine reject": ["1"],
     "quarantine withdraw": ["1", "2026-01-02T03:04:05Z", "--note", "wrong"],
+    "positions erase": ["1", "--from", "2026-01-02T00:00:00Z", "--to", "2026-01-03T00:00:00Z", "--yes"],
     "maintain": [],
     "prune": ["--quarantine-days", "30"],
     "demo": [],

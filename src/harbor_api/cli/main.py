@@ -34,6 +34,7 @@ _COMMANDS = {
     "feeds": "List and delete named consumers of the change feed.",
     "master-key": "Check and change the key that trackers' secrets come from.",
     "quarantine": "List, release, reject and withdraw fixes.",
+    "positions": "Erase positions.",
     "maintain": "Make partitions ahead, and delete what is kept no longer.",
     "prune": "Delete what is kept no longer: a part of maintain.",
     "demo": "Run the service with a simulated fleet.",

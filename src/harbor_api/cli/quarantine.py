@@ -7,11 +7,10 @@ from typing import Any, Literal
 import click
 
 from harbor_api.cli.output import as_json, print_list
-from harbor_api.cli.shared import TrackerId, actor, open_database, read_settings
+from harbor_api.cli.shared import Time, TrackerId, actor, open_database, read_settings
 from harbor_api.database import UnitOfWork
 from harbor_api.domain.judgement import REASONS, Thresholds
 from harbor_api.domain.quarantine import Decided, Selection, Withdrawal
-from harbor_api.domain.times import from_rfc3339
 from harbor_api.domain.trackers import tracker_id
 from harbor_api.ingest.intake import thresholds_of
 from harbor_api.services import quarantine
@@ -31,18 +30,6 @@ _COLUMNS = (
 _PAGE = 500
 
 
-class _Time(click.ParamType[datetime]):
-    """An RFC 3339 date-time with an offset."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        moment = from_rfc3339(str(value))
-        if moment is None:
-            self.fail(f"{value} is not a time with an offset, such as 2026-01-02T03:04:05Z", param, ctx)
-        return moment
-
-
 _VESSEL_ID = click.IntRange(1, 2**31 - 1)
 _HELD_ID = click.IntRange(1, 2**63 - 1)
 
@@ -54,8 +41,8 @@ def _selects(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--reason", type=click.Choice(sorted(REASONS)), help="Only held for this reason."),
             click.option("--vessel", "vessel_id", type=_VESSEL_ID, help="Only of this vessel."),
             click.option("--tracker", "tracker_id", type=TrackerId(), help="Only of this tracker."),
-            click.option("--from", "since", type=_Time(), help="Only recorded at that time or later."),
-            click.option("--to", "until", type=_Time(), help="Only recorded before that time."),
+            click.option("--from", "since", type=Time(), help="Only recorded at that time or later."),
+            click.option("--to", "until", type=Time(), help="Only recorded before that time."),
             click.option("--dry-run", is_flag=True, help="Only count them, and decide nothing."),
         )
     ):
@@ -120,7 +107,7 @@ def reject(ids: Sequence[int], *, dry_run: bool, **wanted: Any) -> None:
 
 @command.command()
 @click.argument("vessel_id", type=_VESSEL_ID)
-@click.argument("recorded_at", type=_Time())
+@click.argument("recorded_at", type=Time())
 @click.option(
     "--tracker", "tracker_id", type=TrackerId(), help="Needed where several have a fix of that time."
 )

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from harbor_api.cli.output import printable
 from harbor_api.database import Database
 from harbor_api.domain.audit import Actor
 from harbor_api.domain.signatures import derive_secret
+from harbor_api.domain.times import from_rfc3339
 from harbor_api.domain.trackers import tracker_number
 from harbor_api.domain.vessels import VesselDetails
 from harbor_api.postgres import embedded
@@ -32,6 +34,18 @@ class TrackerId(click.ParamType[int]):
         if number is None:
             self.fail(f"{value} is not a tracker's id, such as trk_0001", param, ctx)
         return number
+
+
+class Time(click.ParamType[datetime]):
+    """An RFC 3339 date-time with an offset."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        moment = from_rfc3339(str(value))
+        if moment is None:
+            self.fail(f"{value} is not a time with an offset, such as 2026-01-02T03:04:05Z", param, ctx)
+        return moment
 
 
 def read_settings() -> Settings:

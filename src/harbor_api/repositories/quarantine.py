@@ -229,6 +229,13 @@ DELETE FROM quarantine WHERE ctid = ANY (ARRAY(
     FOR UPDATE SKIP LOCKED))
 """)
 
+_ERASE = text("""
+DELETE FROM quarantine WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM quarantine
+    WHERE vessel_id = :vessel_id AND recorded_at >= :since AND recorded_at < :until
+    ORDER BY vessel_id, recorded_at, tracker_id LIMIT :most))
+""")
+
 
 class Quarantine:
     """The fixes that are or were held back."""
@@ -338,6 +345,12 @@ class Quarantine:
         What somebody else is deciding on just now is passed over.
         """
         return self._connection.execute(_PRUNE, {"before": before, "most": most}).rowcount
+
+    def erase(self, vessel_id: int, since: datetime, until: datetime, *, most: int) -> int:
+        """Delete what was recorded of a vessel from a time up to but without another; return how many
+        fixes."""
+        values = {"vessel_id": vessel_id, "since": since, "until": until, "most": most}
+        return self._connection.execute(_ERASE, values).rowcount
 
 
 def _selected(of: str, selection: Selection, most: int) -> Statement:

@@ -244,7 +244,14 @@ class Revisions:
             for month, some in sorted(by_month.items())
         ]
         vessel_ids = sorted({vessel_id for vessel_id, _, _ in fixes})
-        return [*taken, Statement(_MOVE_BACK, {"vessel_ids": vessel_ids})]
+        return [*taken, self.moving_back(vessel_ids)]
+
+    def moving_back(self, vessel_ids: Sequence[int]) -> Statement:
+        """Return what moves latest positions that are not stored any more back to the newest that is.
+
+        Whoever runs it holds the lock of the order.
+        """
+        return Statement(_MOVE_BACK, {"vessel_ids": vessel_ids})
 
     def releasing(
         self, names: Iterable[NamedFix], *, by: str, at: datetime, withdrawn: bool = False
