@@ -130,9 +130,15 @@ def test_months_that_are_kept_no_longer_go_and_the_latest_position_stays(kept: K
     assert [line.split(",")[0] for line in result.output.splitlines() if line.startswith("dropped")] == [
         f"dropped {name}" for name in [f"positions_before_{kept.months[0][-7:]}", *gone]
     ]
-    # Where she was last is known, though no fix of hers is left.
-    fleet = kept.client.get(VESSELS, headers=kept.bearer).json["features"]
-    assert [each["geometry"] is not None for each in fleet] == [True, True]
+    # Where she was last is known, though no fix of hers is left: also to who sees late, or coarsely.
+    for terms in (
+        {},
+        {"delay_s": 3_600},
+        {"coordinate_decimals": 1},
+        {"coordinate_decimals": 1, "delay_s": 60},
+    ):
+        fleet = kept.client.get(VESSELS, headers=kept.world.bearer(**terms)).json["features"]
+        assert [each["geometry"] is not None for each in fleet] == [True, True]
     assert kept.client.get(f"{VESSELS}/{silent}/positions", headers=kept.bearer).json["positions"] == []
     # It was stored out of turn, so whoever follows is told.
     [item] = kept.feed(cursor=begun)["items"]

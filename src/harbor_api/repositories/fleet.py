@@ -32,11 +32,27 @@ _ROUNDED = {"lat", "lon"}
 _KNOWN = len(DETAILS)
 
 # The newest position of a vessel v: kept in a table of its own, or for a key that sees late the newest one
-# that it sees, through the one index. LIMIT 1 makes each look-up one probe of a key.
-_LATEST = "SELECT p.* FROM latest_positions AS p WHERE p.vessel_id = v.id LIMIT 1"
+# that it sees, through the one index. LIMIT 1 makes each look-up one probe of a key. Where the fix itself is
+# kept no longer, its copy in the table tells where she was last.
+_SHOWN = ", ".join(("vessel_id", "tracker_id", "seq", *_POSITION))
+_LATEST = f"SELECT {_SHOWN} FROM latest_positions AS p WHERE p.vessel_id = v.id LIMIT 1"  # noqa: S608 - as below
 _DELAYED = f"""
-    SELECT p.* FROM positions AS p WHERE p.vessel_id = v.id AND {WITHIN_HORIZON}
-    ORDER BY p.recorded_at DESC, p.tracker_id DESC LIMIT 1
+    SELECT * FROM (
+        (
+            SELECT {_SHOWN} FROM positions AS p WHERE p.vessel_id = v.id AND {WITHIN_HORIZON}
+            ORDER BY p.recorded_at DESC, p.tracker_id DESC LIMIT 1
+        ) UNION ALL (
+            SELECT {_SHOWN} FROM latest_positions AS p WHERE p.vessel_id = v.id AND {WITHIN_HORIZON} LIMIT 1
+        )
+    ) AS either ORDER BY recorded_at DESC, tracker_id DESC LIMIT 1
+"""  # noqa: S608 - constants of ours are put in, none from a caller
+# The fix that a coarse key sees in place of the newest, of whose step nothing may be kept any more.
+_FIRST = f"""
+    SELECT * FROM (
+        (SELECT {_SHOWN} FROM ({first_of_step("newest", "v.id")}) AS first)
+        UNION ALL (SELECT {", ".join(f"newest.{name}" for name in _SHOWN.split(", "))}
+            WHERE newest.recorded_at IS NOT NULL)
+    ) AS either LIMIT 1
 """  # noqa: S608 - constants of ours are put in, none from a caller
 # Whether the fix next behind what a key with a delay sees is due: it was committed late, or one that stood
 # before it was withdrawn.
@@ -89,7 +105,7 @@ def _statement(asked: str, *, late: bool, coarse: bool) -> bytes:
     is_news = asked == "changed"
     tops, floor = (f"ARRAY[{NEWEST_OF_EACH}]", f"{FLOOR}, 0") if is_news else ("NULL::bigint[]", "0")
     # The one that coarse keys see.
-    shown = f"LEFT JOIN LATERAL ({first_of_step('newest', 'v.id')}) AS shown ON true" if coarse else ""
+    shown = f"LEFT JOIN LATERAL ({_FIRST}) AS shown ON true" if coarse else ""
     return f"""
         SELECT clock.*, fleet.* FROM (
             SELECT now() AS moment, greatest(tops[1], tops[2], tops[3], {floor}) AS number,
