@@ -11,23 +11,53 @@ IS_LOST = "EXISTS (SELECT FROM order_fences AS f WHERE f.resumed >= {0} AND f.su
 # What is kept no longer may have been the newest: the order does not fall below the floor.
 FLOOR = "(SELECT number FROM feed_floor WHERE id = 1)"
 NEWEST = f"greatest({NEWEST_OF_EACH}, {FLOOR}, 0)"
-# How many numbers may lie between two, for the rest to be gone through one by one.
-_FEW = 256
-# What a recursive term ``halving`` consists of, for the time that is put in; it takes %(under_way)s. Fixes
-# come in order of their numbers, but for what is under way: so the first that came at a time or later is
-# looked for from where that halves in on, in place of from the beginning. The greatest `low` is a number
-# up to which all that has one had come before. Each look asks every partition, so there are as few as can be:
-# they end where little is left between, and both ends are such as cost no look.
-HALVING = f"""SELECT 0::bigint AS low, (SELECT last_value FROM fleet_order) AS high
-    UNION ALL
-    SELECT
-        CASE WHEN probe.is_early THEN probe.seq ELSE halving.low END,
-        CASE WHEN probe.is_early THEN halving.high ELSE halving.low / 2 + halving.high / 2 END
-    FROM halving LEFT JOIN LATERAL (
-        SELECT p.seq, coalesce(p.released_at, p.received_at) < {{0}} - %(under_way)s AS is_early
+# So many numbers are gone through one by one where it is not known which of them came first.
+_FEW = 16
+_PROBE = """LEFT JOIN LATERAL (
+        SELECT p.seq, coalesce(p.released_at, p.received_at) < {at} - %(under_way)s AS is_early
         FROM positions AS p
-        WHERE p.seq > halving.low / 2 + halving.high / 2
+        WHERE p.seq > {middle} {within}
         ORDER BY p.seq
         LIMIT 1
-    ) AS probe ON true
-    WHERE halving.low < halving.high - {_FEW}"""  # noqa: S608 - constants of ours are put in
+    ) AS probe ON true"""
+_STEP = """CASE WHEN probe.is_early THEN probe.seq ELSE {0}.low END,
+        CASE WHEN probe.is_early THEN {0}.high ELSE {1} END"""
+_WITHIN = "AND p.recorded_at >= (SELECT since FROM about) AND p.recorded_at < (SELECT until FROM about)"
+
+
+def halving(at: str) -> str:
+    """Return what stands behind WITH RECURSIVE to find a number that comes little before a time.
+
+    The greatest ``low`` of ``halving`` is a number up to which all that has one had come before. ``at`` is
+    the time in the words of the statement, which takes %(under_way)s.
+
+    Fixes come in order of their numbers, but for what is under way, so whatever halves may be asked. First
+    only those of the partition of that month are, as a look at all partitions costs as many steps as there
+    are. Where a look at all finds that much lies between, as what had been kept aboard for long came just
+    then, all are asked after all. What is in the one partition of all that is older is asked with all others.
+    """
+    middle = "near.low / 2 + near.high / 2"
+    further = f"""CASE WHEN halving.is_first THEN halving.low + {_FEW}
+        ELSE halving.low / 2 + halving.high / 2 END"""
+    return f"""about AS MATERIALIZED (
+    SELECT CASE WHEN is_month THEN month ELSE '-infinity' END AS since,
+        CASE WHEN is_month THEN month + interval '1 month' ELSE 'infinity' END AS until
+    FROM (
+        SELECT date_trunc('month', {at}, 'UTC') AS month, {at} >= coalesce((
+            SELECT max(to_timestamp(substring(relname FROM '_before_([0-9]{{4}}_[0-9]{{2}})'), 'YYYY_MM'))
+            FROM pg_class WHERE relname LIKE 'positions\\_before\\_%%' AND relkind = 'r'
+        ), '-infinity') AS is_month
+    ) AS at
+), near AS (
+    SELECT 0::bigint AS low, (SELECT last_value FROM fleet_order) AS high
+    UNION ALL
+    SELECT {_STEP.format("near", middle)}
+    FROM near {_PROBE.format(at=at, middle=middle, within=_WITHIN)}
+    WHERE near.low < near.high - {_FEW}
+), halving AS (
+    SELECT max(near.low) AS low, (SELECT last_value FROM fleet_order) AS high, true AS is_first FROM near
+    UNION ALL
+    SELECT {_STEP.format("halving", further)}, false
+    FROM halving {_PROBE.format(at=at, middle=further, within="")}
+    WHERE halving.low < halving.high - CASE WHEN halving.is_first THEN 1 ELSE {_FEW} END
+)"""  # noqa: S608 - constants of ours are put in, and names of parameters

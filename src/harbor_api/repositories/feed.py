@@ -9,7 +9,7 @@ from harbor_api.domain.feed import ALL, Expired, FeedPage, FeedRow, FeedScan, Fo
 from harbor_api.domain.history import MEMBERS
 from harbor_api.domain.order import UNDER_WAY
 from harbor_api.postgres import shown, statements
-from harbor_api.postgres.order import HALVING, IS_LOST, NEWEST
+from harbor_api.postgres.order import IS_LOST, NEWEST, halving
 from harbor_api.postgres.sight import BEGAN, Sight
 from harbor_api.postgres.statements import Statement
 
@@ -166,9 +166,7 @@ _PAGES = {is_coarse: _page(is_coarse=is_coarse) for is_coarse in (False, True)}
 _SCANS = {is_coarse: _scan(is_coarse=is_coarse) for is_coarse in (False, True)}
 
 _SINCE = f"""
-WITH RECURSIVE halving AS (
-    {HALVING.format("%(since)s")}
-), begun AS MATERIALIZED (
+WITH RECURSIVE {halving("%(since)s::timestamptz")}, begun AS MATERIALIZED (
     SELECT max(low) AS number FROM halving
 )
 SELECT least(

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from harbor_api.domain.order import UNDER_WAY, Fence, Horizon, Standing, step_of_delay
 from harbor_api.postgres import statements
-from harbor_api.postgres.order import HALVING, NEWEST
+from harbor_api.postgres.order import NEWEST, halving
 from harbor_api.postgres.statements import Statement
 from harbor_api.postgres.tables import FLEET_ORDER_LOCK
 
@@ -16,9 +16,7 @@ _EDITED = b"SELECT coalesce((SELECT seq FROM vessels ORDER BY seq DESC LIMIT 1),
 _HORIZON = f"""
 WITH RECURSIVE clock AS MATERIALIZED (
     SELECT date_bin(%(step)s, now() - %(delay)s, timestamptz '1970-01-01 00:00:00Z') AS moment
-), halving AS (
-    {HALVING.format("(SELECT moment FROM clock)")}
-)
+), {halving("(SELECT moment FROM clock)")}
 SELECT moment, coalesce(
     (
         SELECT p.seq - 1 FROM positions AS p
