@@ -551,6 +551,18 @@ def test_each_operation_is_asked(document: Document):
     assert {asked.operation for asked in _requests(document)} == operations
 
 
+def _lie_apart(beyond: list[str], large: Counts, plans: Plans) -> bool:
+    """Return whether all that grew is how many pages rows lie on that a plan for their number reads page
+    by page.
+
+    Each page once, so they are fewer than the rows; where few are held these lie together. The service's own
+    plans are for any values, and go row by row.
+    """
+    of_pages = [each for each in beyond if not each.startswith("most in")]
+    is_by_page = plans == "custom" and large.pages <= large.rows_read
+    return is_by_page and all(each.startswith("pages ") for each in of_pages)
+
+
 @pytest.mark.heavy
 def test_what_a_request_costs_does_not_grow_with_what_is_held(
     document: Document, few: Service, many: Service
@@ -565,7 +577,8 @@ def test_what_a_request_costs_does_not_grow_with_what_is_held(
             small, large = asked.ask(few), asked.ask(many)
             cells = (f"{getattr(small, name)}/{getattr(large, name)}" for name in budget.ALLOWED)
             lines.append(f"{asked!s:<99.99} {plans:<7}" + "".join(f" {cell:>15}" for cell in cells))
-            if beyond := exceeded(small, large, jumps=asked.jumps):
+            beyond = exceeded(small, large, jumps=asked.jumps)
+            if beyond and not _lie_apart(beyond, large, plans):
                 grown.append(f"{asked}, {plans} plans: {'; '.join(beyond)}")
     print("\n" + "\n".join(lines))
     assert not grown, "\n".join([f"{len(grown)} grow with what is held:", *grown])
