@@ -156,7 +156,12 @@ def test_redis_that_is_gone_is_told_of(new_database: NewDatabase, tmp_path: Path
 def test_the_exporter_comes_back_and_ends_with_the_service(new_database: NewDatabase, tmp_path: Path):
     with Watched(new_database(), log=tmp_path / "log") as service:
         service.awaited("harbor_workers", 1)
-        service.exporter().kill()
+        exporter = service.exporter()
+        # As a terminal does: it tells of the end of the others as well.
+        exporter.send_signal(signal.SIGINT)
+        scrape(service.metrics_port)
+        assert service.exporter() == exporter
+        exporter.kill()
         # In its time: one that cannot be is not begun without end.
         service.awaited("harbor_workers", 1)
         exporter, left = service.exporter(), service.directory()

@@ -11,6 +11,7 @@ standard input: neither arguments nor the environment, where others could see th
 
 import json
 import os
+import signal
 import socket
 import sys
 import threading
@@ -116,6 +117,9 @@ def main(descriptor: int) -> None:
     """Serve on an open socket until whoever has started this is gone."""
     # Before anything that takes time: it may be gone by the end of that.
     parent = os.getppid()
+    # A terminal sends them to all: that which has started this is told, and ends it last.
+    for each in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
     told = json.load(sys.stdin)
     logs.configure(told["log_level"])
     database = Database(
