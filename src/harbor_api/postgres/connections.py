@@ -41,6 +41,8 @@ class Contended(Unavailable):
 
 class OrderMoved(Contended):
     """The committed order is not the one that is known: it is to be fenced, and the same done again."""
+
+
 class NoPartition(Exception):
     """There is no partition for a position; ``moment`` is when it was recorded, None where that is not
     told."""
@@ -220,6 +222,8 @@ def translated(url: URL) -> Iterator[None]:
 
 def _count_failure(kind: str) -> None:
     metrics.DATABASE_FAILURES.labels(kind).inc()
+
+
 def _key_of_partition(error: psycopg.Error) -> datetime | None:
     """Return the time that no partition is for, as PostgreSQL tells it to whoever may read the table."""
     told = _KEY_OF_PARTITION.search(error.diag.message_detail or "")
