@@ -26,6 +26,7 @@ _NOTHING = Figures(
     feed=FeedFigures(head=0, newest_age_s=None, floor=0, floor_age_s=None),
     held={},
     consumers=[],
+    partitions_ahead_s=8e6,
 )
 
 

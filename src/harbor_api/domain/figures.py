@@ -94,4 +94,5 @@ class Figures:
     feed: FeedFigures
     held: Mapping[str, int]
     consumers: Sequence[LateConsumer]
+    partitions_ahead_s: float
     replica: ReplicaFigures | None = None

@@ -7,6 +7,7 @@ and ``harbor_database_up`` is 0: what is not known is no number.
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 
 import structlog
 from prometheus_client.metrics_core import GaugeHistogramMetricFamily, GaugeMetricFamily, Metric
@@ -96,6 +97,7 @@ class DatabaseFigures(Collector):
                 held=read.held(),
                 consumers=read.late_consumers(),
                 replica=self._replica(),
+                partitions_ahead_s=unit_of_work.partitions.ahead(datetime.now(UTC)).total_seconds(),
             )
 
     def _replica(self) -> ReplicaFigures | None:
@@ -119,6 +121,11 @@ def _told(figures: Figures) -> Iterator[Metric]:
         "How long ago the latest position was recorded, of the ten vessels of whom that is longest.",
         ("vessel_id", "name"),
         (((str(each.id), each.name), each.age_s) for each in figures.ages.worst),
+    )
+    yield _gauge(
+        "harbor_partitions_ahead_seconds",
+        "For how long from now on there are partitions for positions, without a gap.",
+        figures.partitions_ahead_s,
     )
     if figures.replica is not None:
         is_up, lag_s = float(figures.replica.is_up), figures.replica.lag_s
