@@ -96,14 +96,14 @@ class Postgres:
         return self
 
     def _migrate(self) -> None:
-        database = Database(self._url(EMPTY), pool_size=1)
+        database = Database(self._url(EMPTY), pool_size=2)
         try:
             migrations.upgrade(database.engine)
         finally:
             database.dispose()
 
     def _prepare_service(self) -> None:
-        database = Database(self._url(SERVICE), pool_size=1)
+        database = Database(self._url(SERVICE), pool_size=2)
         try:
             world = World(database)
             self.trackers = [world.tracker() for _ in range(self._vessels)]

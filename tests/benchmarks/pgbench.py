@@ -156,7 +156,7 @@ def _as_sent(url: str, fixes: int) -> Statement:
         )
         for second in range(fixes)
     ]
-    database = Database(url, pool_size=1)
+    database = Database(url, pool_size=2)
     try:
         with database.autocommit() as unit_of_work:
             return unit_of_work.positions.addition(ReceivedColumns.of(received_fixes))

@@ -668,8 +668,9 @@ ROWS = [
         (VESSELS + TRACKERS + KEYS) // 10,
     ),
     Row("FigureReader.ages", lambda u: u.figures.ages(), 10 * VESSELS, VESSELS // 2),
-    Row("FigureReader.feed", lambda u: u.figures.feed(), 10, 50),
-    Row("FigureReader.held", lambda u: u.figures.held(), 8 * MOST_HELD, MOST_HELD),
+    # As with the order: what others have stored and rolled back is at its end.
+    Row("FigureReader.feed", lambda u: u.figures.feed(), 20 * N, N),
+    Row("FigureReader.held", lambda u: u.figures.held(), 8 * MOST_HELD, 2 * MOST_HELD),
     Row("FigureReader.late_consumers", lambda u: u.figures.late_consumers(), 5 * KEYS, KEYS // 5),
     Row("Consumers.find", lambda u: u.consumers.find(777, "warehouse"), 5, 10),
     Row("Consumers.find none", lambda u: u.consumers.find(777, "none"), 5, 10),

@@ -3,7 +3,6 @@
 Whoever has read of what is lost is told so, all others go on, and what is sent again is stored.
 """
 
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import httpx
 import psycopg
 import pytest
 from tests.support import sql
+from tests.support.dumps import dump, restore
 from tests.support.factories import SigningTracker, World, a_fix
 from tests.support.live_service import LiveService, OwnPostgres
 from tests.support.standby import Standby
@@ -170,22 +170,6 @@ def test_an_operators_change_right_after_a_failover_is_to_be_sent_again(tmp_path
         assert int(answers[0].headers["Retry-After"]) > 0
 
 
-def _dumped(postgres: OwnPostgres) -> bytes:
-    url = postgres.url.replace("postgresql://postgres:@", "postgresql://postgres@")
-    return subprocess.run(
-        [postgres.programs / "pg_dump", "--format=custom", url], capture_output=True, check=True
-    ).stdout
-
-
-def _restored(postgres: OwnPostgres, dump: bytes, *options: str) -> None:
-    url = postgres.url.replace("postgresql://postgres:@", "postgresql://postgres@")
-    subprocess.run(
-        [postgres.programs / "pg_restore", "--exit-on-error", *options, "--dbname", url],
-        input=dump,
-        check=True,
-    )
-
-
 @pytest.mark.parametrize("is_same", [False, True], ids=["to another server", "to the same server"])
 def test_after_a_restore_nobody_skips(tmp_path: Path, is_same: bool) -> None:
     with (
@@ -196,14 +180,14 @@ def test_after_a_restore_nobody_skips(tmp_path: Path, is_same: bool) -> None:
         begin = fleet.get("/api/v1/vessels").json()["cursor"]
         for number in range(10):
             fleet.send(number)
-        dump, within = _dumped(before), fleet.page(begin)["next"]
+        dumped, within = dump(before), fleet.page(begin)["next"]
         for number in range(10, 20):
             fleet.send(number)
         beyond = fleet.page(begin)["next"]
         if not is_same:
             service.stop()
             service.environ["HARBOR_DATABASE_URL"] = after.url
-        _restored(before if is_same else after, dump, "--clean", "--if-exists", "--single-transaction")
+        restore(before if is_same else after, dumped)
         if not is_same:
             service.start()
         for number in range(15, 50):
@@ -213,7 +197,7 @@ def test_after_a_restore_nobody_skips(tmp_path: Path, is_same: bool) -> None:
         assert fleet.get(POSITIONS, cursor=beyond).status_code == 410
         # The same backup again: what was given since is not given once more.
         later = fleet.page(within)["next"]
-        _restored(before if is_same else after, dump, "--clean", "--if-exists", "--single-transaction")
+        restore(before if is_same else after, dumped)
         for number in range(15, 90):
             assert fleet.send(number) == 201
         assert fleet.told(within) == _times(*range(15, 90))

@@ -3,7 +3,6 @@
 import itertools
 import os
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ import psutil
 import psycopg
 import pytest
 from click.testing import CliRunner
+from tests.support.dumps import dump, restore
 from tests.support.factories import World, a_fix
 from tests.support.live_service import LiveService, OwnPostgres
 from tests.support.signed_posts import send
@@ -296,13 +296,12 @@ def test_postgres_may_go_and_come_back(
     assert "Traceback" not in scene.service.log()
 
 
-def test_a_dump_that_is_restored_is_told_to_all_who_have_come_further(scene: Scene, tmp_path: Path):
+def test_a_dump_that_is_restored_is_told_to_all_who_have_come_further(scene: Scene):
     bearer, vessel = scene.world.bearer(), scene.world.vessel()
     http = scene.service.http
     scene.store(vessel.id, 3)
     http.put(f"{FEEDS}/kept", json={}, headers=bearer)
-    programs, dump = scene.postgres.programs, tmp_path / "dump"
-    subprocess.run([programs / "pg_dump", "--format=custom", "-f", dump, scene.postgres.url], check=True)
+    dumped = dump(scene.postgres)
     with scene.follow(bearer) as live, scene.follow(bearer, kind="ferry") as quiet:
         for each in (live, quiet):
             each.until_event("hello")
@@ -312,15 +311,7 @@ def test_a_dump_that_is_restored_is_told_to_all_who_have_come_further(scene: Sce
         http.put(f"{FEEDS}/kept", json=asked, headers=bearer)
         with ThreadPoolExecutor(1) as pool:
             wait = pool.submit(http.get, POSITIONS, params=asked | {"wait": 20}, headers=bearer)
-            restore: list[str | Path] = [
-                programs / "pg_restore",
-                "--clean",
-                "--if-exists",
-                "--single-transaction",
-                "-d",
-                scene.postgres.url,
-            ]
-            subprocess.run([*restore, dump], check=True)
+            restore(scene.postgres, dumped)
             for each in (live, quiet):
                 assert each.until_event("reset").data["reason"] == "cursor_unknown"
                 each.until_over()

@@ -51,7 +51,7 @@ from harbor_api.server import messages, sampling
 from harbor_api.server.connections import Connections, Phase
 from harbor_api.server.plain_requests import PlainForm, PlainRequests
 from harbor_api.server.shares import SharingServer
-from harbor_api.telemetry import metrics
+from harbor_api.telemetry import metrics, processes
 
 _ALLOCATIONS_BETWEEN_COLLECTIONS = 50_000
 # What the kernel may hold of an answer that a client does not read.
@@ -77,7 +77,9 @@ class WatchesConnections(GeventWorker):
             # Those that are accepted inherit it.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         gevent.spawn(self.connections.watch)
-        gevent.spawn(sampling.sample_for_ever, _runtime(self.wsgi), self.place)
+        if processes.number() is not None:
+            # Somebody asks for it.
+            gevent.spawn(sampling.sample_for_ever, _runtime(self.wsgi), self.place)
         super().run()
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:

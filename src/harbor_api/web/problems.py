@@ -123,17 +123,18 @@ def from_framework(exception: HTTPException) -> HarborError:
 def handle_domain(error: HarborError) -> Response:
     """Render an error that a layer of ours raised."""
     if error.status >= 500:
-        _tell_of(error.code, getattr(error, "cause", None) or error.detail)
+        tell_of(error)
     return render(error)
 
 
-def _tell_of(code: str, cause: str) -> None:
+def tell_of(error: HarborError) -> None:
     """Log why a request cannot be answered now: once for the many that meet the same."""
-    left_out = runtime.current().repeats.left_out((code, cause))
+    cause = getattr(error, "cause", None) or error.detail
+    left_out = runtime.current().repeats.left_out((error.code, cause))
     if left_out is None:
         runtime.here().is_routine = True
     else:
-        log.warning("unavailable", code=code, cause=cause, left_out=left_out)
+        log.warning("unavailable", code=error.code, cause=cause, left_out=left_out)
 
 
 def handle_framework(exception: HTTPException) -> Response:

@@ -7,6 +7,7 @@ from harbor_api import __version__
 from harbor_api.domain.errors import MigrationsPending, Unavailable
 from harbor_api.postgres.migrations import Standing
 from harbor_api.services import master_key
+from harbor_api.web import problems
 from harbor_api.web.runtime import Runtime
 
 _API_VERSION = "1"
@@ -22,7 +23,7 @@ Check = dict[str, Any]
 
 
 def look(now: Runtime) -> dict[str, Any]:
-    """Return the members of ``ReadinessSchema``."""
+    """Return the members of ``ReadinessSchema``; why requests cannot be answered is logged."""
     checks = _of_database(now)
     replica = _of_replica(now)
     if replica is not None:
@@ -44,8 +45,10 @@ def _of_database(now: Runtime) -> dict[str, Check]:
     try:
         standing = now.database.demand_schema(or_newer=True)
     except MigrationsPending as pending:
+        problems.tell_of(pending)
         found["postgresql:schema"] = {"status": "fail", "output": pending.detail}
     except Unavailable as away:
+        problems.tell_of(away)
         return {"postgresql:responseTime": asked | {"status": "fail", "output": away.detail}}
     else:
         is_newer = standing is Standing.NEWER
@@ -60,6 +63,7 @@ def _of_master_key(now: Runtime) -> Check:
         with now.database.autocommit() as unit_of_work:
             master_key.demand(unit_of_work, now.settings.require_master_key())
     except Unavailable as wrong:
+        problems.tell_of(wrong)
         return {"status": "fail", "output": wrong.detail}
     return {"status": "pass"}
 

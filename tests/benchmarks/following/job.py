@@ -259,7 +259,7 @@ def queries(vessels: int, many: int | None) -> list[str]:
 def _write(url: str, vessels: int, seconds: float) -> dict[str, tuple[int, float]]:
     """Store fixes one by one as the ingest does; return by its time whose each is, and when it was there."""
     committed: dict[str, tuple[int, float]] = {}
-    database = Database(url, pool_size=1)
+    database = Database(url, pool_size=2)
     try:
         began = time.monotonic()
         for number in range(round(seconds * FIXES_A_SECOND)):

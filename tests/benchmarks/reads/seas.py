@@ -163,7 +163,7 @@ def _issue(url: str, vessels: int) -> dict[str, str]:
         COARSE: {"coordinate_decimals": DECIMALS},
         LATE: {"delay_s": DELAY_S},
     }
-    database = Database(url, pool_size=1)
+    database = Database(url, pool_size=2)
     try:
         world = World(database)
         return {name: world.key("vessels:read", **each)[1] for name, each in terms.items()}
