@@ -302,7 +302,7 @@ ROWS = [
         Row(f"Order.horizon {name}", partial(horizon, delay_s=delay_s), most, most)
         # A delay that ends before the first fix, and in the midst of all: fixes of ten minutes and of what is
         # tolerated are read one by one.
-        for name, delay_s, most in (("all", 10**9, 400), ("half", LATE_S, 10_000), ("now", 1, 10_000))
+        for name, delay_s, most in (("all", 10**9, 500), ("half", LATE_S, 10_000), ("now", 1, 10_000))
     ),
     *(
         Row(
@@ -756,9 +756,10 @@ ROWS = [
         Row(
             f"Moments.fixes of {len(some)}, {key.delay_s} s late, {key.coordinate_decimals} decimals, at {n}",
             partial(then, key=key, vessels=some, n=n),
-            # Three rows from their indexes, and what a function and joins of them make.
+            # Three rows from their indexes, and what a function and joins of them make; each is looked for in
+            # the partitions from its month on.
             10 * len(some) + 10,
-            15 * len(some) + 10,
+            20 * len(some) + 10,
         )
         for key in (ALL, ALL_LATE, *COARSE[:2])
         # None of whose newest fixes the rows above have added and taken back.
