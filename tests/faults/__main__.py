@@ -44,7 +44,7 @@ def main(
     """Break what the service stands on, and tell what callers met."""
     # Whoever is told to end cleans up first.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    console = Console(width=200, soft_wrap=True)
+    console = Console(width=220, soft_wrap=True)
     if proxy.program() is None:
         raise click.ClickException("nginx is not installed: on Debian or Ubuntu, apt install nginx")
     chosen = [fault for name, fault in FAULTS.items() if not only or name.startswith(only)]
@@ -58,6 +58,9 @@ def main(
     rows: list[Row] = []
     try:
         for fault in chosen:
+            if why := fault.lacks():
+                console.print(f"{fault.name}: left out, as {why}", highlight=False)
+                continue
             console.print(f"{fault.name}: {fault.done}", highlight=False)
             rows.append(play(fault, order, calm_s=calm))
     finally:
@@ -75,18 +78,9 @@ def _show(console: Console, rows: list[Row]) -> None:
     table = Table(show_lines=True)
     for name in ("fault", "promise", "what was done"):
         table.add_column(name, max_width=34)
-    for name in (
-        "asked",
-        "in\nflight",
-        "errors",
-        "acknow-\nledged",
-        "lost",
-        "took s",
-        "last error\nafter s",
-        "p50\nms",
-        "slowest\nms",
-    ):
+    for name in _FIGURES:
         table.add_column(name, justify="right")
+    table.add_column("what came of it", max_width=34)
     for row in rows:
         table.add_row(
             row.fault.name,
@@ -101,6 +95,7 @@ def _show(console: Console, rows: list[Row]) -> None:
             f"{row.recovered_s:.1f}",
             f"{row.p50_ms:.0f}",
             f"{row.slowest_ms:,.0f}",
+            row.told,
         )
     console.print(table)
 

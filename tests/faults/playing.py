@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from tests.faults.faults import Fault
+from tests.faults.fault import Fault
 from tests.faults.stage import Stage, Traffic, set_up
 from tests.faults.traffic import ACKNOWLEDGED, Order, Seen
 from tests.support.signed_posts import percentile
@@ -16,7 +16,8 @@ class Row:
     """What callers met beside a fault.
 
     ``in_flight`` is how many requests were under way when it was done; ``recovered_s`` how long after that
-    the last one failed, 0 where none did. ``slowest_ms`` is the longest that anybody waited.
+    the last one failed, 0 where none did. ``slowest_ms`` is the longest that anybody waited. ``told`` is
+    what else the fault has to tell.
     """
 
     fault: Fault
@@ -30,6 +31,7 @@ class Row:
     took_s: float
     p50_ms: float
     slowest_ms: float
+    told: str
 
     def faults(self) -> list[str]:
         """Return what was promised and is not so."""
@@ -47,19 +49,25 @@ class Row:
 
 def play(fault: Fault, order: Order, *, calm_s: float) -> Row:
     """Do what the fault is, with some calm before and after it."""
-    with set_up(fault.kind, trackers=order.trackers, **fault.settings) as stage:
-        order = replace(order, port=stage.nginx.port, certificate=str(stage.nginx.certificate), key=stage.key)
+    with set_up(fault.kind, fault.ground, trackers=order.trackers, **fault.settings) as stage:
+        order = replace(
+            order,
+            port=stage.nginx.port,
+            certificate=str(stage.nginx.certificate),
+            key=stage.key,
+            **fault.traffic,
+        )
         with Traffic(order) as traffic:
             time.sleep(calm_s)
             began = time.monotonic()
-            fault.do(stage)
+            told = fault.do(stage) or ""
             took_s = time.monotonic() - began
             time.sleep(calm_s)
             seen = traffic.end()
-        return _row(fault, stage, seen, began, took_s)
+        return _row(fault, stage, seen, began, took_s, told)
 
 
-def _row(fault: Fault, stage: Stage, seen: Seen, began: float, took_s: float) -> Row:
+def _row(fault: Fault, stage: Stage, seen: Seen, began: float, took_s: float, told: str) -> Row:
     failed = [each for each in seen.attempts if each[3] not in ACKNOWLEDGED]
     took = [ended - started for _, started, ended, _ in seen.attempts]
     return Row(
@@ -74,4 +82,5 @@ def _row(fault: Fault, stage: Stage, seen: Seen, began: float, took_s: float) ->
         took_s=took_s,
         p50_ms=1000 * percentile(took, 0.5),
         slowest_ms=1000 * max(took),
+        told=told,
     )

@@ -1,31 +1,28 @@
 """Where faults are played: PostgreSQL, Redis, a service of two workers, and nginx as it is shipped."""
 
 import json
-import os
-import select
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import httpx
+from tests.faults.grounds import Ground
+from tests.faults.helper import Helper
 from tests.faults.traffic import Order, Seen
 from tests.support import sql
-from tests.support.live_service import LiveService, OwnPostgres
+from tests.support.live_service import LiveService
 from tests.support.nginx import Nginx
 from tests.support.redis_server import RedisServer
 from tests.support.signed_posts import register_fleet
 
 from harbor_api.database import Database
 
-ROOT = Path(__file__).parents[2]
 _PATIENCE_S = 120.0
 # How systemd hands over a socket: as descriptor 3, to the process of which the environment says so.
 _AS_SYSTEMD = """
@@ -61,17 +58,17 @@ class Stage:
         self,
         folder: Path,
         *,
-        postgres: OwnPostgres,
+        ground: Ground,
         redis: RedisServer,
         service: LiveService,
         nginx: Nginx,
     ) -> None:
         self.folder = folder
-        self.postgres = postgres
+        self.ground = ground
+        self.postgres = ground.postgres
         self.redis = redis
         self.service = service
         self.nginx = nginx
-        self.database = Database(postgres.url, pool_size=2)
         self.key = service.world.bearer()["Authorization"].split()[1]
 
     def wait_until(self, holds: Callable[[], bool], what: str) -> None:
@@ -88,11 +85,18 @@ class Stage:
             return httpx.get(f"{self.service.base_url}/health/ready", timeout=5, verify=False).is_success
         return False
 
+    def sql(self, statement: str, **values: Any) -> Sequence[Any]:
+        """Run a statement where the service runs its own, and return the rows."""
+        database = Database(self.ground.url, pool_size=1)
+        try:
+            return sql.run(database, statement, **values)
+        finally:
+            database.dispose()
+
     def lost(self, seen: Seen) -> int:
         """Return how many fixes were acknowledged and are neither stored nor held."""
         vessels, times = zip(*seen.acknowledged, strict=True)
-        [[lost]] = sql.run(
-            self.database,
+        [[lost]] = self.sql(
             """
             SELECT count(*)
             FROM unnest(CAST(:vessels AS integer[]), CAST(:times AS bigint[])) AS sent (vessel_id, us)
@@ -111,72 +115,43 @@ class Stage:
 
 
 @contextmanager
-def set_up(kind: type[LiveService] = LiveService, *, trackers: int = 40, **settings: Any) -> Iterator[Stage]:
+def set_up(
+    kind: type[LiveService] = LiveService,
+    ground: type[Ground] = Ground,
+    *,
+    trackers: int = 40,
+    **settings: Any,
+) -> Iterator[Stage]:
     """Start everything, with a fleet whose trackers are those of ``Order``."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="harbor-faults-")))
-        postgres = stack.enter_context(OwnPostgres())
+        under = stack.enter_context(ground())
         redis = stack.enter_context(RedisServer())
-        database = Database(postgres.url, pool_size=1)
+        database = Database(under.postgres.url, pool_size=1)
         register_fleet(database, trackers)
         database.dispose()
         service = kind(
-            postgres.url,
+            under.url,
             log=folder / "service.log",
             **{"workers": 2, "redis_url": redis.url, "trusted_proxies": 1} | settings,
         )
         stack.enter_context(service)
         nginx = stack.enter_context(Nginx(f"127.0.0.1:{service.port}"))
-        stage = Stage(folder, postgres=postgres, redis=redis, service=service, nginx=nginx)
-        stack.callback(stage.database.dispose)
-        yield stage
+        yield Stage(folder, ground=under, redis=redis, service=service, nginx=nginx)
 
 
-class Traffic:
-    """Callers in a process of their own; a context manager that leaves none behind."""
+class Traffic(Helper):
+    """Callers in a process of their own."""
 
     def __init__(self, order: Order) -> None:
-        self._order = order
-
-    def __enter__(self) -> "Traffic":
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.traffic"],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        self._say(json.dumps(asdict(self._order)))
-        assert self._line() == b"ready\n"
-        return self
+        super().__init__("tests.faults.traffic", json.dumps(asdict(order)))
 
     def end(self) -> Seen:
         """Let no new fixes be made, and return what was met once all are acknowledged or given up."""
-        self._say("end")
-        seen = json.loads(self._line())
+        self.say("end")
+        seen = json.loads(self.line())
         return Seen(
             [(what, began, ended, outcome) for what, began, ended, outcome in seen["attempts"]],
             [(vessel, at) for vessel, at in seen["acknowledged"]],
             seen["given_up"],
         )
-
-    def _say(self, line: str) -> None:
-        pipe = self._process.stdin
-        assert pipe is not None
-        pipe.write(line.encode() + b"\n")
-        pipe.flush()
-
-    def _line(self) -> bytes:
-        pipe = self._process.stdout
-        assert pipe is not None
-        assert select.select([pipe], [], [], _PATIENCE_S)[0], "the traffic says nothing"
-        return pipe.readline()
-
-    def __exit__(self, *_: object) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with suppress(BrokenPipeError):
-                    pipe.close()

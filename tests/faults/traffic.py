@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.support.signed_posts import signed_headers
@@ -25,11 +25,15 @@ _PATIENCE_S = 60.0
 # service was back, not when trackers were.
 _PAUSE_S = 0.1
 _TIMEOUT_S = 30.0
+_OLD_EACH = 4
 
 
 @dataclass(frozen=True)
 class Order:
-    """What to do: trackers 1 to ``trackers``, each aboard the vessel of its number, send together so much."""
+    """What to do: trackers 1 to ``trackers``, each aboard the vessel of its number, send together so much.
+
+    With ``back_days`` each fourth fix is so much older than it would be.
+    """
 
     port: int = 0
     certificate: str = ""
@@ -38,6 +42,7 @@ class Order:
     fixes_per_second: float = 80
     reads_per_second: float = 20
     connections: int = 8
+    back_days: int = 0
 
 
 @dataclass
@@ -108,7 +113,10 @@ class _Tracker(_Caller):
         self._turn += 1
         # Two at once of one vessel would be one.
         moment_us = self._last_us = max(self._last_us + 1, time.time_ns() // 1_000)
-        recorded_at = datetime.fromtimestamp(moment_us / 1e6, UTC).isoformat(timespec="microseconds")
+        moment = datetime.fromtimestamp(moment_us / 1e6, UTC)
+        if self._turn % _OLD_EACH == 0:
+            moment -= timedelta(days=self.order.back_days)
+        recorded_at = moment.isoformat(timespec="microseconds")
         body = json.dumps(
             {"recorded_at": recorded_at, "lat": 59.0 + number / 1000, "lon": 10.0, "sog": 0.1}
         ).encode()

@@ -38,8 +38,9 @@ def free_port() -> int:
 class OwnPostgres:
     """A PostgreSQL server for one test, migrated, which may be crashed and started again."""
 
-    def __init__(self) -> None:
-        self._directory = Path(tempfile.mkdtemp(prefix="harbor-"))
+    def __init__(self, directory: Path | None = None) -> None:
+        """Let its files be in a folder, which goes with it; in one of its own where none is named."""
+        self._directory = directory or Path(tempfile.mkdtemp(prefix="harbor-"))
         self._membership: embedded.Membership | None = None
 
     def start(self) -> None:
@@ -56,6 +57,17 @@ class OwnPostgres:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(family, timeout=10)
+
+    def stop(self) -> None:
+        """Stop it as its service manager does: at once, and everything is on disk (SIGINT)."""
+        self._leave()
+
+    def is_running(self) -> bool:
+        """Return whether there is a postmaster, whatever state it is in."""
+        try:
+            return bool(self.processes())
+        except (FileNotFoundError, psutil.NoSuchProcess):
+            return False
 
     @property
     def programs(self) -> Path:

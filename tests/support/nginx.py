@@ -64,6 +64,12 @@ class Nginx:
         (self.folder / "upstream.conf").write_text(upstream + _OF_THE_TEST.format(folder=self.folder))
 
     @property
+    def pid(self) -> int:
+        """Return the id of its first process."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def certificate(self) -> Path:
         return self.folder / "tls" / "fullchain.pem"
 
