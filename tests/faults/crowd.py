@@ -7,6 +7,7 @@ then came again.
 
 import asyncio
 import json
+import socket
 import ssl
 import sys
 from collections import Counter
@@ -19,6 +20,7 @@ _AT_ONCE = 50
 _AGAIN_S = 1.0
 _ADDRESSES = 8
 _BODY = 60_000
+_RECEIVE_BUFFER = 4_096
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,9 @@ class _Crowd:
         speaks_tls = is_silent or number % 3
         async with self._doors:
             reader, writer = await asyncio.open_connection(
-                "127.0.0.1",
-                self._order.port,
+                sock=await self._connected(f"127.0.0.{2 + number % _ADDRESSES}"),
                 ssl=self._tls if speaks_tls else None,
                 server_hostname="localhost" if speaks_tls else None,
-                local_addr=(f"127.0.0.{2 + number % _ADDRESSES}", 0),
             )
         try:
             writer.write(self._opening(number))
@@ -80,6 +80,19 @@ class _Crowd:
                     return
         finally:
             writer.transport.abort()
+
+    async def _connected(self, address: str) -> socket.socket:
+        sock = socket.socket()
+        try:
+            sock.setblocking(False)
+            # Or the kernel would take whole answers for who reads nothing.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+            sock.bind((address, 0))
+            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self._order.port))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
     def _opening(self, number: int) -> bytes:
         if self._order.path:

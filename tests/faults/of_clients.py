@@ -72,13 +72,13 @@ def _megabytes(stage: Stage) -> int:
 OF_CLIENTS = (
     Fault(
         "slow-loris",
-        "Honest callers notice nothing",
+        "Honest callers meet no error",
         f"{_SLOW:,} clients send a byte each 2 s for {_SLOW_FOR_S:.0f} s, of TLS's greeting, a head or a body",
         _slow_loris,
     ),
     Fault(
         "unread",
-        f"Honest callers notice nothing; memory grows by at most {_MOST_MB_OF_UNREAD} MB a reader",
+        f"Honest callers meet no error; memory grows by less than {_MOST_MB_OF_UNREAD} MB a reader",
         f"{_UNREAD} clients ask for a history of {_FIXES:,} fixes as CSV and read nothing",
         _unread,
         settings={"streams_per_key": 2 * _UNREAD},

@@ -44,24 +44,25 @@ def _end_the_log(stage: Stage) -> str:
 
 
 def _lose_partitions(stage: Stage) -> str:
-    lost = []
-    for table in _partitions(stage):
-        # As somebody does who moves data elsewhere; what is in it is not lost.
+    told = []
+    # The one of all that is older than the months that there are, and that of this month.
+    for table in _used_partitions(stage):
+        before = _used_partitions(stage)
+        # As somebody does who moves data elsewhere.
         with psycopg.connect(stage.postgres.url, autocommit=True) as connection:
             connection.execute(f"ALTER TABLE positions DETACH PARTITION {table} CONCURRENTLY".encode())
-        lost.append(table)
-    time.sleep(AWAY_S)
-    made = _partitions(stage)
-    for table in lost:
-        # What it holds was acknowledged, and is to be found afterwards.
+        time.sleep(AWAY_S)
+        [made] = {*_used_partitions(stage)} - {*before}
+        told.append(f"{made} was made for {table}")
+        # What it holds was acknowledged, and is looked up afterwards.
         stage.sql(f"INSERT INTO positions SELECT * FROM {table}")
         stage.sql(f"DROP TABLE {table}")
-    return f"without {', '.join(lost)}; made: {', '.join(made)}"
+    return "; ".join(told)
 
 
-def _partitions(stage: Stage) -> list[str]:
-    """Return the partitions in which fixes of today and long ago are."""
-    rows = stage.sql("SELECT DISTINCT tableoid::regclass::text FROM positions ORDER BY 1")
+def _used_partitions(stage: Stage) -> list[str]:
+    """Return the names of the partitions in which there are fixes."""
+    rows = stage.sql("SELECT DISTINCT tableoid::regclass::text FROM positions ORDER BY 1 DESC")
     return [name for [name] in rows]
 
 
@@ -78,7 +79,7 @@ OF_STORAGE = (
     Fault(
         "partition-missing",
         "What has no partition gets one on demand; nobody notices",
-        "the partitions of this month and of long ago are detached while fixes for both come",
+        "the partition of long ago is detached, then that of this month, while fixes for both come",
         _lose_partitions,
         traffic={"back_days": _BACK_DAYS},
     ),
