@@ -21,6 +21,7 @@ _AGAIN_S = 1.0
 _ADDRESSES = 8
 _BODY = 60_000
 _RECEIVE_BUFFER = 4_096
+AGENT = "reads-nothing"
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,9 @@ class CrowdOrder:
     port: int
     certificate: str
     many: int
+    per_second: float
     path: str = ""
-    key: str = ""
+    keys: tuple[str, ...] = ()
 
 
 class _Crowd:
@@ -45,6 +47,7 @@ class _Crowd:
 
     async def play(self, number: int) -> None:
         """Be one of them until cancelled: one that is sent away comes again."""
+        await asyncio.sleep(number / self._order.per_second)
         while True:
             with suppress(OSError, ssl.SSLError):
                 await self._once(number)
@@ -96,7 +99,8 @@ class _Crowd:
 
     def _opening(self, number: int) -> bytes:
         if self._order.path:
-            key = f"Authorization: Bearer {self._order.key}"
+            keys = self._order.keys
+            key = f"Authorization: Bearer {keys[number % len(keys)]}\r\nUser-Agent: {AGENT}"
             return f"GET {self._order.path} HTTP/1.1\r\nHost: harbor\r\n{key}\r\n\r\n".encode()
         return (
             b"\x16\x03\x01\x02\x00\x01",

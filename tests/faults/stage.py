@@ -69,7 +69,11 @@ class Stage:
         self.redis = redis
         self.service = service
         self.nginx = nginx
-        self.key = service.world.bearer()["Authorization"].split()[1]
+        self.key = self.new_key()
+
+    def new_key(self) -> str:
+        """Return a new partner's key."""
+        return self.service.world.key()[1]
 
     def wait_until(self, holds: Callable[[], bool], what: str) -> None:
         """Wait until something holds; AssertionError where it does not in time."""
