@@ -87,7 +87,7 @@ OF_CLIENTS = (
     Fault(
         "slow-loris",
         "Honest callers meet no error",
-        f"{_SLOW:,} clients send, {_SLOW_FOR_S:.0f} s long a byte each 2 s of TLS's hello, a head or a body",
+        f"{_SLOW:,} clients send for {_SLOW_FOR_S:.0f} s a byte each 2 s of TLS's hello, a head or a body",
         _slow_loris,
     ),
     Fault(
