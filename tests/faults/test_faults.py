@@ -7,7 +7,7 @@ from tests.faults.playing import play
 from tests.faults.traffic import Order
 
 # Those that are over in a moment; all are played by ``make faults``.
-_SHORT = ("reload", "upgrade", "restart", "worker-killed", "database-crashed", "database-restarted")
+_SHORT = ("reload", "restart", "worker-killed")
 
 
 _LONG = [pytest.param(each, marks=pytest.mark.slow) for each in FAULTS if each not in _SHORT]
