@@ -37,10 +37,9 @@ def command(listener: int | None, while_stdin_is_open: bool) -> None:
     _demand_extras(settings)
     logs.configure(settings.log_level)
     # First of all: a second service that was started by mistake does nothing to anything.
-    if listener is not None:
-        bound = socket.socket(fileno=listener)
-    else:
-        bound = handed_over(os.environ) or listen(settings.bind)
+    bound = handed_over(os.environ)
+    if bound is None:
+        bound = listen(settings.bind) if listener is None else socket.socket(fileno=listener)
     metrics_bound = handed_over_for_metrics(os.environ)
     if settings.metrics_bind is not None and metrics_bound is None:
         metrics_bound = listen(settings.metrics_bind, setting="HARBOR_METRICS_BIND")
