@@ -56,9 +56,8 @@ def command(*, dry_run: bool, leave_behind: bool) -> None:
 
     What goes is said by the settings HARBOR_KEEP_POSITIONS_DAYS, HARBOR_KEEP_FEED_DAYS,
     HARBOR_KEEP_QUARANTINE_DAYS and HARBOR_KEEP_AUDIT_DAYS; idempotency keys go after a day. Safe to run
-    again,
-    beside traffic and on several hosts: one does the work. Its user owns the tables. Exit status: 0 done,
-    3 partitions could not be made, 4 positions could not be deleted.
+    again, beside traffic and on several hosts: one does the work. Its user owns the tables. Exit status: 0
+    done, 3 partitions could not be made, 4 positions could not be deleted.
     """
     settings = read_settings()
     with open_database(settings) as database:

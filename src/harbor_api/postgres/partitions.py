@@ -1,13 +1,11 @@
 """Partitions of ``positions``: a month each, and before the first of them one of all that is older.
 
-There is none for all else (DEFAULT): PostgreSQL would have to read it whenever another one is made, and
-could not
-let one go without waiting for everybody. So a fix may find no partition: one is made then, and the fix is
+There is none for all else (DEFAULT): PostgreSQL would have to read it whenever another one is made, and could
+not let one go without waiting for everybody. So a fix may find no partition: one is made then, and the fix is
 stored.
 
-Whoever makes one or lets one go waits for locks no longer than a moment, as all others wait behind: then
-it is
-``Unavailable``, and tried again. What is made is attached, which readers and writers do not notice.
+Whoever makes one or lets one go waits for locks no longer than a moment, as all others wait behind: then it
+is ``Unavailable``, and tried again. What is made is attached, which readers and writers do not notice.
 """
 
 import re
@@ -98,8 +96,7 @@ def let_go(engine: Engine, name: str) -> None:
     """Drop a partition with all that it holds, or what is left of one that was on its way out.
 
     It is detached beside all others first, which waits for those who have begun to read, and then dropped;
-    ended
-    in between, the same again goes on. Unavailable where somebody holds it for longer than a moment.
+    ended in between, the same again goes on. Unavailable where somebody holds it for longer than a moment.
     """
     # Its name is looked up: nothing is dropped that is no partition of ours.
     with engine.connect() as connection:

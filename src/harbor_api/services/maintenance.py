@@ -1,10 +1,8 @@
 """What keeps the database as it is to be over the years: partitions ahead, and what is kept no longer.
 
 Each step is a transaction of its own, waits for locks no longer than a moment, and can be ended and run
-again:
-it goes on with what is left. What followers are told of goes only once the floor of the feed is above it,
-so that
-nobody finds a hole: whoever is behind is told that something is missing.
+again: it goes on with what is left. What followers are told of goes only once the floor of the feed is above
+it, so that nobody finds a hole: whoever is behind is told that something is missing.
 """
 
 import time
@@ -36,11 +34,9 @@ _FIRST = datetime.min.replace(tzinfo=UTC)
 class Expiry:
     """What becomes of positions when those recorded before a moment are kept no longer.
 
-    Partitions ``to_drop`` go whole, and of those ``to_trim`` what is older than ``before``. The ``floor``
-    is where
-    the feed's comes to be; consumers that are ``behind`` it will be told that something is missing, and
-    keys that
-    are ``blind`` see so late that they can be told nothing.
+    Partitions ``to_drop`` go whole, and of those ``to_trim`` what is older than ``before``. The ``floor`` is
+    where the feed's comes to be; consumers that are ``behind`` it will be told that something is missing, and
+    keys that are ``blind`` see so late that they can be told nothing.
     """
 
     before: datetime
@@ -104,8 +100,7 @@ def drop(database: Database, partition: Partition, *, number: int) -> int:
     """Drop a partition, and return of how many fixes followers were told that they are gone.
 
     Those came after the floor's ``number``, late as they were recorded: they go as what is withdrawn does.
-    All
-    others are below the floor. Unavailable where the partition is in use for longer than is waited.
+    All others are below the floor. Unavailable where the partition is in use for longer than is waited.
     """
     told = 0
     if partition.until is not None and not partition.is_going:
