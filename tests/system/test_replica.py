@@ -216,7 +216,12 @@ def test_a_replica_that_is_gone_costs_no_caller_an_error_and_comes_back() -> Non
         for _ in range(20):
             at = hosts.send()
             assert hosts.history(hosts.replicated, limit=1) == [at]
+        hosts.rested()
         assert hosts.database.replica_state() == ("away", None)
+        # Whoever probes this host does not wait for it again: a hanging replica must not make it look away.
+        with pytest.MonkeyPatch.context() as nobody_asks:
+            nobody_asks.setattr(hosts.replica, "engine", None)
+            assert hosts.database.replica_state() == ("away", None)
         hosts.standby.start()
         hosts.standby.catch_up(hosts.primary)
         hosts.rested()

@@ -101,11 +101,17 @@ class Replica:
             raise
 
     def state(self, floor: Floor) -> State:
-        """Return how it is just now, beside the primary's ``floor``; it raises nothing."""
+        """Return how it is just now, beside the primary's ``floor``; it raises nothing.
+
+        One that was away is not asked again while it is left alone: probes must not all wait for it.
+        """
+        if self._trouble is not None and time.monotonic() < self._rests_until:
+            return State("away", None)
         try:
             with connections.translated(self.engine.url), self.engine.connect() as connection:
                 [(lag_s,)] = statements.rows(connection, Statement(_LAG, {"end": floor.end}))
-        except Unavailable:
+        except Unavailable as error:
+            self._leave_alone(error)
             return State("away", None)
         if lag_s is None or lag_s > TOO_LATE_S:
             return State("lagging", lag_s)
