@@ -293,6 +293,12 @@ class Database:
         with connections.translated(self.engine.url), self._transacting.begin() as connection:
             return partitions.make(connection, up_to=up_to, holding=holding)
 
+    def settle_partitions(self, *, before: datetime) -> list[str]:
+        """Let those who read by number pass over old months, as ``postgres.partitions.settle`` does;
+        Unavailable."""
+        with connections.translated(self.engine.url):
+            return partitions.settle(self._transacting, before=before)
+
     def drop_partition(self, name: str) -> None:
         """Drop a partition of positions, as ``postgres.partitions.let_go`` does; Unavailable."""
         with connections.translated(self.engine.url):

@@ -9,7 +9,8 @@ fixes a second. Then the migration runs beside them. In a second database they a
 month, of
 which a third goes by ``harbor-api maintain``. Printed is how long the trackers' posts took before,
 meanwhile and
-after, and what a day's track and a late fix cost as rows lie in one table, in one wide partition and in 40.
+after, and what a day's track and a late fix cost as rows lie in one table, in one wide partition and in 40,
+of which most are settled or none.
 """
 
 import os
@@ -27,6 +28,7 @@ from typing import Any
 
 import psycopg
 from alembic import command
+from alembic.config import Config
 from tests.support.factories import EVERYTHING
 from tests.support.live_service import LiveService
 from tests.support.partitions import split
@@ -38,6 +40,7 @@ from harbor_api.domain.positions import Fix, Motion, ReceivedFix, stretches_of
 from harbor_api.domain.times import rfc3339
 from harbor_api.postgres import connections, embedded, migrations
 from harbor_api.postgres.sight import Sight
+from harbor_api.services import maintenance
 
 _VESSELS, _MONTHS, _A_SECOND, _THREADS = 100, 36, 100, 4
 _NOW = datetime.now(UTC)
@@ -56,6 +59,11 @@ FROM vessels AS v, LATERAL (
     SELECT * FROM positions AS p WHERE p.vessel_id = v.id ORDER BY recorded_at DESC, tracker_id DESC LIMIT 1
 ) AS p
 """
+_SETTLED = """
+CREATE TABLE order_settled (since timestamptz, until timestamptz, number bigint);
+INSERT INTO order_settled VALUES ('-infinity', '-infinity', 0)
+"""
+_HOUR = timedelta(hours=1)
 _SIGHT = Sight.of(EVERYTHING, None)
 
 
@@ -121,10 +129,21 @@ def _fill(url: str, millions: float) -> None:
 
 
 def _downgrade(database: Database) -> None:
+    """Have positions in one table, and all else that statements of now ask for."""
+    _alembic(database, command.downgrade, "0011")
+    with psycopg.connect(_url(database), autocommit=True) as connection:
+        connection.execute(_SETTLED)
+
+
+def _alembic(database: Database, command: Callable[[Config, str], None], revision: str) -> None:
     with connections.transacting(database.engine).connect() as connection:
         config = migrations._config()
         config.attributes["connection"] = connection
-        command.downgrade(config, "0010")
+        command(config, revision)
+
+
+def _url(database: Database) -> str:
+    return database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def _run(service: LiveService, *arguments: str, **variables: str) -> None:
@@ -166,6 +185,8 @@ def _costs(databases: dict[str, Database]) -> None:
         "a page of the feed, at its end": lambda u: _page(u, u.order.standing().number - 100),
         "a page of the feed, in the midst": lambda u: _page(u, u.order.standing().number // 2),
         "since when, of the feed": lambda u: u.feed(_SIGHT, item_key=b"").since(midst),
+        "the fleet's news, at rest": _news,
+        "how far a key a day late sees": lambda u: u.order.horizon(timedelta(days=1), future_tolerance=_HOUR),
     }
     for name, call in cases.items():
         took: dict[str, list[float]] = {each: [] for each in databases}
@@ -185,6 +206,11 @@ def _costs(databases: dict[str, Database]) -> None:
 
 def _around(unit_of_work: UnitOfWork, fix: Fix) -> Any:
     return unit_of_work.positions.around(stretches_of([ReceivedFix(3, 3, _NOW, fix, {})]))
+
+
+def _news(unit_of_work: UnitOfWork) -> Any:
+    fleet = unit_of_work.fleet(_SIGHT, stale_after=_HOUR)
+    return fleet.news(unit_of_work.order.standing().number)
 
 
 def _page(unit_of_work: UnitOfWork, after: int) -> Any:
@@ -218,24 +244,37 @@ def main(arguments: Sequence[str]) -> None:
     with _server() as new, tempfile.TemporaryDirectory() as logs:
         log = Path(logs, "service.log")
         one, many = Database(new("one")), Database(new("many"))
-        url = one.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        url = _url(one)
         with LiveService(url, log=log) as service:
             _downgrade(one)
             _fill(url, millions)
             print(f"{millions:g} million positions of {_VESSELS} vessels in one table")
             _costs({"one table": one})
-            _beside(service, "the migration", lambda: _run(service, "migrate"))
+            _beside(service, "the migration", lambda: _alembic(one, command.upgrade, "0012"))
         split(many, months=_MONTHS)
-        url = many.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        settled = Database(new("settled"))
+        split(settled, months=_MONTHS)
+        _fill(_url(settled), millions)
+        began = time.monotonic()
+        names = maintenance.settle(settled, _NOW)
+        print(f"{len(names)} months are settled in {time.monotonic() - began:.2f} s")
+        url = _url(many)
         _fill(url, millions)
         flat = Database(new("flat"))
         _downgrade(flat)
-        _fill(flat.engine.url.set(drivername="postgresql").render_as_string(hide_password=False), millions)
-        _costs({"one table": flat, "one wide partition": one, "41 partitions": many})
+        _fill(_url(flat), millions)
+        _costs(
+            {
+                "one table": flat,
+                "one wide partition": one,
+                "41 partitions": many,
+                "most of them settled": settled,
+            }
+        )
         with LiveService(url, log=log) as service:
             keep = {"HARBOR_KEEP_POSITIONS_DAYS": str(30 * _MONTHS * 2 // 3)}
             _beside(service, "dropping months", lambda: _run(service, "maintain", **keep))
-        for each in (one, many, flat):
+        for each in (one, many, settled, flat):
             each.dispose()
 
 

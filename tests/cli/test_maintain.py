@@ -88,7 +88,8 @@ class Kept:
 def store(
     database: Database, vessel: int, at: datetime, *, count: int = 1, received: datetime | None = None
 ) -> None:
-    sql.run(database, _STORE, vessel=vessel, at=at, count=count, received=received)
+    values = {"vessel": vessel, "at": at, "count": count, "received": received}
+    database.transact(lambda unit_of_work: sql.run(unit_of_work, _STORE, **values))
 
 
 @pytest.fixture
@@ -111,10 +112,36 @@ def test_months_are_made_ahead_once(kept: Kept):
         kept.database.drop_partition(name)
     result = kept.maintain()
     assert result.exit_code == 0, result.output
-    assert result.output.splitlines() == [*(f"made {name}" for name in ahead), "0 idempotency keys deleted"]
+    made = [line for line in result.output.splitlines() if not line.startswith("settled")]
+    assert made == [*(f"made {name}" for name in ahead), "0 idempotency keys deleted"]
     assert kept.maintain().output == "0 idempotency keys deleted\n"
     with kept.database.autocommit() as unit_of_work:
         assert unit_of_work.partitions.ahead(_NOW) >= maintenance.AHEAD
+
+
+def test_months_that_have_gone_by_are_settled_once_and_followers_miss_nothing(kept: Kept):
+    begun = kept.feed(**{"from": "now"})["next"]
+    month = Month.of(_NOW).after(-3)
+    settled = [line.split()[1] for line in kept.maintain().output.splitlines() if line.startswith("settled")]
+    assert {f"positions_{month}", kept.names()[0]} < {*settled} < {*kept.names()}
+    assert "settled" not in kept.maintain().output
+    store(kept.database, kept.vessel, _NOW - timedelta(days=200))
+    store(kept.database, kept.vessel, _NOW - timedelta(days=1))
+    assert [each["op"] for each in kept.feed(cursor=begun)["items"]] == ["upsert", "upsert"]
+    # Of a month that goes, too, whatever is stored late is told.
+    assert kept.maintain(KEEP_POSITIONS_DAYS=100).exit_code == 0
+    store(kept.database, kept.vessel, _NOW - timedelta(days=201))
+    assert [each["op"] for each in kept.feed(cursor=begun)["items"]] == ["upsert", "delete", "upsert"]
+
+
+def test_somebody_who_holds_a_month_costs_time_and_nothing_else(kept: Kept, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(maintenance, "_ATTEMPTS", 1)
+    with psycopg.connect(kept.url) as holder:
+        holder.execute(f"LOCK TABLE {kept.months[3]} IN ROW EXCLUSIVE MODE")
+        result = kept.maintain()
+        assert result.exit_code == 0
+        assert "not all months could be settled, which the next run goes on with: " in result.output
+    assert f"settled {kept.months[3]}" in kept.maintain().output
 
 
 def test_months_that_are_kept_no_longer_go_and_the_latest_position_stays(kept: Kept):

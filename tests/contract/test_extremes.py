@@ -90,7 +90,7 @@ _RULED: dict[str, tuple[Any, Any]] = {
 
 # The row of the key that the application runs with, and no other, lets it be well; all that is stored would
 # be beneath a floor, and behind a fence no number is left.
-_LEFT = {"master_key", "feed_floor", "order_fences"}
+_LEFT = {"master_key", "feed_floor", "order_fences", "order_settled"}
 
 
 def _extremes(column: Column[Any]) -> tuple[Any, Any]:

@@ -28,6 +28,8 @@ _LET_PASS = {
     ("0012", "renaming-table"): "another one takes the name in the same transaction",
     ("0012", "renaming-object"): "nobody names an index or a key by its name",
     ("0012", "ban-drop-constraint"): "the bound of the partition says the same",
+    ("0013", "prefer-robust-stmts"): "all of it is one transaction, done or not",
+    ("0013", "prefer-bigint-over-smallint"): "its key is 1",
 }
 
 

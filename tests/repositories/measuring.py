@@ -13,7 +13,7 @@ from tests.repositories.plans import MeasuringConnection, Touched
 from harbor_api.database import Database, UnitOfWork
 
 # There is one row of it, so that no index is needed.
-_OF_ONE_ROW = {"master_key", "feed_floor", "fleet_order"}
+_OF_ONE_ROW = {"master_key", "feed_floor", "fleet_order", "order_settled"}
 
 
 class AtSize(UnitOfWork):

@@ -52,7 +52,8 @@ def _cause(error: HarborError) -> str:
     help="Delete positions also where a named consumer has not read as far; it is told that it missed some.",
 )
 def command(*, dry_run: bool, leave_behind: bool) -> None:
-    """Make partitions for the months to come, and delete what is kept no longer; meant for a daily job.
+    """Make partitions for the months to come, settle those that have gone by, and delete what is kept no
+    longer; meant for a daily job.
 
     What goes is said by the settings HARBOR_KEEP_POSITIONS_DAYS, HARBOR_KEEP_FEED_DAYS,
     HARBOR_KEEP_QUARANTINE_DAYS and HARBOR_KEEP_AUDIT_DAYS; idempotency keys go after a day. Safe to run
@@ -84,8 +85,18 @@ def _maintain(database: Database, settings: Settings, *, leave_behind: bool) -> 
             _expire(database, settings, leave_behind=leave_behind)
         except HarborError as error:
             failed.append(_DroppingFailed(error))
+    _settle(database)
     if failed:
         raise failed[0]
+
+
+def _settle(database: Database) -> None:
+    try:
+        for name in maintenance.settle(database, datetime.now(UTC)):
+            click.echo(f"settled {name}")
+    except HarborError as error:
+        # All that it costs is time.
+        click.echo(f"not all months could be settled, which the next run goes on with: {_cause(error)}")
 
 
 def _delete_beside_positions(database: Database, settings: Settings) -> None:

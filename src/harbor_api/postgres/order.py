@@ -1,11 +1,39 @@
-"""The committed order in SQL: where it stands, and where in it a time lies (see ``domain/order.py``)."""
+"""The committed order in SQL: where it stands, and where in it a time lies (see ``domain/order.py``).
+
+Numbers lie in an index of each partition, and to look into one costs as much whether there is something or
+not. Nearly all that is above a number lies in the newest months: so the row of ``order_settled`` says for
+which stretch of time nothing lies above which number, and there nobody looks. What it says holds in each
+snapshot: see ``postgres/partitions.py``, which makes the stretch longer.
+"""
+
+
+def unsettled(since: str, until: str) -> str:
+    """Return the condition on positions ``p`` to lie outside of a settled stretch, without a look inside."""
+    # As PostgreSQL sees it, something may be older than -infinity.
+    return f"(p.recorded_at < nullif({since}, '-infinity') OR p.recorded_at >= {until})"
+
+
+def above(number: str) -> str:
+    """Return the condition on positions ``p`` to have a greater number, and to lie where some have."""
+    return f"p.seq > {number} AND {_outside(f'WHERE number <= {number}')}"
+
+
+def _outside(condition: str = "") -> str:
+    """Return the condition to lie outside of the settled stretch, where it has what is asked of it."""
+    until = f"(SELECT until FROM order_settled {condition})"  # noqa: S608 - an expression of ours
+    return unsettled("(SELECT since FROM order_settled)", f"coalesce({until}, '-infinity')")
+
 
 # The greatest number that is visible, never the last one drawn: whoever holds that may not have committed.
 # Each is one step from the end of an index.
-NEWEST_OF_EACH = ", ".join(
-    f"(SELECT seq FROM {table} ORDER BY seq DESC LIMIT 1)"  # noqa: S608 - names of ours are put in
-    for table in ("positions", "vessels", "withdrawals")
-)
+NEWEST_OF_EACH = f"""
+    greatest(
+        (SELECT p.seq FROM positions AS p WHERE {_outside()} ORDER BY p.seq DESC LIMIT 1),
+        (SELECT nullif(number, 0) FROM order_settled)
+    ),
+    (SELECT seq FROM vessels ORDER BY seq DESC LIMIT 1),
+    (SELECT seq FROM withdrawals ORDER BY seq DESC LIMIT 1)
+"""  # noqa: S608 - constants of ours are put in
 # Whether a number was lost with the server that gave it, and with what it was given to.
 IS_LOST = "EXISTS (SELECT FROM order_fences AS f WHERE f.resumed >= {0} AND f.survived < {0})"
 # What is kept no longer may have been the newest: the order does not fall below the floor.
@@ -16,13 +44,13 @@ _FEW = 16
 _PROBE = """LEFT JOIN LATERAL (
         SELECT p.seq, coalesce(p.released_at, p.received_at) < {at} - %(under_way)s AS is_early
         FROM positions AS p
-        WHERE p.seq > {middle} {within}
+        WHERE p.seq > {middle} AND {within}
         ORDER BY p.seq
         LIMIT 1
     ) AS probe ON true"""
 _STEP = """CASE WHEN probe.is_early THEN probe.seq ELSE {0}.low END,
         CASE WHEN probe.is_early THEN {0}.high ELSE {1} END"""
-_WITHIN = "AND p.recorded_at >= (SELECT since FROM about) AND p.recorded_at < (SELECT until FROM about)"
+_WITHIN = "p.recorded_at >= (SELECT since FROM about) AND p.recorded_at < (SELECT until FROM about)"
 
 
 def halving(at: str) -> str:
@@ -34,11 +62,13 @@ def halving(at: str) -> str:
     Fixes come in order of their numbers, but for what is under way, so whatever halves may be asked. First
     only those of the partition of that month are, as a look at all partitions costs as many steps as there
     are. Where a look at all finds that much lies between, as what had been kept aboard for long came just
-    then, all are asked after all. What is in the one partition of all that is older is asked with all others.
+    then, all are asked after all that are not settled. What is in the one partition of all that is older is
+    asked with all others.
     """
     middle = "near.low / 2 + near.high / 2"
     further = f"""CASE WHEN halving.is_first THEN halving.low + {_FEW}
         ELSE halving.low / 2 + halving.high / 2 END"""
+    outside = unsettled("s.since", f"CASE WHEN s.number <= {further} THEN s.until ELSE '-infinity' END")
     return f"""about AS MATERIALIZED (
     SELECT CASE WHEN is_month THEN month ELSE '-infinity' END AS since,
         CASE WHEN is_month THEN month + interval '1 month' ELSE 'infinity' END AS until
@@ -58,6 +88,6 @@ def halving(at: str) -> str:
     SELECT max(near.low) AS low, (SELECT last_value FROM fleet_order) AS high, true AS is_first FROM near
     UNION ALL
     SELECT {_STEP.format("halving", further)}, false
-    FROM halving {_PROBE.format(at=at, middle=further, within="")}
+    FROM halving CROSS JOIN order_settled AS s {_PROBE.format(at=at, middle=further, within=outside)}
     WHERE halving.low < halving.high - CASE WHEN halving.is_first THEN 1 ELSE {_FEW} END
 )"""  # noqa: S608 - constants of ours are put in, and names of parameters

@@ -6,11 +6,17 @@ stored.
 
 Whoever makes one or lets one go waits for locks no longer than a moment, as all others wait behind: then it
 is ``Unavailable``, and tried again. What is made is attached, which readers and writers do not notice.
+
+Months that have gone by can be settled, for those who read by number (``postgres/order.py``). The row of
+``order_settled`` holds in each snapshot: a partition has its trigger before it is settled, by a lock that
+waits for all who store in it; from then on whoever does raises the number in the same transaction. What is
+made anew where a partition was dropped has none, and so nothing is dropped before it is settled no more.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine, text
@@ -40,6 +46,28 @@ WHERE i.inhrelid IS NOT NULL OR (
 )
 ORDER BY c.relname
 """.encode()  # noqa: S608 - constants of ours are put in
+
+
+# Also where a table is filled by replication, which passes over triggers of other kinds.
+_NOTE = """
+CREATE TRIGGER note_late_fix AFTER INSERT OR UPDATE OF seq ON {0}
+    FOR EACH ROW EXECUTE FUNCTION note_late_fix();
+ALTER TABLE {0} ENABLE ALWAYS TRIGGER note_late_fix
+"""
+_NOTED = """
+SELECT c.relname FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
+WHERE t.tgname = 'note_late_fix' AND c.oid IN (
+    SELECT inhrelid FROM pg_inherits WHERE inhparent = 'positions'::regclass
+)
+"""
+# What somebody has stored since this began has raised the number itself, and is looked at once more.
+_SETTLE = """
+UPDATE order_settled SET since = :since, until = :until, number = greatest(number, (
+    SELECT seq FROM positions WHERE recorded_at >= :since AND recorded_at < :until ORDER BY seq DESC LIMIT 1
+))
+WHERE (since, until) <> (:since, :until)
+"""
+_UNSETTLE = "UPDATE order_settled SET since = :until WHERE since < :until"
 
 
 class Partition(NamedTuple):
@@ -92,6 +120,45 @@ def make(connection: Connection, *, up_to: datetime, holding: datetime | None = 
     return [name for name, _, _ in made]
 
 
+def settle(engine: Engine, *, before: datetime) -> list[str]:
+    """Let those who read by number pass over partitions that end with a moment or sooner.
+
+    Return the names of those that are new to it. Each of them gets a trigger, which waits a moment for
+    whoever stores in it just then. Unavailable where that takes longer; the same again goes on. ``engine`` is
+    one on which what is done waits for a commit.
+    """
+    with engine.connect() as connection:
+        there, noted = _all(connection), _noted(connection)
+    new = [each.name for each in _stretch(there, before=before) if each.name not in noted]
+    for name in new:
+        with engine.begin() as connection:
+            _run(connection, f"SET LOCAL lock_timeout = {_LOCK_MS}", _NOTE.format(name))
+    with engine.begin() as connection:
+        _run(connection, f"SELECT pg_advisory_xact_lock({PARTITIONS_LOCK})")
+        noted = _noted(connection)
+        stretch = [*takewhile(lambda each: each.name in noted, _stretch(_all(connection), before=before))]
+        if stretch:
+            ends = {"since": stretch[-1].since or "-infinity", "until": stretch[0].until}
+            connection.execute(text(_SETTLE), ends)
+    return new
+
+
+def _noted(connection: Connection) -> set[str]:
+    return {*connection.exec_driver_sql(_NOTED).scalars()}
+
+
+def _stretch(there: Sequence[Partition], *, before: datetime) -> Iterator[Partition]:
+    """Yield the partitions that end with a moment or sooner, from the last one back to the first gap."""
+    begin = None
+    for each in reversed(there):
+        if each.until is None or each.until > before:
+            continue
+        if each.is_going or begin not in {None, each.until}:
+            return
+        yield each
+        begin = each.since
+
+
 def let_go(engine: Engine, name: str) -> None:
     """Drop a partition with all that it holds, or what is left of one that was on its way out.
 
@@ -108,6 +175,7 @@ def let_go(engine: Engine, name: str) -> None:
             if not found.is_going:
                 _run(connection, f"COMMENT ON TABLE {name} IS '{_TO_GO}'")
             if found.until is not None:
+                connection.execute(text(_UNSETTLE), {"until": found.until})
                 how = "FINALIZE" if found.is_going else "CONCURRENTLY"
                 _run(connection, f"ALTER TABLE positions DETACH PARTITION {name} {how}")
             _run(connection, f"DROP TABLE {name}")

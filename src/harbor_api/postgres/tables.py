@@ -239,6 +239,18 @@ feed_floor = Table(
     CheckConstraint("id = 1", name="id"),
 )
 
+# Of fixes recorded from ``since`` up to, but without, ``until`` none has a greater number than ``number``:
+# one row. Partitions in it have a trigger that raises the number where a late fix is stored after all.
+order_settled = Table(
+    "order_settled",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False, server_default=text("1")),
+    Column("since", Time, nullable=False),
+    Column("until", Time, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="id"),
+)
+
 # Of which server, and which life of it, the committed order is, and where it went on with each before: the
 # newest row holds. Numbers above ``survived`` up to ``resumed`` were given by a server whose last commits are
 # lost, if at all, and by none that came after it.

@@ -9,7 +9,7 @@ from harbor_api.domain.feed import ALL, Expired, FeedPage, FeedRow, FeedScan, Fo
 from harbor_api.domain.history import MEMBERS
 from harbor_api.domain.order import UNDER_WAY
 from harbor_api.postgres import shown, statements
-from harbor_api.postgres.order import IS_LOST, NEWEST, halving
+from harbor_api.postgres.order import IS_LOST, NEWEST, above, halving
 from harbor_api.postgres.sight import BEGAN, Sight
 from harbor_api.postgres.statements import Statement
 
@@ -33,7 +33,7 @@ clock AS MATERIALIZED (
             SELECT p.seq, p.vessel_id, p.recorded_at, p.tracker_id,
                 {", ".join(f"p.{name}" for name in _MEASURES)}, p.late, p.released_at, true AS is_stored
             FROM positions AS p
-            WHERE p.seq > %(after)s AND p.seq <= %(number)s
+            WHERE {above("%(after)s")} AND p.seq <= %(number)s
             ORDER BY p.seq LIMIT %(scan)s
         ) UNION ALL (
             SELECT w.seq, w.vessel_id, w.recorded_at, w.tracker_id,
@@ -172,7 +172,8 @@ WITH RECURSIVE {halving("%(since)s::timestamptz")}, begun AS MATERIALIZED (
 SELECT least(
     (
         SELECT p.seq - 1 FROM positions AS p
-        WHERE p.seq > (SELECT number FROM begun) AND coalesce(p.released_at, p.received_at) >= %(since)s
+        WHERE {above("(SELECT number FROM begun)")}
+            AND coalesce(p.released_at, p.received_at) >= %(since)s
         ORDER BY p.seq LIMIT 1
     ),
     (
@@ -190,18 +191,18 @@ _STANDING = f"""
 SELECT {NEWEST}, floor.number, floor.at, {IS_LOST.format("%(after)s")}
 FROM (SELECT 1) AS one LEFT JOIN feed_floor AS floor ON true
 """.encode()  # noqa: S608 - constants of ours are put in
-_CAME = b"""
+_CAME = f"""
 SELECT at FROM (
     (
         SELECT p.seq, coalesce(p.released_at, p.received_at) AS at FROM positions AS p
-        WHERE p.seq > %(after)s AND p.seq <= %(number)s ORDER BY p.seq LIMIT 1
+        WHERE {above("%(after)s")} AND p.seq <= %(number)s ORDER BY p.seq LIMIT 1
     ) UNION ALL (
         SELECT w.seq, w.withdrawn_at FROM withdrawals AS w
         WHERE w.seq > %(after)s AND w.seq <= %(number)s ORDER BY w.seq LIMIT 1
     )
 ) AS found
 ORDER BY seq LIMIT 1
-"""
+""".encode()  # noqa: S608 - a constant of ours is put in
 
 
 class _Ends(NamedTuple):

@@ -19,7 +19,7 @@ from harbor_api.domain.vessels import (
     stale_from,
 )
 from harbor_api.postgres import statements
-from harbor_api.postgres.order import FLOOR, NEWEST_OF_EACH
+from harbor_api.postgres.order import FLOOR, NEWEST_OF_EACH, above
 from harbor_api.postgres.rows import DETAILS
 from harbor_api.postgres.sight import IS_GRANTED, WITHIN_HORIZON, Sight, first_of_step
 from harbor_api.postgres.statements import Statement
@@ -56,10 +56,10 @@ _FIRST = f"""
 """  # noqa: S608 - constants of ours are put in, none from a caller
 # Whether the fix next behind what a key with a delay sees is due: it was committed late, or one that stood
 # before it was withdrawn.
-_IS_BEHIND = """coalesce((
+_IS_BEHIND = f"""coalesce((
     SELECT greatest(p.received_at, p.recorded_at) <= %(moment)s
-    FROM positions AS p WHERE p.seq > %(number)s ORDER BY p.seq LIMIT 1
-), false)"""
+    FROM positions AS p WHERE {above("%(number)s")} ORDER BY p.seq LIMIT 1
+), false)"""  # noqa: S608 - a constant of ours is put in
 # Numbers go back where a database is restored or made anew, and go on from there: whoever has read up to one
 # has then read something else. Another server, one that was started again, another database and tables that
 # were filled anew have another origin.
@@ -72,10 +72,10 @@ _ASKED = {
     "one": f"SELECT v.* FROM vessels AS v WHERE v.id = %(vessel_id)s AND {IS_GRANTED} LIMIT 1",  # noqa: S608 - as above
     "after": "SELECT v.* FROM vessels AS v WHERE v.id > %(after)s ORDER BY v.id LIMIT %(most)s",
     # Of any fix, not of the newest alone: one that comes late may be the first of its step.
-    "changed": """
+    "changed": f"""
         SELECT v.* FROM (
-            SELECT vessel_id AS id FROM positions
-            WHERE seq > %(beyond)s AND seq <= %(number)s AND clock.number - %(since)s <= %(most)s
+            SELECT p.vessel_id AS id FROM positions AS p
+            WHERE {above("%(beyond)s")} AND p.seq <= %(number)s AND clock.number - %(since)s <= %(most)s
             UNION SELECT vessel_id FROM withdrawals
             WHERE seq > %(since)s AND clock.number - %(since)s <= %(most)s
             UNION SELECT id FROM vessels
@@ -83,7 +83,7 @@ _ASKED = {
         ) AS changed CROSS JOIN LATERAL (
             SELECT v.* FROM vessels AS v WHERE v.id = changed.id LIMIT 1
         ) AS v
-    """,
+    """,  # noqa: S608 - a constant of ours is put in
 }
 _GRANTED = b"SELECT vessel_id FROM grants WHERE api_key_id = %(key_id)s ORDER BY vessel_id"
 

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from harbor_api.domain.order import UNDER_WAY, Fence, Horizon, Standing, step_of_delay
 from harbor_api.postgres import statements
-from harbor_api.postgres.order import NEWEST, halving
+from harbor_api.postgres.order import NEWEST, above, halving
 from harbor_api.postgres.statements import Statement
 from harbor_api.postgres.tables import FLEET_ORDER_LOCK
 
@@ -20,7 +20,7 @@ WITH RECURSIVE clock AS MATERIALIZED (
 SELECT moment, coalesce(
     (
         SELECT p.seq - 1 FROM positions AS p
-        WHERE p.seq > (SELECT max(low) FROM halving) AND greatest(p.received_at, p.recorded_at) > moment
+        WHERE {above("(SELECT max(low) FROM halving)")} AND greatest(p.received_at, p.recorded_at) > moment
         ORDER BY p.seq
         LIMIT 1
     ),

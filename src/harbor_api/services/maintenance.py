@@ -16,6 +16,7 @@ from harbor_api.database import Database, UnitOfWork
 from harbor_api.domain.api_keys import ApiKey, holds
 from harbor_api.domain.consumers import Consumer
 from harbor_api.domain.errors import Unavailable
+from harbor_api.domain.months import Month
 from harbor_api.postgres.partitions import Partition
 from harbor_api.services import consumers, feed_floor
 from harbor_api.services.feed_floor import Floor
@@ -23,6 +24,8 @@ from harbor_api.services.feed_floor import Floor
 Done = TypeVar("Done")
 AHEAD = timedelta(days=92)
 """For how long partitions are made ahead."""
+SETTLED_AFTER = timedelta(days=31)
+"""How long ago a month ended that is settled: later fixes of it cost those who follow some time."""
 # In a transaction each: one statement for a year's worth would take longer than PostgreSQL may, and where
 # followers are told of what goes, whoever stores a fix waits for it.
 AT_ONCE, AT_ONCE_TOLD = 5_000, 500
@@ -50,6 +53,14 @@ class Expiry:
 def make_ahead(database: Database, now: datetime) -> list[str]:
     """Make partitions for the months to come and for gaps, and return their names; Unavailable."""
     return _patiently(lambda: database.make_partitions(up_to=now + AHEAD))
+
+
+def settle(database: Database, now: datetime) -> list[str]:
+    """Let those who read by number pass over months in which hardly a fix is stored any more; Unavailable.
+
+    Return the names of partitions that are new to it.
+    """
+    return _patiently(lambda: database.settle_partitions(before=Month.of(now - SETTLED_AFTER).begin))
 
 
 def expiry(unit_of_work: UnitOfWork, keep: timedelta, *, future_tolerance: timedelta) -> Expiry:
