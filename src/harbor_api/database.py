@@ -56,6 +56,7 @@ from harbor_api.postgres.migrations import Standing
 from harbor_api.postgres.replica import Floor, Replica, State
 from harbor_api.postgres.sight import Sight
 from harbor_api.postgres.statements import Rows, Statement
+from harbor_api.postgres.turns import Turns
 from harbor_api.repositories.api_keys import ApiKeys
 from harbor_api.repositories.arrived_numbers import ArrivedNumbers
 from harbor_api.repositories.audit import Audit
@@ -247,6 +248,7 @@ class Database:
             url, pool_size=pool_size, timeout_ms=timeout_ms, is_pooled=is_pooled
         )
         self._timeout_ms = timeout_ms
+        self._turns = Turns(pool_size=pool_size, timeout_ms=timeout_ms)
         self._direct = self.engine if not is_pooled else None
         if is_pooled and direct_url is not None:
             self._direct = connections.make_engine(direct_url, pool_size=1, timeout_ms=timeout_ms)
@@ -294,10 +296,20 @@ class Database:
             return partitions.make(connection, up_to=up_to, holding=holding)
 
     def settle_partitions(self, *, before: datetime) -> list[str]:
-        """Let those who read by number pass over old months, as ``postgres.partitions.settle`` does;
-        Unavailable."""
+        """Let those who read by number pass over partitions that end with a moment or sooner.
+
+        Return the names of those that are new to it. Unavailable where somebody stores in one for longer than
+        is waited; the same again goes on.
+        """
         with connections.translated(self.engine.url):
-            return partitions.settle(self._transacting, before=before)
+            with self.engine.connect() as connection:
+                new = partitions.to_watch(connection, before=before)
+            for name in new:
+                with self._transacting.begin() as connection:
+                    partitions.watch(connection, name)
+            with self._transacting.begin() as connection:
+                partitions.settle(connection, before=before)
+        return new
 
     def drop_partition(self, name: str) -> None:
         """Drop a partition of positions, as ``postgres.partitions.let_go`` does; Unavailable."""
@@ -361,13 +373,14 @@ class Database:
     def read(self, work: Callable[[UnitOfWork], Result]) -> Result:
         """Do work that only reads, and return what came of it.
 
-        It sees all that was committed before this was called, wherever it is done; it may be done again.
+        It sees all that was committed before this was called, wherever it is done; it may be done again. At
+        the primary a connection is left to others: see ``postgres/turns.py``.
         """
         if self.replica is not None and self.replica.is_in_rotation():
             floor = self._floors.do(None)
             with suppress(Unavailable), self.replica.reading(floor) as connection:
                 return work(UnitOfWork(connection))
-        with self.autocommit() as unit_of_work:
+        with self._turns.one(), self.autocommit() as unit_of_work:
             return work(unit_of_work)
 
     def replica_state(self) -> State | None:

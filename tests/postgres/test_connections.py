@@ -190,3 +190,47 @@ def test_who_waits_for_a_connection_is_counted(url: str):
     assert count("harbor_database_failures_total", kind="pool") == failures_before + 1
     assert alone.pool() == (1, 0)
     alone.dispose()
+
+
+def test_who_reads_the_past_leaves_a_connection_to_all_others(url: str):
+    database = Database(url, pool_size=3, timeout_ms=2_000)
+    begun, over = threading.Barrier(3), threading.Event()
+
+    def read_for_long(unit_of_work: UnitOfWork) -> int:
+        begun.wait()
+        over.wait()
+        return int(sql.value(unit_of_work, "SELECT 1"))
+
+    with ThreadPoolExecutor(8) as threads:
+        reading = [threads.submit(database.read, read_for_long) for _ in range(2)]
+        begun.wait()
+        # Those wait who read the past, too, and nobody else does.
+        waiting = [threads.submit(database.read, lambda unit: sql.value(unit, "SELECT 2")) for _ in range(3)]
+        assert sql.value(database, "SELECT 3") == 3
+        assert not any(each.done() for each in waiting)
+        over.set()
+        assert [each.result() for each in (*reading, *waiting)] == [1, 1, 2, 2, 2]
+    database.dispose()
+
+
+def test_who_reads_the_past_is_told_where_no_turn_comes(url: str):
+    with ExitStack() as held:
+        databases = [Database(url, pool_size=size, timeout_ms=100) for size in (1, 2)]
+        for database in databases:
+            held.callback(database.dispose)
+            over = threading.Event()
+            begun = threading.Event()
+
+            def hold(_: UnitOfWork, begun: threading.Event = begun, over: threading.Event = over) -> None:
+                begun.set()
+                over.wait()
+
+            holding = threading.Thread(target=database.read, args=(hold,))
+            holding.start()
+            begun.wait()
+            with pytest.raises(Unavailable) as raised:
+                database.read(lambda unit_of_work: sql.value(unit_of_work, "SELECT 1"))
+            assert raised.value.cause == failures.POOL_IN_USE
+            over.set()
+            holding.join()
+            assert database.read(lambda unit_of_work: sql.value(unit_of_work, "SELECT 1")) == 1

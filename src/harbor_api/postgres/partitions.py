@@ -120,27 +120,28 @@ def make(connection: Connection, *, up_to: datetime, holding: datetime | None = 
     return [name for name, _, _ in made]
 
 
-def settle(engine: Engine, *, before: datetime) -> list[str]:
-    """Let those who read by number pass over partitions that end with a moment or sooner.
+def to_watch(connection: Connection, *, before: datetime) -> list[str]:
+    """Return the names of partitions that end with a moment or sooner and are not watched yet."""
+    noted = _noted(connection)
+    return [each.name for each in _stretch(_all(connection), before=before) if each.name not in noted]
 
-    Return the names of those that are new to it. Each of them gets a trigger, which waits a moment for
-    whoever stores in it just then. Unavailable where that takes longer; the same again goes on. ``engine`` is
-    one on which what is done waits for a commit.
+
+def watch(connection: Connection, name: str) -> None:
+    """Have it noted from now on where a fix is stored in a partition, as it must be before that is settled.
+
+    It waits a moment for whoever stores in it just then; Unavailable where that takes longer.
     """
-    with engine.connect() as connection:
-        there, noted = _all(connection), _noted(connection)
-    new = [each.name for each in _stretch(there, before=before) if each.name not in noted]
-    for name in new:
-        with engine.begin() as connection:
-            _run(connection, f"SET LOCAL lock_timeout = {_LOCK_MS}", _NOTE.format(name))
-    with engine.begin() as connection:
-        _run(connection, f"SELECT pg_advisory_xact_lock({PARTITIONS_LOCK})")
-        noted = _noted(connection)
-        stretch = [*takewhile(lambda each: each.name in noted, _stretch(_all(connection), before=before))]
-        if stretch:
-            ends = {"since": stretch[-1].since or "-infinity", "until": stretch[0].until}
-            connection.execute(text(_SETTLE), ends)
-    return new
+    _run(connection, f"SET LOCAL lock_timeout = {_LOCK_MS}", _NOTE.format(name))
+
+
+def settle(connection: Connection, *, before: datetime) -> None:
+    """Let those who read by number pass over partitions that end with a moment or sooner, and are watched."""
+    _run(connection, f"SELECT pg_advisory_xact_lock({PARTITIONS_LOCK})")
+    noted = _noted(connection)
+    stretch = [*takewhile(lambda each: each.name in noted, _stretch(_all(connection), before=before))]
+    if stretch:
+        ends = {"since": stretch[-1].since or "-infinity", "until": stretch[0].until}
+        connection.execute(text(_SETTLE), ends)
 
 
 def _noted(connection: Connection) -> set[str]:
