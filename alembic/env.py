@@ -6,7 +6,7 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from alembic import context
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
@@ -48,7 +48,8 @@ def _alone(engine: Engine) -> Iterator[None]:
 
     A session's lock would not do behind PgBouncer, which gives each transaction another session.
     """
-    with engine.connect() as keeper, keeper.begin():
+    handed_over = context.config.attributes.get("keeper")
+    with nullcontext(handed_over) if handed_over is not None else engine.connect() as keeper, keeper.begin():
         wait_s = max(_WAIT_AT_LEAST_S, context.config.attributes.get("wait_s", 0))
         deadline = time.monotonic() + wait_s
         # Asked again and again: whoever waits for a lock is ended by the time-outs that are for statements.

@@ -53,6 +53,17 @@ def test_migrating_again_changes_nothing(database: Database):
     assert database.schema_revision() == migrations.head()
 
 
+def test_a_pool_of_one_connection_is_enough_to_migrate(new_database: NewDatabase):
+    database = Database(new_database(), pool_size=1)
+    try:
+        sql.run(database, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        database.migrate()
+        assert database.schema_revision() == migrations.head()
+        assert database.pool() == (1, 0)
+    finally:
+        database.dispose()
+
+
 def test_what_was_released_before_it_was_noted_is_known_to_be(new_database: NewDatabase):
     database = Database(new_database())
     try:

@@ -42,9 +42,13 @@ def upgrade(engine: Engine, *, wait_s: float = 0) -> None:
     """
     config = _config()
     config.attributes["wait_s"] = wait_s
-    with connections.transacting(engine).connect() as connection, connections.unhurried(connection):
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    transacting = connections.transacting(engine)
+    with transacting.connect() as keeper:
+        # The place in the pool is the other's: there may be one only.
+        keeper.detach()
+        with transacting.connect() as connection, connections.unhurried(connection):
+            config.attributes.update(keeper=keeper, connection=connection)
+            command.upgrade(config, "head")
 
 
 @cache
