@@ -133,6 +133,7 @@ def test_a_running_service_tells_them(new_database: NewDatabase, tmp_path: Path)
         "harbor_feed_floor_age_seconds",
         "harbor_group_refused",
         "harbor_http_refused",
+        "harbor_replica_reads",
         "harbor_streams_ended",
     }
 

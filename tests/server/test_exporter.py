@@ -87,6 +87,21 @@ def test_without_a_database_it_says_so_at_once():
     database.dispose()
 
 
+def test_a_replica_that_hangs_is_told_to_be_away_and_postgresql_to_be_there(database: Database):
+    url = database.engine.url.render_as_string(hide_password=False)
+    # It takes what it is asked, and says nothing.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        replica_url = f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/h"
+        replicated = Database(url, pool_size=2, timeout_ms=1_000, replica_url=replica_url)
+        with _served(replicated) as served:
+            for _ in range(2):
+                samples = samples_of(httpx.get(f"{served}/metrics", verify=False, timeout=30).text)
+                assert value(samples, "harbor_database_up") == 1
+                assert value(samples, "harbor_replica_up") == 0
+                assert value(samples, "harbor_vessels") == 0
+    replicated.dispose()
+
+
 class TestLatest:
     """Whoever asks waits for a second at most, and several ask once."""
 

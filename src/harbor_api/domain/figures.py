@@ -78,14 +78,6 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicaFigures:
-    """How the replica is that is read; ``lag_s`` is None where it is away, or no replica."""
-
-    is_up: bool
-    lag_s: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """All of it, at one moment."""
 
@@ -95,4 +87,3 @@ class Figures:
     held: Mapping[str, int]
     consumers: Sequence[LateConsumer]
     partitions_ahead_s: float
-    replica: ReplicaFigures | None = None

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from harbor_api.domain.errors import Unavailable
 from harbor_api.postgres import connections, statements
 from harbor_api.postgres.statements import Statement
+from harbor_api.telemetry import metrics
 
 # How long it is waited for, and how often it is looked.
 _PATIENCE_S, _LOOK_EVERY_S = 0.05, 0.002
@@ -82,7 +83,7 @@ class Replica:
         """Return whether it is to be asked; of those who come after it was away one tries at a time."""
         now = time.monotonic()
         if now < self._rests_until:
-            self.passed_on += 1
+            self._pass_on()
             return False
         if self._trouble is not None:
             self._rests_until = now + _AWAY_S
@@ -97,6 +98,7 @@ class Replica:
                 self._note_well()
                 yield connection
         except Unavailable as error:
+            self._pass_on()
             self._leave_alone(error)
             raise
 
@@ -130,14 +132,18 @@ class Replica:
                 raise _Behind("The replica is behind", cause="the replica has not replayed what is asked for")
             time.sleep(_LOOK_EVERY_S)
 
+    def _pass_on(self) -> None:
+        self.passed_on += 1
+        metrics.REPLICA_READS.labels("primary").inc()
+
     def _note_well(self) -> None:
         self.served += 1
+        metrics.REPLICA_READS.labels("replica").inc()
         if self._trouble is not None:
             log.info("replica_is_back")
         self._trouble, self._rests_until = None, 0.0
 
     def _leave_alone(self, error: Unavailable) -> None:
-        self.passed_on += 1
         is_behind = isinstance(error, (_Behind, connections.Contended))
         self._rests_until = time.monotonic() + (_BEHIND_S if is_behind else _AWAY_S)
         cause = error.cause or error.detail

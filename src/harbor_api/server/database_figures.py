@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from typing import Generic, TypeVar
 
 import structlog
 from prometheus_client.metrics_core import GaugeHistogramMetricFamily, GaugeMetricFamily, Metric
@@ -15,7 +16,8 @@ from prometheus_client.registry import Collector
 
 from harbor_api.database import Database
 from harbor_api.domain.errors import HarborError
-from harbor_api.domain.figures import AGES_S, Figures, ReplicaFigures
+from harbor_api.domain.figures import AGES_S, Figures
+from harbor_api.postgres.replica import State
 
 _PATIENCE_S = 1.0
 # For how long figures are told again, and how many times as long as it took to find them: of a fleet of a
@@ -24,22 +26,27 @@ _PATIENCE_S = 1.0
 _FRESH_S, _FRESH_TIMES = 5.0, 20
 
 log = structlog.get_logger(__name__)
+Found = TypeVar("Found")
 
 
-class Latest:
+class Latest(Generic[Found]):
     """What was found last, found anew by one thread at a time where that is too long ago."""
 
-    def __init__(self, find: Callable[[], Figures]) -> None:
-        """Find by ``find``, whose HarborError means that there is nothing to be known now."""
+    def __init__(self, find: Callable[[], Found], *, fresh_times: float = _FRESH_TIMES) -> None:
+        """Find by ``find``, whose HarborError means that there is nothing to be known now.
+
+        What was found is fresh for ``fresh_times`` as long as it took, and for some seconds at least.
+        """
         self._find = find
+        self._fresh_times = fresh_times
         self._lock = threading.Lock()
         self._is_found = threading.Event()
         self._is_looking = False
         self._fresh_until = self._told_until = 0.0
-        self._found: Figures | None = None
+        self._found: Found | None = None
 
-    def get(self) -> Figures | None:
-        """Return the figures of a few seconds ago at most; None where they are not known."""
+    def get(self) -> Found | None:
+        """Return what was found a few seconds ago at most; None where nothing is known."""
         with self._lock:
             if time.monotonic() < self._fresh_until:
                 return self._found
@@ -63,7 +70,7 @@ class Latest:
             log.exception("figures_failed")
         finally:
             now = time.monotonic()
-            fresh_s = max(_FRESH_S, _FRESH_TIMES * (now - began)) if found else 0
+            fresh_s = max(_FRESH_S, self._fresh_times * (now - began)) if found else 0
             with self._lock:
                 self._found = found
                 self._fresh_until, self._told_until = now + fresh_s, now + 2 * fresh_s
@@ -77,6 +84,9 @@ class DatabaseFigures(Collector):
     def __init__(self, database: Database) -> None:
         self._database = database
         self._latest = Latest(self._read)
+        # By itself: a replica that hangs must not make PostgreSQL look away. That it hung is found out by
+        # waiting, which says nothing of what it costs to ask.
+        self._replica = Latest(database.replica_state, fresh_times=0)
 
     def collect(self) -> Iterator[Metric]:
         """Yield what is known now."""
@@ -85,6 +95,8 @@ class DatabaseFigures(Collector):
         yield _gauge("harbor_database_up", "1 where PostgreSQL has told the figures, else 0.", float(is_up))
         if figures is not None:
             yield from _told(figures)
+            if self._database.replica is not None:
+                yield from _told_of_replica(self._replica.get())
 
     def _read(self) -> Figures:
         self._database.demand_schema(or_newer=True)
@@ -96,13 +108,8 @@ class DatabaseFigures(Collector):
                 feed=read.feed(),
                 held=read.held(),
                 consumers=read.late_consumers(),
-                replica=self._replica(),
                 partitions_ahead_s=unit_of_work.partitions.ahead(datetime.now(UTC)).total_seconds(),
             )
-
-    def _replica(self) -> ReplicaFigures | None:
-        state = self._database.replica_state()
-        return None if state is None else ReplicaFigures(is_up=state.status != "away", lag_s=state.lag_s)
 
 
 def _told(figures: Figures) -> Iterator[Metric]:
@@ -127,11 +134,6 @@ def _told(figures: Figures) -> Iterator[Metric]:
         "For how long from now on there are partitions for positions, without a gap.",
         figures.partitions_ahead_s,
     )
-    if figures.replica is not None:
-        is_up, lag_s = float(figures.replica.is_up), figures.replica.lag_s
-        yield _gauge("harbor_replica_up", "1 where the replica for reading answers, else 0.", is_up)
-        if lag_s is not None:
-            yield _gauge("harbor_replica_lag_seconds", "How far the replica is behind the primary.", lag_s)
     yield _gauge("harbor_feed_head", "The newest number of the change feed.", feed.head)
     yield _gauge("harbor_feed_floor", "Up to which number the change feed was pruned.", feed.floor)
     if feed.newest_age_s is not None:
@@ -161,6 +163,14 @@ def _told(figures: Figures) -> Iterator[Metric]:
         ("key_id", "consumer"),
         ((names, each.behind_s) for names, each in named),
     )
+
+
+def _told_of_replica(state: State | None) -> Iterator[Metric]:
+    """Yield how the replica is; None is one that did not answer in time."""
+    is_up = state is not None and state.status != "away"
+    yield _gauge("harbor_replica_up", "1 where the replica for reading answers, else 0.", float(is_up))
+    if state is not None and state.lag_s is not None:
+        yield _gauge("harbor_replica_lag_seconds", "How far the replica is behind the primary.", state.lag_s)
 
 
 def _ages(figures: Figures) -> Metric:

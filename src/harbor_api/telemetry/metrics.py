@@ -120,6 +120,13 @@ DATABASE_FAILURES = Counter(
     ["kind"],
 )
 
+REPLICA_READS = Counter(
+    "harbor_replica_reads",
+    "Reads that the replica is there for, by the server that did them: replica; or primary, as the replica "
+    "was behind or away.",
+    ["server"],
+)
+
 # --- Redis ---
 
 REDIS_REQUESTS = Counter("harbor_redis_requests", "Questions to Redis.")
