@@ -21,6 +21,7 @@ from tests.support.streams import StreamClient
 from tests.support.urls import BATCH, POSITIONS, QUARANTINE, STREAM, VESSELS
 
 from harbor_api.domain.api_keys import SCOPES
+from harbor_api.domain.months import Month
 from harbor_api.domain.times import rfc3339
 from harbor_api.postgres import migrations
 
@@ -95,7 +96,8 @@ def test_the_release_before_works_on_the_new_schema_beside_the_new_one(both: _Bo
                 both.send(service, tracker)
     for service in both.each():
         both.send_many(service, trackers[0])
-    # Late by months, and so in other partitions.
+    # Late by months, and so in other partitions, which are settled by then.
+    both.new.world.database.settle_partitions(before=Month.of(datetime.now(UTC)).begin)
     for service, days in zip(both.each(), (40, 400), strict=True):
         long_ago = rfc3339(datetime.now(UTC) - timedelta(days=days))
         both.send(service, trackers[1], a_fix(recorded_at=long_ago))
