@@ -17,6 +17,7 @@ from harbor_api.database import Database
 from harbor_api.domain import feed_cursors
 from harbor_api.domain.api_keys import Caller, digest
 from harbor_api.domain.fleet_search import Search
+from harbor_api.live import company
 from harbor_api.live import hub as hubs
 from harbor_api.live.audiences import Follower, Rate, Subscription
 from harbor_api.live.fleet import LiveFleet
@@ -145,7 +146,7 @@ class Scene:
 
     def told_up_to_now(self, subscription: Subscription) -> None:
         """Wait until all is told that there is."""
-        number, tail = self.number(), self.hub._tails[Kind.of(subscription.viewer)]
+        number, tail = self.number(), self.hub._company.tails[Kind.of(subscription.viewer)]
         _soon(lambda: tail.number >= number)
 
     def end(self) -> None:
@@ -159,7 +160,7 @@ class Scene:
 def scene(app: Flask, database: Database, monkeypatch) -> Iterator[Scene]:
     # Keys are asked for where a test does, and what is stored is heard of without a connection for it.
     monkeypatch.setattr(hubs, "_KEYS_EVERY_S", 3_600.0)
-    monkeypatch.setattr(hubs, "_IDLE_S", 0.0)
+    monkeypatch.setattr(company, "_IDLE_S", 0.0)
     monkeypatch.setattr(Hub, "_listen", lambda *_: None)
     scene = Scene(app, database)
     yield scene
@@ -212,7 +213,7 @@ def test_who_waits_looks_again_once_its_key_may_see_more(scene: Scene):
     # What came before the key was looked for is in the page that it reads then.
     assert wait.data
     assert not stream.data
-    [audience] = scene.hub._audiences.values()
+    [audience] = scene.hub._company.audiences.values()
     assert audience.newest
 
 
@@ -240,7 +241,7 @@ def test_who_joins_while_it_is_looked_who_follows_a_new_vessel_is_told_of_her(sc
     number = scene.number()
     first, second = scene.join(asked, number), Client()
     has_looked, is_found, has_joined = threading.Event(), threading.Event(), threading.Event()
-    scope, find, joined = scene.hub.scope, Hub._find_anew, []
+    scope, find, joined = scene.hub._scopes.find, Hub._find_anew, []
 
     def looking(subscription):
         found = scope(subscription)
@@ -255,7 +256,7 @@ def test_who_joins_while_it_is_looked_who_follows_a_new_vessel_is_told_of_her(sc
         assert has_joined.wait(_SOON_S)
         return found
 
-    monkeypatch.setattr(scene.hub, "scope", looking)
+    monkeypatch.setattr(scene.hub._scopes, "find", looking)
     monkeypatch.setattr(Hub, "_find_anew", finding)
 
     def begin() -> None:
@@ -323,7 +324,7 @@ def test_a_farewell_waits_behind_what_a_slow_one_has_to_read(scene: Scene):
     key, secret = scene.world.key()
     slow = scene.join(scene.subscription(secret), client=Client(takes=20))
     scene.report(vessel)
-    _soon(lambda: bool(scene.hub._blocked))
+    _soon(lambda: bool(scene.hub._company.blocked))
     sql.run(scene.database, "UPDATE api_keys SET revoked_at = now() WHERE id = :key", key=key.id)
     scene.hub._ask_for_keys()
     assert not slow.is_closed

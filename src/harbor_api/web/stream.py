@@ -30,9 +30,10 @@ from harbor_api.domain.feed import Expired
 from harbor_api.domain.times import rfc3339
 from harbor_api.live import frames
 from harbor_api.live.audiences import Audience, Follower, Rate, Subscription
+from harbor_api.live.company import HEARTBEAT_S
 from harbor_api.live.fleet import Reading
 from harbor_api.live.fragments import Question
-from harbor_api.live.hub import HEARTBEAT_S, farewell
+from harbor_api.live.hub import farewell
 from harbor_api.live.seats import Seat
 from harbor_api.live.tails import Stretch
 from harbor_api.schemas.feed import MEDIA_TYPE, FeedFilters, StreamQuery
