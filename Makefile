@@ -30,6 +30,9 @@ neighbours: $(VENV)/made  ## what honest callers notice of others who do their w
 faults: $(VENV)/made  ## what callers notice when something breaks or is replaced; ARGS=--help
 	$(BIN)/python -m tests.faults $(ARGS)
 
+soak: $(VENV)/made  ## half an hour at half of what the machine can do, and what grows or goes wrong; ARGS=--help
+	$(BIN)/python -m tests.soak $(ARGS)
+
 lint: $(VENV)/made  ## Ruff and mypy, as CI and the pre-commit hook run them
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -62,4 +65,4 @@ environment:
 	@echo "Making $(VENV) with $(PYTHON)."
 	$(PYTHON) -m venv --clear $(VENV)
 
-.PHONY: help demo test quick neighbours faults lint audit openapi lock environment
+.PHONY: help demo test quick neighbours faults soak lint audit openapi lock environment

@@ -63,6 +63,17 @@ class Postgres:
         finally:
             self._run(f"DROP DATABASE {name} WITH (FORCE)")
 
+    @contextmanager
+    def nothing(self) -> Iterator[str]:
+        """Make a database with nothing in it and return its URL; it is dropped afterwards."""
+        self._made += 1
+        name = f"benchmark_{self._made}"
+        self._run(f"CREATE DATABASE {name}")
+        try:
+            yield self._url(name)
+        finally:
+            self._run(f"DROP DATABASE {name} WITH (FORCE)")
+
     def facts(self) -> dict[str, str]:
         """Return what a reader of the numbers has to know of the server and its disk."""
         names = ("server_version", "fsync", "synchronous_commit", "shared_buffers", "max_wal_size")

@@ -50,6 +50,12 @@ class RedisServer:
             assert time.monotonic() < deadline, "Redis does not answer"
             time.sleep(0.02)
 
+    @property
+    def pid(self) -> int:
+        """Return the id of its process."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """End it at once: its port refuses connections from now on."""
         if self._process is not None:
