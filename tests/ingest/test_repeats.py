@@ -1,7 +1,9 @@
 """What a process remembers of signed messages: the first answer of each, and no more than it has room for."""
 
 import os
+import tracemalloc
 
+import orjson
 import pytest
 
 from harbor_api.ingest import repeats
@@ -55,3 +57,18 @@ def test_the_oldest_go_where_there_is_no_more_room(size):
     assert 100_000 / (size + 500) - 1 <= len(kept) <= 100_000 / (size + 400)
     for number in kept:
         assert len(met.answer(named(number)).body) == size
+
+
+def test_what_is_kept_takes_no_more_room_than_is_counted():
+    met = Repeats()
+    many = 1_000
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(many):
+            # As the service renders it: orjson writes into 4 kB and more, and gives none of it back.
+            met.note(named(number), Answer(201, orjson.dumps({"verdict": "stored", "latest": True})))
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before <= met._bytes

@@ -77,8 +77,8 @@ class Repeats:
             return
         status, body = answer or (0, b"")
         is_compressed = len(body) >= _COMPRESSED_FROM
-        if is_compressed:
-            body = zlib.compress(body, 1)
+        # A copy of just its size: orjson's own holds 4 kB, whatever is in it.
+        body = zlib.compress(body, 1) if is_compressed else memoryview(body).tobytes()
         until = now + _KEPT_S
         if before is not None:
             self._bytes -= len(before.body) + _OVERHEAD_BYTES
