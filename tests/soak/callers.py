@@ -91,10 +91,18 @@ class Callers:
         self._cursor = ""
         self._sources = (f"127.0.1.{2 + number % 200}" for number in itertools.count())
         self._asked = self._questions()
+        self._of_consumer = {
+            "Authorization": f"Bearer {order.keys[0]}",
+            "Content-Type": "application/json",
+        }
 
     async def work(self) -> None:
         """Be there until it is over."""
-        await self._keep_up(self._http())
+        # Both stand at the end of what there is before anything is sent.
+        first = self._http()
+        await self._keep_up(first)
+        await self._ask(first, "consumer", "PUT", _CONSUMER, self._of_consumer, b"{}")
+        first.close()
         async with asyncio.TaskGroup() as group:
             consumer = group.create_task(self._consume())
             working = [group.create_task(self._pace(name)) for name in self._rates]
@@ -240,9 +248,8 @@ class Callers:
     async def _consume(self) -> None:
         """Be the named consumer, and read the feed by a cursor in turns with it."""
         http, feed = self._http(), self._http()
-        key = {"Authorization": f"Bearer {self._order.keys[0]}", "Content-Type": "application/json"}
+        key = self._of_consumer
         try:
-            await self._ask(http, "consumer", "PUT", _CONSUMER, key, b"{}")
             while True:
                 path = f"{_CONSUMER}/positions?wait=5"
                 answer = await self._ask(http, "consumer", "GET", path, key)
