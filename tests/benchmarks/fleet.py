@@ -46,6 +46,11 @@ class Postgres:
         return pid
 
     @property
+    def url(self) -> str:
+        """Where its first database is."""
+        return str(self._own.url)
+
+    @property
     def programs(self) -> Path:
         """Where the programs are that come with it, pgbench among them."""
         return self._own.programs

@@ -14,11 +14,13 @@ tags and cursors are left out, and what is committed after the read of the rows 
 """
 
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import click
@@ -27,11 +29,14 @@ import psycopg
 import redis
 from rich.console import Console
 from rich.table import Table
-from tests.benchmarks import fleet, machine
+from tests.benchmarks import fleet, machine, servers
 from tests.benchmarks.comparing import ratio
 from tests.benchmarks.reads import seas
+from tests.benchmarks.reads.cases import Case
+from tests.benchmarks.servers import Bench
 from tests.support.factories import EVERYTHING, MASTER_KEY
 from tests.support.redis_server import RedisServer
+from tests.support.urls import VESSELS
 
 from harbor_api.database import Database, UnitOfWork
 from harbor_api.domain import fleet_search
@@ -50,6 +55,8 @@ _ALL = Question(search=fleet_search.EVERYTHING, retired=False, limit=1_000_000, 
 # Each is read for so long at least, as a server's CPU is told in hundredths of a second.
 _LEAST_S, _LEAST_READS = 0.5, 3
 _GROUP = 100
+# What is larger takes seconds to be sent, by which nothing is learned.
+_MOST_OVER_HTTP = 10_000
 # As it would have to be: a fix that is older than what is kept changes nothing.
 _FORWARD = """
 for place = 1, #ARGV, 3 do
@@ -87,6 +94,7 @@ class _Place:
         sea = stack.enter_context(
             seas.sea(postgres, vessels=vessels, fixes=3, every_s=30.0, peer=False, silent=True)
         )
+        self._sea = sea
         self._url = sea.urls[fleet.SERVICE]
         self._database = Database(self._url, pool_size=2)
         stack.callback(self._database.dispose)
@@ -144,6 +152,24 @@ class _Place:
         return {"kept up to date, one": (lambda: self._forward(1), 1)} | (
             {f"kept up to date, {many} at once": (lambda: self._forward(many), many)} if many > 1 else {}
         )
+
+    def over_http(self, bench: Bench) -> Iterator[tuple[str, float, float]]:
+        """Yield what whole requests cost today, in CPU and in time."""
+        some = [f"{VESSELS}/{number}" for number in range(1, min(97, self.vessels) + 1)]
+        asked = {"the whole fleet, at rest": [VESSELS], "one vessel": some}
+        with servers.service(self._url, bench.logs) as running:
+            for name, paths in asked.items():
+                case = Case("latest", name, paths, len, 1, (_TODAY,), connections=8)
+                requests = case.requests(_TODAY, self._sea.keys[seas.WHOLE])
+                measured = servers.measure(
+                    bench,
+                    running,
+                    requests,
+                    connections=case.connections,
+                    counted_in=lambda status, _: int(status == 200),
+                )
+                cpu = measured.cpu_us["service"] + measured.cpu_us["PostgreSQL"]
+                yield name, cpu, measured.percentile_ms(50) or 0
 
     def _whole(self) -> bytes:
         return self._fleet.read(EVERYTHING).picture.find(_ALL).text
@@ -239,7 +265,11 @@ def main(*, rounds: int, sizes: tuple[int, ...]) -> None:
     )
     for name in ("vessels", "read", _TODAY, _REDIS, "CPU, Redis / today", "time, Redis / today"):
         table.add_column(name, justify="left" if name == "read" else "right")
-    with RedisServer() as server, fleet.Postgres(vessels=0) as postgres:
+    with (
+        tempfile.TemporaryDirectory(prefix="harbor-") as logs,
+        RedisServer() as server,
+        fleet.Postgres(vessels=0) as postgres,
+    ):
         servers = {_TODAY: postgres.pid, _REDIS: server.pid}
         console.print(machine.at_rest(), highlight=False)
         for vessels in sizes:
@@ -258,6 +288,10 @@ def main(*, rounds: int, sizes: tuple[int, ...]) -> None:
                         ratio([new.cpu / old.cpu for old, new in pairs]),
                         ratio([new.took / old.took for old, new in pairs]),
                     )
+                if vessels <= _MOST_OVER_HTTP:
+                    for name, cpu, p50_ms in place.over_http(Bench(postgres, Path(logs), 2)):
+                        told = f"{cpu:,.0f}, {1000 * p50_ms:,.0f} with 8 at once"
+                        table.add_row(f"{vessels:,}", f"{name}, over HTTP", told, "", "", "")
                 for name, (work, many) in place.writes().items():
                     written = [_cost(work, server.pid, each=many) for _ in range(rounds)]
                     table.add_row(f"{vessels:,}", f"{name} (each)", "-", _row(written), "", "")
