@@ -6,10 +6,13 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psutil
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from tests.support.live_service import OwnPostgres
@@ -77,6 +80,20 @@ class Standby:
             self._server.send_signal(signal.SIGINT)
             self._server.wait(_PATIENCE_S)
             self._server = None
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Let it lie still meanwhile: it takes what it is asked, and says nothing."""
+        assert self._server is not None
+        first = psutil.Process(self._server.pid)
+        family = [first, *first.children(recursive=True)]
+        for each in family:
+            each.suspend()
+        try:
+            yield
+        finally:
+            for each in family:
+                each.resume()
 
     def promote(self) -> None:
         """Let it take over with what it has."""

@@ -32,9 +32,10 @@ _PAUSE, _RESUME = "SELECT pg_wal_replay_pause()::text", "SELECT pg_wal_replay_re
 class _Hosts:
     """Two hosts over one primary, of which the second reads from a replica; and who sends and reads."""
 
-    def __init__(self, primary: OwnPostgres, standby: Standby) -> None:
+    def __init__(self, primary: OwnPostgres, standby: Standby, **settings: Any) -> None:
         self.primary, self.standby = primary, standby
-        self._apps = [_app(primary.url), _app(primary.url, database_replica_url=standby.url)]
+        replicated = {"database_replica_url": standby.url, **settings}
+        self._apps = [_app(primary.url), _app(primary.url, **replicated)]
         self.plain, self.replicated = (CheckedClient(app) for app in self._apps)
         database = runtime.of(self._apps[1]).database
         assert database.replica is not None
@@ -87,9 +88,9 @@ def _app(url: str, **settings: Any) -> Flask:
 
 
 @contextmanager
-def _standing() -> Iterator[_Hosts]:
+def _standing(**settings: Any) -> Iterator[_Hosts]:
     with OwnPostgres() as primary, Standby(primary) as standby:
-        hosts = _Hosts(primary, standby)
+        hosts = _Hosts(primary, standby, **settings)
         try:
             yield hosts
         finally:
@@ -234,3 +235,24 @@ def test_a_replica_that_is_gone_costs_no_caller_an_error_and_comes_back() -> Non
         assert hosts.history(hosts.replicated, limit=1) == [at]
         assert hosts.replica.served == 2
         assert hosts.database.replica_state() == ("lagging", None)
+
+
+@pytest.mark.timeout(100)
+def test_a_replica_that_hangs_is_waited_for_a_moment_however_long_postgresql_may_take() -> None:
+    with _standing(database_timeout_ms=60_000) as hosts:
+        for _ in range(3):
+            at = hosts.send()
+            assert hosts.history(hosts.replicated, limit=1) == [at]
+        served = hosts.replica.served
+        with hosts.standby.hanging():
+            # By a connection that there is, then by a new one.
+            for _ in range(2):
+                at = hosts.send()
+                assert hosts.history(hosts.replicated, limit=1) == [at]
+                hosts.rested()
+            assert hosts.database.replica_state() == ("away", None)
+        assert hosts.replica.served == served
+        hosts.standby.catch_up(hosts.primary)
+        hosts.rested()
+        assert hosts.history(hosts.replicated, limit=1) == [at]
+        assert hosts.replica.served == served + 1

@@ -56,12 +56,20 @@ class StatementFailed(Exception):
     """A statement went wrong as nobody foresaw: what of it may stand in a log, see ``failures.plain``."""
 
 
-def make_engine(url: str, *, pool_size: int, timeout_ms: int, is_pooled: bool = False) -> Engine:
+def make_engine(
+    url: str,
+    *,
+    pool_size: int,
+    timeout_ms: int,
+    is_pooled: bool = False,
+    connect_timeout_ms: int | None = None,
+) -> Engine:
     """Return a pool of connections to ``url`` in autocommit mode; none is made before it is needed.
 
     ``timeout_ms`` bounds each wait: for a free connection, for a new one, for a lock and for a
     statement. PostgreSQL itself ends what takes longer, and one that says nothing for twice as long is
-    given up, so that nothing can hold a worker for longer than their sum.
+    given up, so that nothing can hold a worker for longer than their sum. ``connect_timeout_ms`` bounds the
+    wait for a new connection where that is to be shorter; libpq knows none under two seconds.
 
     Where ``is_pooled``, the address is of a PgBouncer in transaction mode: see ``postgres/pooling.py``.
     """
@@ -82,7 +90,7 @@ def make_engine(url: str, *, pool_size: int, timeout_ms: int, is_pooled: bool = 
         # What callers send stands in no log.
         hide_parameters=True,
         connect_args={
-            "connect_timeout": max(2, timeout_ms // 1000),
+            "connect_timeout": max(2, (connect_timeout_ms or timeout_ms) // 1000),
             "application_name": "harbor-api",
             # A peer that vanished without a word is noticed by the kernel, not by a user.
             "tcp_user_timeout": timeout_ms * 2,
@@ -130,13 +138,20 @@ def transacting(engine: Engine) -> Engine:
 def unhurried(connection: Connection) -> Iterator[None]:
     """Wait for as long as PostgreSQL takes, up to its own time-outs: what reads a whole table says nothing
     meanwhile."""
+    with waiting_for(connection, math.inf):
+        yield
+
+
+@contextmanager
+def waiting_for(connection: Connection, patience_s: float) -> Iterator[None]:
+    """Hang up meanwhile where the server says nothing for so many seconds."""
     driver = connection.connection.driver_connection
     assert isinstance(driver, _Connection)
-    patience_s, driver.patience_s = driver.patience_s, math.inf
+    before, driver.patience_s = driver.patience_s, patience_s
     try:
         yield
     finally:
-        driver.patience_s = patience_s
+        driver.patience_s = before
 
 
 class _Full(PoolTimeout):

@@ -21,6 +21,8 @@ from harbor_api.telemetry import metrics
 
 # How long it is waited for, and how often it is looked.
 _PATIENCE_S, _LOOK_EVERY_S = 0.05, 0.002
+# One that has said nothing for so long hangs; it could answer at once, without reading a row.
+_SILENT_S = 1.0
 # For how long one that was behind, or did not answer, is left alone.
 _BEHIND_S, _AWAY_S = 1.0, 5.0
 TOO_LATE_S = 10.0
@@ -73,7 +75,11 @@ class Replica:
     def __init__(self, url: str, *, pool_size: int, timeout_ms: int, is_pooled: bool = False) -> None:
         """Prepare for connections to ``url``, as ``connections.make_engine`` says."""
         self.engine = connections.make_engine(
-            url, pool_size=pool_size, timeout_ms=timeout_ms, is_pooled=is_pooled
+            url,
+            pool_size=pool_size,
+            timeout_ms=timeout_ms,
+            is_pooled=is_pooled,
+            connect_timeout_ms=round(1000 * _SILENT_S),
         )
         self.served = self.passed_on = 0
         self._rests_until = 0.0
@@ -94,7 +100,8 @@ class Replica:
         """Open a connection that reads what the primary had; Unavailable where it has not, or breaks."""
         try:
             with connections.translated(self.engine.url), self.engine.connect() as connection:
-                self._wait(connection, floor)
+                with connections.waiting_for(connection, _SILENT_S):
+                    self._wait(connection, floor)
                 self._note_well()
                 yield connection
         except Unavailable as error:
@@ -110,7 +117,11 @@ class Replica:
         if self._trouble is not None and time.monotonic() < self._rests_until:
             return State("away", None)
         try:
-            with connections.translated(self.engine.url), self.engine.connect() as connection:
+            with (
+                connections.translated(self.engine.url),
+                self.engine.connect() as connection,
+                connections.waiting_for(connection, _SILENT_S),
+            ):
                 [(lag_s,)] = statements.rows(connection, Statement(_LAG, {"end": floor.end}))
         except Unavailable as error:
             self._leave_alone(error)
