@@ -18,24 +18,30 @@ from tests.support.live_service import free_port
 from harbor_api.postgres import server_account
 
 _SHIPPED = Path(__file__).parents[2] / "deploy" / "pgbouncer.ini"
-_PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 _PATIENCE_S = 30.0
+
+
+def program() -> str | None:
+    """Return where PgBouncer is, None where it is not installed."""
+    return shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
 class PgBouncer:
     """A pooler before a server; few connections are shared by all, so that each serves whoever comes."""
 
-    def __init__(self, server_url: str, *, connections: int = 3) -> None:
-        """Stand before a server that listens on a Unix socket; the test is skipped where there is none."""
-        if _PROGRAM is None:
+    def __init__(self, server_url: str, *, connections: int | None = 3) -> None:
+        """Stand before a server that listens on a Unix socket; the test is skipped where there is none.
+
+        Without ``connections`` there are as many as we ship.
+        """
+        if program() is None:
             pytest.skip("PgBouncer is not installed: apt-get install pgbouncer")
         named = conninfo_to_dict(server_url)
         self._directory = Path(tempfile.mkdtemp(prefix="harbor-pgbouncer-"))
         account = server_account.of(Path(str(named["host"])))
         self._port = free_port()
-        parser = configparser.ConfigParser()
+        self._configuration = parser = configparser.ConfigParser()
         parser.read(_SHIPPED)
-        parser["databases"] = {"*": f"host={named['host']} port={named['port']}"}
         parser["pgbouncer"].update(
             {
                 "listen_addr": "127.0.0.1",
@@ -43,19 +49,26 @@ class PgBouncer:
                 "unix_socket_dir": "",
                 "auth_type": "trust",
                 "auth_file": str(self._directory / "userlist.txt"),
-                "default_pool_size": str(connections),
                 "admin_users": "postgres",
                 "logfile": str(self._directory / "log"),
             }
         )
+        if connections is not None:
+            parser["pgbouncer"]["default_pool_size"] = str(connections)
         (self._directory / "userlist.txt").write_text('"postgres" ""\n')
-        with (self._directory / "pgbouncer.ini").open("w") as file:
-            parser.write(file)
+        self._lead_to(server_url)
+        self._account = account
         if account is not None:
             for path in (self._directory, *self._directory.iterdir()):
                 os.chown(path, account.pw_uid, account.pw_gid)
+        self.start()
+
+    def start(self) -> None:
+        """Start it, always at the same port."""
+        found, account = program(), self._account
+        assert found is not None
         self._process = subprocess.Popen(
-            [_PROGRAM, "-q", self._directory / "pgbouncer.ini"],
+            [found, "-q", self._directory / "pgbouncer.ini"],
             cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -73,6 +86,25 @@ class PgBouncer:
             else:
                 return
         raise AssertionError((self._directory / "log").read_text())
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.wait(_PATIENCE_S)
+
+    def point_to(self, server_url: str) -> None:
+        """Lead to another server from now on, as who changes the file and reloads it does."""
+        self._lead_to(server_url)
+        self.admin("RELOAD")
+
+    def _lead_to(self, server_url: str) -> None:
+        named = conninfo_to_dict(server_url)
+        database = str(named["dbname"])
+        self._configuration["databases"] = {
+            database: f"host={named['host']} port={named['port']} dbname={database}"
+        }
+        with (self._directory / "pgbouncer.ini").open("w") as file:
+            self._configuration.write(file)
 
     def url(self, server_url: str) -> str:
         """Return the URL of a database of the server by way of the pooler."""

@@ -87,6 +87,13 @@ def test_many_send_and_follow_by_way_of_few_connections(url: str, tmp_path: Path
         assert len(pooler.admin("SHOW SERVERS")) <= 2
 
 
+def test_who_waits_for_a_connection_waits_until_the_server_is_looked_for_again(url: str) -> None:
+    """Else nobody is answered for a while after a PostgreSQL that was away is back, or another took over."""
+    with PgBouncer(url) as pooler:
+        told = {str(name): value for name, value, *_ in pooler.admin("SHOW CONFIG")}
+    assert float(told["server_login_retry"]) < float(told["query_wait_timeout"])
+
+
 def test_without_a_direct_connection_news_come_within_a_second_and_the_start_says_so(
     url: str, tmp_path: Path
 ) -> None:
