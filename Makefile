@@ -30,6 +30,9 @@ neighbours: $(VENV)/made  ## what honest callers notice of others who do their w
 faults: $(VENV)/made  ## what callers notice when something breaks or is replaced; ARGS=--help
 	$(BIN)/python -m tests.faults $(ARGS)
 
+hosts: $(VENV)/made  ## two hosts as one service, and what callers notice when a part of it breaks; ARGS=--help
+	$(BIN)/python -m tests.hosts $(ARGS)
+
 soak: $(VENV)/made  ## half an hour at half of what the machine can do, and what grows or goes wrong; ARGS=--help
 	$(BIN)/python -m tests.soak $(ARGS)
 
@@ -65,4 +68,4 @@ environment:
 	@echo "Making $(VENV) with $(PYTHON)."
 	$(PYTHON) -m venv --clear $(VENV)
 
-.PHONY: help demo test quick neighbours faults soak lint audit openapi lock environment
+.PHONY: help demo test quick neighbours faults hosts soak lint audit openapi lock environment

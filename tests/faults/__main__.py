@@ -8,24 +8,19 @@ Trackers send fixes, each until it is acknowledged, and partners read. After eac
 acknowledged is looked up. Exits with 1 where a promise was not kept.
 """
 
-import json
 import signal
 import sys
 from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
 from tests.benchmarks import proxy
 from tests.faults.faults import FAULTS
 from tests.faults.playing import Row, play
+from tests.faults.telling import tell
 from tests.faults.traffic import Order
 
 _OF_FIXES = 0.8
-_FIGURES = (
-    *("asked", "in\nflight", "errors", "acknow-\nledged", "lost"),
-    *("took s", "last error\nafter s", "p50\nms", "slowest\nms"),
-)
 
 
 @click.command()
@@ -64,45 +59,8 @@ def main(
             console.print(f"{fault.name}: {fault.done}", highlight=False)
             rows.append(play(fault, order, calm_s=calm))
     finally:
-        _show(console, rows)
-        if file:
-            file.write_text(json.dumps([_as_json(row) for row in rows], indent=1) + "\n")
-    broken = [each for row in rows for each in row.faults()]
-    for each in broken:
-        console.print(each, highlight=False, markup=False)
-    if broken:
-        raise SystemExit(1)
-
-
-def _show(console: Console, rows: list[Row]) -> None:
-    table = Table(show_lines=True)
-    for name in ("fault", "promise", "what was done"):
-        table.add_column(name, max_width=34)
-    for name in _FIGURES:
-        table.add_column(name, justify="right")
-    table.add_column("what came of it", max_width=34)
-    for row in rows:
-        table.add_row(
-            row.fault.name,
-            row.fault.promise,
-            row.fault.done,
-            f"{row.asked:,}",
-            str(row.in_flight),
-            ", ".join(f"{name}: {many:,}" for name, many in row.errors.items()) or "0",
-            f"{row.acknowledged:,}",
-            str(row.lost),
-            f"{row.took_s:.1f}",
-            f"{row.recovered_s:.1f}",
-            f"{row.p50_ms:.0f}",
-            f"{row.slowest_ms:,.0f}",
-            row.told,
-        )
-    console.print(table)
-
-
-def _as_json(row: Row) -> dict[str, object]:
-    told = {name: value for name, value in vars(row).items() if name != "fault"}
-    return {"fault": row.fault.name, "promise": row.fault.promise, "done": row.fault.done, **told}
+        told = tell(console, rows, file)
+    raise SystemExit(told)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from tests.faults.grounds import Ground
 from tests.faults.stage import Stage
@@ -12,6 +12,19 @@ from tests.support.live_service import LiveService
 AWAY_S = 4.0
 # What the service says while it has no database.
 AWAY = frozenset({"503"})
+
+
+class Promised(Protocol):
+    """What is told of a fault: what was promised, what was done, and what callers may meet then."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def promise(self) -> str: ...
+    @property
+    def done(self) -> str: ...
+    @property
+    def allowed(self) -> frozenset[str]: ...
 
 
 @dataclass(frozen=True)

@@ -158,4 +158,5 @@ class Traffic(Helper):
             [(what, began, ended, outcome) for what, began, ended, outcome in seen["attempts"]],
             [(vessel, at) for vessel, at in seen["acknowledged"]],
             seen["given_up"],
+            seen["untold"],
         )

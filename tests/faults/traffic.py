@@ -19,6 +19,8 @@ from tests.support.signed_posts import signed_headers
 from tests.support.urls import POSITIONS, VESSELS
 
 ACKNOWLEDGED = {"200", "201", "202"}
+# Whoever is told one of these is told when to come again.
+COME_AGAIN = {429, 502, 503, 504}
 # How long a fix is sent on that is not acknowledged, once no new ones are made.
 _PATIENCE_S = 60.0
 # A tracker that was refused waits no longer than this, whatever it is told: the table is to show when the
@@ -50,12 +52,14 @@ class Seen:
     """What was met.
 
     An attempt is what was asked, when it began and ended, and the status or the name of what went wrong; a
-    fix is its vessel and when it was recorded, in microseconds.
+    fix is its vessel and when it was recorded, in microseconds. ``untold`` counts who were told to come again
+    and not when.
     """
 
     attempts: list[tuple[str, float, float, str]] = field(default_factory=list)
     acknowledged: list[tuple[int, int]] = field(default_factory=list)
     given_up: int = 0
+    untold: int = 0
 
 
 class _Caller(threading.Thread):
@@ -81,6 +85,7 @@ class _Caller(threading.Thread):
             answer = self._http.getresponse()
             answer.read()
             outcome = str(answer.status)
+            self.seen.untold += answer.status in COME_AGAIN and answer.headers["Retry-After"] is None
         except (OSError, http.client.HTTPException) as error:
             self._http.close()
             outcome = type(error).__name__
@@ -173,6 +178,7 @@ def main() -> None:
         seen.attempts += caller.seen.attempts
         seen.acknowledged += caller.seen.acknowledged
         seen.given_up += caller.seen.given_up
+        seen.untold += caller.seen.untold
     print(json.dumps(asdict(seen)), flush=True)
 
 

@@ -28,9 +28,9 @@ _START_S = 60
 _ROOT = Path(__file__).parents[2]
 
 
-def free_port() -> int:
+def free_port(address: str = "127.0.0.1") -> int:
     """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
+    with socket.create_server((address, 0)) as free:
         port: int = free.getsockname()[1]
         return port
 
@@ -105,19 +105,26 @@ class LiveService:
     """A running service; a context manager that leaves no process behind."""
 
     def __init__(
-        self, database_url: str, *, log: Path, module: str = "harbor_api.cli", **settings: Any
+        self,
+        database_url: str,
+        *,
+        log: Path,
+        module: str = "harbor_api.cli",
+        address: str = "127.0.0.1",
+        **settings: Any,
     ) -> None:
         self._database = Database(database_url, pool_size=2)
         self.world = World(self._database)
-        self.port = free_port()
-        self.base_url = f"http://127.0.0.1:{self.port}"
+        self.port = free_port(address)
+        self.address = f"{address}:{self.port}"
+        self.base_url = f"http://{self.address}"
         self._log = log
         self._module = module
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("HARBOR_")},
             "HARBOR_DATABASE_URL": database_url,
             "HARBOR_TRACKER_MASTER_KEY": base64.b64encode(MASTER_KEY).decode(),
-            "HARBOR_BIND": f"127.0.0.1:{self.port}",
+            "HARBOR_BIND": self.address,
             "HARBOR_DATABASE_POOL": "4",
             "HARBOR_TRACKER_REQUESTS_PER_MINUTE": "1000000",
             "HARBOR_FAILURES_PER_MINUTE": "1000000",

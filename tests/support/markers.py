@@ -16,7 +16,9 @@ _TELLS = {
     "node_tools": "node",
 }
 # Tests of nothing but real processes.
-_ROOMS = dict.fromkeys(("tests/system", "tests/neighbours", "tests/faults", "tests/soak"), "process")
+_ROOMS = dict.fromkeys(
+    ("tests/system", "tests/neighbours", "tests/faults", "tests/hosts", "tests/soak"), "process"
+)
 LEFT_OUT = "slow, which --slow and -m slow run"
 
 

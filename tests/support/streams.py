@@ -43,6 +43,7 @@ class StreamClient:
         http: str = "1.1",
         method: str = "GET",
         receive_buffer: int | None = None,
+        address: str = "127.0.0.1",
         behind: bytes = b"",
         **query: Any,
     ) -> None:
@@ -51,7 +52,7 @@ class StreamClient:
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(_PATIENCE_S)
-        self.socket.connect(("127.0.0.1", port))
+        self.socket.connect((address, port))
         text = urlencode({"from" if name == "begin" else name: value for name, value in query.items()})
         sent = {"Host": "harbor", **bearer} | ({} if last_seen is None else {"Last-Event-ID": last_seen})
         head = [
