@@ -1,4 +1,4 @@
-"""The short form of ``make hosts``: two hosts are one service, also when another PostgreSQL takes over."""
+"""The short form of ``make hosts``: two hosts are one service, also while another PostgreSQL takes over."""
 
 import pytest
 from tests.benchmarks import proxy
@@ -7,7 +7,7 @@ from tests.hosts.acts import ACTS
 from tests.hosts.playing import play
 from tests.support import pgbouncer
 
-_SHORT = ("together", "failover-with-loss")
+_SHORT = ("failover",)
 _LONG = [pytest.param(each, marks=pytest.mark.slow) for each in ACTS if each not in _SHORT]
 
 
