@@ -45,7 +45,8 @@ _EMPTY = """
 DO $$ DECLARE filled text; BEGIN
     SELECT string_agg(name, ', ') INTO filled FROM unnest(ARRAY[
         'latest_positions', 'quarantine', 'withdrawals', 'arrived_numbers', 'assignments',
-        'trackers', 'grants', 'vessels', 'idempotency_keys', 'feeds', 'api_keys', 'audit', 'feed_floor'
+        'trackers', 'grants', 'vessel_keeping', 'vessels', 'idempotency_keys', 'feeds', 'api_keys', 'audit',
+        'feed_floor'
     ] || ARRAY(
         SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'positions'::regclass
     )) AS name

@@ -17,6 +17,7 @@ from harbor_api.resources import (
     feed,
     health,
     history,
+    keeping,
     positions,
     quarantine,
     summaries,
@@ -45,6 +46,7 @@ _LARGEST_BODY = 64 * 1024
 # In the order in which the document shows them: administration last.
 _RESOURCES = (
     vessels,
+    keeping,
     history,
     tracks,
     summaries,

@@ -67,6 +67,7 @@ from harbor_api.repositories.figures import FigureReader
 from harbor_api.repositories.fleet import Fleet
 from harbor_api.repositories.history import History
 from harbor_api.repositories.idempotency_keys import IdempotencyKeys
+from harbor_api.repositories.keeping import Keepings
 from harbor_api.repositories.master_key import MasterKey
 from harbor_api.repositories.moments import Moments
 from harbor_api.repositories.order import Order
@@ -150,6 +151,10 @@ class UnitOfWork:
     @cached_property
     def partitions(self) -> Partitions:
         return Partitions(self._connection)
+
+    @cached_property
+    def keeping(self) -> Keepings:
+        return Keepings(self._connection)
 
     @cached_property
     def arrived_numbers(self) -> ArrivedNumbers:
@@ -288,6 +293,16 @@ class Database:
             # go of a partition would wait for that: this one has none.
             keeper.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             yield is_mine
+
+    @contextmanager
+    def sharing(self, lock: int) -> Iterator[None]:
+        """Hold a lock together with others for work that no transaction takes; Unavailable where somebody
+        has it alone for longer than is waited."""
+        with self._translated(), self._transacting.begin() as keeper:
+            keeper.execute(text("SELECT pg_advisory_xact_lock_shared(:lock)"), {"lock": lock})
+            # As above: without a snapshot.
+            keeper.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            yield
 
     def make_partitions(self, *, up_to: datetime, holding: datetime | None = None) -> list[str]:
         """Make the partitions of positions that are missing, as ``postgres.partitions.make`` does;

@@ -30,6 +30,9 @@ _LET_PASS = {
     ("0012", "ban-drop-constraint"): "the bound of the partition says the same",
     ("0013", "prefer-robust-stmts"): "all of it is one transaction, done or not",
     ("0013", "prefer-bigint-over-smallint"): "its key is 1",
+    ("0014", "require-concurrent-index-creation"): "the table is new",
+    ("0014", "prefer-robust-stmts"): "all of it is one transaction, done or not",
+    ("0014", "prefer-bigint-over-int"): "ids of vessels have four bytes, days and versions need no more",
 }
 
 

@@ -33,6 +33,7 @@ from harbor_api.domain.feed import Following
 from harbor_api.domain.figures import MOST_HELD
 from harbor_api.domain.fleet_search import Box
 from harbor_api.domain.history import Window
+from harbor_api.domain.keeping import Keeping, KeepingTerms
 from harbor_api.domain.moments import GAP
 from harbor_api.domain.order import Horizon
 from harbor_api.domain.positions import Fix, Motion, NamedFix, ReceivedFix, stretches_of
@@ -45,6 +46,7 @@ from harbor_api.postgres.sight import Sight
 from harbor_api.postgres.statements import Statement
 from harbor_api.repositories.feed import MOST_SCANNED, MOST_SCANNED_COARSELY, Feed
 from harbor_api.repositories.fleet import MOST_NEWS
+from harbor_api.repositories.keeping import Keepings
 from harbor_api.repositories.revisions import OUTVOTED_BY_OTHERS
 from harbor_api.schemas.history import WRITERS
 
@@ -202,6 +204,8 @@ def look_again(u: AtSize, key: Caller, count: int) -> None:
 
 
 FOLLOWED = Following()
+# Of so many vessels something is said.
+KEPT = 10
 
 
 def feed_of(u: AtSize, key: Caller) -> Feed:
@@ -230,6 +234,20 @@ def above(u: AtSize, number: int) -> None:
 
 def of_vessel(u: AtSize, *, most: int) -> list[NamedFix]:
     return u.partitions.of_vessel(8, at(0), at(2 * N), most=most)
+
+
+def vessels_in(u: AtSize, *, until: float) -> None:
+    u.partitions.vessels(0, at(-2), at(until), most=PAGE)
+
+
+def keep(vessel: int, days: int = 30) -> Keeping:
+    return Keeping(vessel_id=vessel, terms=KeepingTerms(keep_positions_days=days))
+
+
+def after_some_are_kept(u: AtSize) -> Keepings:
+    for vessel in range(1, KEPT + 1):
+        u.keeping.put(keep(vessel))
+    return u.keeping
 
 
 def trim(u: AtSize, vessel: int = 7) -> None:
@@ -495,7 +513,22 @@ ROWS = [
     Row("Partitions.above", lambda u: above(u, 1_000), 11 * PAGE, 2 * PAGE),
     Row("Partitions.above none", lambda u: above(u, 2**62), 10, 20),
     Row("Partitions.of_vessel", lambda u: of_vessel(u, most=PAGE), 2 * PAGE, 2 * PAGE),
-    Row("Partitions.vessels", lambda u: u.partitions.vessels(), 2 * VESSELS, VESSELS),
+    Row("Partitions.vessels", partial(vessels_in, until=2 * N), 3 * PAGE, 5 * PAGE),
+    Row("Partitions.vessels of none", partial(vessels_in, until=-1), 3 * PAGE, 5 * PAGE),
+    Row("Partitions.count", lambda u: u.partitions.count(8, AFTER_ALL, most=N), 2 * N, 2 * N),
+    Row("Keepings.share", lambda u: u.keeping.share(), 0, 0),
+    Row("Keepings.find", lambda u: u.keeping.find(8), 5, 10),
+    Row("Keepings.lock", lambda u: u.keeping.lock(8), 5, 10),
+    Row("Keepings.put", lambda u: u.keeping.put(keep(8)), 10, 20),
+    Row("Keepings.all", lambda u: after_some_are_kept(u).all(), 8 * KEPT, 30 * KEPT),
+    Row("Keepings.of", lambda u: after_some_are_kept(u).of([3, 8]), 8 * KEPT, 30 * KEPT),
+    Row("Keepings.expired", lambda u: after_some_are_kept(u).expired(NOW), 10 * KEPT, 30 * KEPT),
+    Row(
+        "Keepings.kept",
+        lambda u: after_some_are_kept(u).kept(at(0), at(2 * N), now=NOW),
+        10 * KEPT,
+        30 * KEPT,
+    ),
     Row("Partitions.trim", trim, 8 * N, 8 * N),
     Row("Partitions.trim of none", partial(trim, vessel=SILENT), 10, 40),
     Row("Partitions.erase", erase, 20 * N, 40 * N),

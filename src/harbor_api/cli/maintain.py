@@ -1,6 +1,6 @@
 """harbor-api maintain"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import click
@@ -12,14 +12,16 @@ from harbor_api.domain.api_keys import ApiKey
 from harbor_api.domain.consumers import Consumer
 from harbor_api.domain.errors import HarborError
 from harbor_api.postgres.partitions import Partition
-from harbor_api.services import feed_floor, maintenance
+from harbor_api.services import expiry, feed_floor, maintenance
+from harbor_api.services.expiry import Expiry, Own
 from harbor_api.services.feed_floor import Floor
-from harbor_api.services.maintenance import Expiry
 from harbor_api.settings import Settings
 
 # Differs from other locks of ours.
 _LOCK = 0x4D41494E  # "MAIN"
 MAKING_FAILED, DROPPING_FAILED = 3, 4
+# So many vessels are named because of which a month stays.
+_NAMED = 10
 
 
 class _MakingFailed(click.ClickException):
@@ -56,9 +58,11 @@ def command(*, dry_run: bool, leave_behind: bool) -> None:
     longer; meant for a daily job.
 
     What goes is said by the settings HARBOR_KEEP_POSITIONS_DAYS, HARBOR_KEEP_FEED_DAYS,
-    HARBOR_KEEP_QUARANTINE_DAYS and HARBOR_KEEP_AUDIT_DAYS; idempotency keys go after a day. Safe to run
-    again, beside traffic and on several hosts: one does the work. Its user owns the tables. Exit status: 0
-    done, 3 partitions could not be made, 4 positions could not be deleted.
+    HARBOR_KEEP_QUARANTINE_DAYS and HARBOR_KEEP_AUDIT_DAYS; idempotency keys go after a day. Positions of a
+    vessel go sooner or later where that is said of her (harbor-api vessels keep), and nothing of hers while
+    she is under a legal hold. Safe to run again, beside traffic and on several hosts: one does the work. Its
+    user owns the tables. Exit status: 0 done, 3 partitions could not be made, 4 positions could not be
+    deleted.
     """
     settings = read_settings()
     with open_database(settings) as database:
@@ -80,11 +84,10 @@ def _maintain(database: Database, settings: Settings, *, leave_behind: bool) -> 
     except HarborError as error:
         failed.append(_MakingFailed(error))
     _delete_beside_positions(database, settings)
-    if settings.keep_positions_days:
-        try:
-            _expire(database, settings, leave_behind=leave_behind)
-        except HarborError as error:
-            failed.append(_DroppingFailed(error))
+    try:
+        _expire(database, settings, leave_behind=leave_behind)
+    except HarborError as error:
+        failed.append(_DroppingFailed(error))
     _settle(database)
     if failed:
         raise failed[0]
@@ -103,11 +106,11 @@ def _delete_beside_positions(database: Database, settings: Settings) -> None:
     now = datetime.now(UTC)
     if settings.keep_quarantine_days:
         before = now - timedelta(days=settings.keep_quarantine_days)
-        gone = maintenance.in_steps(database, lambda unit, most: unit.quarantine.prune(before, most=most))
+        gone = maintenance.prune_quarantine(database, before)
         click.echo(f"{gone} fixes deleted from quarantine")
     if settings.keep_audit_days:
         since = now - timedelta(days=settings.keep_audit_days)
-        gone = maintenance.in_steps(database, lambda unit, most: unit.audit.prune(since, most=most))
+        gone = maintenance.prune_audit(database, since)
         click.echo(f"{gone} entries deleted from the audit trail")
     if settings.keep_feed_days:
         with database.autocommit() as unit_of_work:
@@ -124,23 +127,38 @@ def _lift(database: Database, floor: Floor) -> None:
 
 
 def _expire(database: Database, settings: Settings, *, leave_behind: bool) -> None:
-    expiry = _expiry(database, settings)
-    touched = expiry.to_drop or expiry.to_trim
-    for line in _told(expiry):
+    found = _planned(database, settings)
+    for line in _told(found):
         click.echo(printable(line))
-    if expiry.behind and touched and not leave_behind:
+    if found.behind and found.is_general and not leave_behind:
+        # Whoever follows is told of what goes by what is said of vessels: that hangs on nobody.
+        with database.autocommit() as unit_of_work:
+            number, _ = unit_of_work.feed_floor.find() or (0, None)
+        _trim_own(database, found, number)
         raise HarborError(
-            f"{len(expiry.behind)} consumers have not read as far: let them go on, delete them with "
+            f"{len(found.behind)} consumers have not read as far: let them go on, delete them with "
             "harbor-api feeds delete, or say --leave-behind"
         )
-    _lift(database, expiry.floor)
-    for partition in expiry.to_drop:
-        told = maintenance.drop(database, partition, number=expiry.floor.number)
-        click.echo(f"dropped {_described(partition)}" + (f"; followers were told of {told}" if told else ""))
-    if expiry.to_trim:
-        gone = maintenance.trim(database, before=expiry.before, number=expiry.floor.number)
-        for partition in expiry.to_trim:
-            click.echo(f"{gone} positions deleted from {partition.name}")
+    number = found.floor.number
+    if settings.keep_positions_days:
+        _lift(database, found.floor)
+    _trim_own(database, found, number)
+    to_trim = [*(each for each, _ in found.to_empty), *found.to_trim]
+    for partition in found.to_drop:
+        dropped = expiry.drop(database, partition, now=found.now, number=number)
+        told = f"; followers were told of {dropped.told}" if dropped.told else ""
+        if dropped.is_gone:
+            click.echo(f"dropped {_described(partition)}{told}")
+        else:
+            to_trim.append(partition)
+    for partition in to_trim:
+        gone = expiry.trim(database, partition, before=found.before, now=found.now, number=number)
+        click.echo(f"{gone} positions deleted from {partition.name}")
+
+
+def _trim_own(database: Database, found: Expiry, number: int) -> None:
+    for vessel_id, gone in expiry.trim_own(database, now=found.now, number=number):
+        click.echo(f"{gone} positions of vessel {vessel_id} deleted")
 
 
 def _rehearse(database: Database, settings: Settings) -> None:
@@ -148,26 +166,53 @@ def _rehearse(database: Database, settings: Settings) -> None:
         ahead = unit_of_work.partitions.ahead(datetime.now(UTC))
         there = unit_of_work.partitions.all()
     click.echo(f"partitions reach {ahead.days} days ahead; they are made for {maintenance.AHEAD.days}")
+    found = _planned(database, settings)
     if not settings.keep_positions_days:
         click.echo("HARBOR_KEEP_POSITIONS_DAYS is 0: all positions are kept")
-        for partition in there:
-            click.echo(f"keep {_described(partition)}")
-        return
-    expiry = _expiry(database, settings)
+    to_drop, to_trim = ({each.name for each in some} for some in (found.to_drop, found.to_trim))
+    because = {each.name: vessels for each, vessels in found.to_empty}
     for partition in there:
-        what = "drop" if partition in expiry.to_drop else "trim" if partition in expiry.to_trim else "keep"
-        click.echo(f"{what} {_described(partition)}")
-    if expiry.floor.number:
-        click.echo(f"followers would be told {_since(expiry.floor)}")
-    for line in _told(expiry):
+        what, why = "keep", ""
+        if partition.name in to_drop:
+            what = "drop"
+        elif partition.name in to_trim:
+            what = "trim"
+        elif partition.name in because:
+            what, why = "empty", f"; kept of {_several(because[partition.name])}"
+        click.echo(f"{what} {_described(partition)}{why}")
+    for own in found.own:
+        click.echo(printable(_line_of_own(own)))
+    if settings.keep_positions_days and found.floor.number:
+        click.echo(f"followers would be told {_since(found.floor)}")
+    for line in _told(found):
         click.echo(printable(line))
 
 
-def _expiry(database: Database, settings: Settings) -> Expiry:
-    keep = timedelta(days=settings.keep_positions_days)
+def _planned(database: Database, settings: Settings) -> Expiry:
+    days = settings.keep_positions_days
     tolerance = timedelta(seconds=settings.future_tolerance_s)
     with database.autocommit() as unit_of_work:
-        return maintenance.expiry(unit_of_work, keep, future_tolerance=tolerance)
+        return expiry.plan(unit_of_work, timedelta(days=days) if days else None, future_tolerance=tolerance)
+
+
+def _several(vessel_ids: Sequence[int]) -> str:
+    named = ", ".join(map(str, vessel_ids[:_NAMED]))
+    more = len(vessel_ids) - _NAMED
+    return f"{'vessel' if len(vessel_ids) == 1 else 'vessels'} {named}" + (
+        f" and {more} more" if more > 0 else ""
+    )
+
+
+def _line_of_own(own: Own) -> str:
+    keeping = own.keeping
+    who, days = f"vessel {keeping.vessel_id} ({own.name})", keeping.terms.keep_positions_days
+    if keeping.is_held:
+        since = f"{keeping.held_since:%Y-%m-%d %H:%M} UTC"
+        return f"{who} is under a legal hold since {since} by {keeping.held_by}: {keeping.terms.hold_reason}"
+    if days == 0:
+        return f"{who}: all of hers is kept"
+    before = f"{own.before:%Y-%m-%d %H:%M} UTC"
+    return f"{who}: {own.count} positions recorded before {before} go, {days} days are kept"
 
 
 def _since(floor: Floor) -> str:
@@ -180,9 +225,9 @@ def _described(partition: Partition) -> str:
     return f"{partition.name}, {span}: about {partition.rows} rows, {partition.bytes / 1e6:.1f} MB"
 
 
-def _told(expiry: Expiry) -> Iterator[str]:
-    yield from (line_of_consumer(consumer, key) for consumer, key in expiry.behind)
-    yield from (line_of_blind(key) for key in expiry.blind)
+def _told(found: Expiry) -> Iterator[str]:
+    yield from (line_of_consumer(consumer, key) for consumer, key in found.behind)
+    yield from (line_of_blind(key) for key in found.blind)
 
 
 def line_of_consumer(consumer: Consumer, key: ApiKey) -> str:

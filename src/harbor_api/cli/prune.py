@@ -43,7 +43,7 @@ def command(*, quarantine_days: int | None, feed_days: int | None, dry_run: bool
     with open_database(settings) as database:
         if quarantine_days is not None:
             before = datetime.now(UTC) - timedelta(days=quarantine_days)
-            fixes = _pruned(database, lambda unit, most: unit.quarantine.prune(before, most=most))
+            fixes = maintenance.prune_quarantine(database, before)
             click.echo(f"{fixes} fixes deleted from quarantine")
         if feed_days is not None:
             _prune_feed(database, settings, timedelta(days=feed_days), is_rehearsal=dry_run)

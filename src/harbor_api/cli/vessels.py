@@ -8,8 +8,9 @@ import click
 from harbor_api.cli.output import as_json, print_list
 from harbor_api.cli.shared import actor, open_database
 from harbor_api.domain.changes import ANY, Edit
+from harbor_api.domain.keeping import Keeping
 from harbor_api.domain.vessels import VesselDetails
-from harbor_api.services import vessels
+from harbor_api.services import keeping, vessels
 
 _VESSEL_ID = click.argument("vessel_id", type=click.IntRange(1, 2**31 - 1))
 
@@ -39,7 +40,7 @@ def _details(command: Any) -> Any:
 
 @click.group(name="vessels")
 def command() -> None:
-    """Register, change, retire, restore and list vessels."""
+    """Register, change, retire, restore and list vessels, and say how long their positions are kept."""
 
 
 @command.command()
@@ -85,12 +86,64 @@ def restore(vessel_id: int) -> None:
         vessels.restore(unit_of_work, vessel_id, actor=actor())
 
 
+@command.command()
+@_VESSEL_ID
+@click.option(
+    "--days",
+    type=click.IntRange(0, 36_500),
+    help="For how many days of 24 hours; 0 keeps all of hers.",
+)
+@click.option("--as-others", is_flag=True, help="For as long as HARBOR_KEEP_POSITIONS_DAYS says.")
+def keep(vessel_id: int, *, days: int | None, as_others: bool) -> None:
+    """Say for how long positions of VESSEL_ID are kept, whatever HARBOR_KEEP_POSITIONS_DAYS says."""
+    if (days is None) != as_others:
+        raise click.UsageError("say either --days or --as-others")
+    _keep(vessel_id, keep_positions_days=days)
+
+
+@command.command()
+@_VESSEL_ID
+@click.option("--reason", required=True, help="Why; it is kept in the audit trail, too.")
+def hold(vessel_id: int, *, reason: str) -> None:
+    """Put VESSEL_ID under a legal hold: nothing that is stored of her is deleted until it is lifted."""
+    _keep(vessel_id, hold_reason=reason)
+
+
+@command.command()
+@_VESSEL_ID
+def lift(vessel_id: int) -> None:
+    """Lift the legal hold of VESSEL_ID."""
+    _keep(vessel_id, hold_reason=None)
+
+
+def _keep(vessel_id: int, **members: Any) -> None:
+    with open_database() as database, database.unit_of_work() as unit_of_work:
+        keeping.change(unit_of_work, vessel_id, Edit(members), versions=ANY, actor=actor())
+
+
 @command.command("list")
 @as_json
 def list_all(*, as_json: bool) -> None:
     """List all vessels."""
     with open_database() as database, database.autocommit() as unit_of_work:
+        said = {each.vessel_id: each for _, each in unit_of_work.keeping.all()}
         rows = [
-            {"id": v.id, **asdict(v.details), "retired": v.retired_at} for v in unit_of_work.vessels.search()
+            {
+                "id": v.id,
+                **asdict(v.details),
+                "retired": v.retired_at,
+                **_said(said.get(v.id, Keeping(vessel_id=v.id))),
+            }
+            for v in unit_of_work.vessels.search()
         ]
-    print_list(rows, ("id", "name", "imo", "mmsi", "flag", "kind", "retired"), as_json=as_json)
+    columns = ("id", "name", "imo", "mmsi", "flag", "kind", "retired", "kept_days", "held")
+    print_list(rows, columns, as_json=as_json)
+
+
+def _said(of: Keeping) -> dict[str, Any]:
+    return {
+        "kept_days": of.terms.keep_positions_days,
+        "held": of.held_since,
+        "held_by": of.held_by,
+        "hold_reason": of.terms.hold_reason,
+    }

@@ -27,14 +27,15 @@ RULES: dict[str, Rule] = {
 PREFIX = "hbr_"
 SCOPES = {
     "vessels:read": "Read the vessels, where they are and where they were.",
-    "vessels:write": "Register, change, retire and restore vessels.",
+    "vessels:write": "Register, change, retire and restore vessels, and say how long their positions "
+    "are kept.",
     "trackers:read": "List the trackers.",
     "trackers:write": "Register, reassign, disable and rotate trackers.",
     "keys:read": "List the API keys.",
     "keys:write": "Issue, change, rotate and revoke API keys that have no more than it has itself.",
     "quarantine:read": "List the fixes in quarantine.",
     "quarantine:write": "Release and reject fixes in quarantine, and withdraw stored ones.",
-    "audit:read": "Read who changed what.",
+    "audit:read": "Read who changed what, and how long positions of vessels are kept.",
 }
 # What a key may carry that sees only some vessels, or sees them late or coarsely.
 PARTNER_SCOPES = frozenset({"vessels:read"})

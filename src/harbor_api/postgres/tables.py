@@ -90,6 +90,31 @@ vessels = Table(
     Index("vessels_mmsi_key", "mmsi", unique=True, postgresql_where=text("retired_at IS NULL")),
 )
 
+# Whoever says for how long positions of a vessel are kept, or that none may go, holds this lock up to the
+# commit, and whoever deletes what is kept no longer shares it: once it is said, it holds.
+KEEPING_LOCK = 0x4B454550  # "KEEP"
+
+# What is said of vessels beside the settings; without a row nothing is. A table of its own, as nobody who
+# reads the fleet is told, by no version and no number of the order either.
+vessel_keeping = Table(
+    "vessel_keeping",
+    metadata,
+    Column("vessel_id", Integer, ForeignKey("vessels.id"), primary_key=True, autoincrement=False),
+    # Null: as the setting says. 0: all of hers are kept.
+    Column("keep_positions_days", Integer),
+    # Null: she is not under a legal hold.
+    Column("hold_reason", Text),
+    Column("held_by", Text),
+    Column("held_since", Time),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+    CheckConstraint(
+        "(hold_reason IS NULL) = (held_by IS NULL) AND (hold_reason IS NULL) = (held_since IS NULL)",
+        name="hold",
+    ),
+    # Serves "who is under hold".
+    Index("vessel_keeping_held_idx", "vessel_id", postgresql_where=text("hold_reason IS NOT NULL")),
+)
+
 trackers = Table(
     "trackers",
     metadata,

@@ -34,7 +34,12 @@ _STATEMENTS = {
 # They are numbered in order of time: those that may be old are at the beginning.
 _PRUNE = text("""
 DELETE FROM audit WHERE id = ANY (ARRAY(
-    SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT :most) AS first WHERE at < :before))
+    SELECT id FROM (
+        SELECT id, at FROM audit WHERE subject <> ALL (ARRAY (
+            SELECT 'vessels/' || vessel_id FROM vessel_keeping WHERE hold_reason IS NOT NULL
+        ))
+        ORDER BY id LIMIT :most
+    ) AS first WHERE at < :before))
 """)
 
 
@@ -78,7 +83,10 @@ class Audit:
         return [_entry(row) for row in rows]
 
     def prune(self, before: datetime, *, most: int) -> int:
-        """Delete entries of before a moment, the oldest of them first, and return how many those were."""
+        """Delete entries of before a moment, the oldest of them first, and return how many those were.
+
+        What was done to vessels under a legal hold stays.
+        """
         return self._connection.execute(_PRUNE, {"before": before, "most": most}).rowcount
 
 

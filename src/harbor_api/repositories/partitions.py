@@ -23,7 +23,20 @@ _OF_VESSEL = f"""
 SELECT p.vessel_id, p.recorded_at, p.tracker_id FROM positions AS p
 WHERE p.vessel_id = %(vessel_id)s AND {_WITHIN} ORDER BY p.recorded_at, p.tracker_id LIMIT %(most)s
 """.encode()  # noqa: S608 - a constant of ours is put in
-_VESSELS = b"SELECT id FROM vessels ORDER BY id"
+# Whether anything of a vessel is in it takes a probe each.
+_VESSELS = f"""
+SELECT v.id, found.is_there IS NOT NULL FROM (
+    SELECT id FROM vessels WHERE id > %(after)s ORDER BY id LIMIT %(most)s
+) AS v LEFT JOIN LATERAL (
+    SELECT true AS is_there FROM positions AS p WHERE p.vessel_id = v.id AND {_WITHIN} LIMIT 1
+) AS found ON true
+ORDER BY v.id
+""".encode()  # noqa: S608 - a constant of ours is put in
+_COUNT = f"""
+SELECT count(*) FROM (
+    SELECT FROM positions AS p WHERE p.vessel_id = %(vessel_id)s AND {_WITHIN} LIMIT %(most)s
+) AS found
+""".encode()  # noqa: S608 - a constant of ours is put in
 # The oldest ones first. What followers have not been told of yet is left.
 _TRIM = f"""
 WITH gone AS (
@@ -96,9 +109,16 @@ class Partitions:
         values = {"vessel_id": vessel_id, "since": since, "until": until, "most": most}
         return [NamedFix(*row) for row in statements.rows(self._connection, Statement(_OF_VESSEL, values))]
 
-    def vessels(self) -> list[int]:
-        """Return the ids of all vessels that there are, in order."""
-        return [vessel_id for (vessel_id,) in statements.rows(self._connection, Statement(_VESSELS, {}))]
+    def vessels(self, after: int, since: datetime, until: datetime, *, most: int) -> list[tuple[int, bool]]:
+        """Return the next vessels behind an id, and whether any fix of each is in a part of one partition."""
+        values = {"after": after, "since": since, "until": until, "most": most}
+        return statements.rows(self._connection, Statement(_VESSELS, values))
+
+    def count(self, vessel_id: int, until: datetime, *, most: int) -> int:
+        """Return how many fixes of a vessel were recorded before a moment, counted up to ``most``."""
+        values = {"vessel_id": vessel_id, "since": "-infinity", "until": until, "most": most}
+        [(count,)] = statements.rows(self._connection, Statement(_COUNT, values))
+        return int(count)
 
     def trim(self, vessel_id: int, since: datetime, until: datetime, *, number: int, most: int) -> int:
         """Delete fixes of a vessel in a part of one partition, and return how many; nobody is told.

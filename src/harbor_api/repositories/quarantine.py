@@ -225,7 +225,10 @@ _WALK, _AS_BEFORE = (
 _PRUNE = text("""
 DELETE FROM quarantine WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM quarantine
-    WHERE greatest(received_at, decided_at) < :before ORDER BY greatest(received_at, decided_at) LIMIT :most
+    WHERE greatest(received_at, decided_at) < :before AND vessel_id <> ALL (ARRAY (
+        SELECT vessel_id FROM vessel_keeping WHERE hold_reason IS NOT NULL
+    ))
+    ORDER BY greatest(received_at, decided_at) LIMIT :most
     FOR UPDATE SKIP LOCKED))
 """)
 
@@ -342,7 +345,7 @@ class Quarantine:
     def prune(self, before: datetime, *, most: int) -> int:
         """Delete what came and was decided on before a moment, the oldest first; return how many those were.
 
-        What somebody else is deciding on just now is passed over.
+        What somebody else is deciding on just now is passed over, and so are vessels under a legal hold.
         """
         return self._connection.execute(_PRUNE, {"before": before, "most": most}).rowcount
 

@@ -2,14 +2,13 @@
 
 Each step is a transaction of its own, waits for locks no longer than a moment, and can be ended and run
 again: it goes on with what is left. What followers are told of goes only once the floor of the feed is above
-it, so that nobody finds a hole: whoever is behind is told that something is missing.
+it, so that nobody finds a hole: whoever is behind is told that something is missing. Which positions go is
+``expiry.py``'s to say.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import TypeVar
 
 from harbor_api.database import Database, UnitOfWork
@@ -17,7 +16,6 @@ from harbor_api.domain.api_keys import ApiKey, holds
 from harbor_api.domain.consumers import Consumer
 from harbor_api.domain.errors import Unavailable
 from harbor_api.domain.months import Month
-from harbor_api.postgres.partitions import Partition
 from harbor_api.services import consumers, feed_floor
 from harbor_api.services.feed_floor import Floor
 
@@ -30,29 +28,11 @@ SETTLED_AFTER = timedelta(days=31)
 # followers are told of what goes, whoever stores a fix waits for it.
 AT_ONCE, AT_ONCE_TOLD = 5_000, 500
 _ATTEMPTS, _PAUSE_S = 15, 1.0
-_FIRST = datetime.min.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expiry:
-    """What becomes of positions when those recorded before a moment are kept no longer.
-
-    Partitions ``to_drop`` go whole, and of those ``to_trim`` what is older than ``before``. The ``floor`` is
-    where the feed's comes to be; consumers that are ``behind`` it will be told that something is missing, and
-    keys that are ``blind`` see so late that they can be told nothing.
-    """
-
-    before: datetime
-    floor: Floor
-    to_drop: Sequence[Partition]
-    to_trim: Sequence[Partition]
-    behind: Sequence[tuple[Consumer, ApiKey]]
-    blind: Sequence[ApiKey]
 
 
 def make_ahead(database: Database, now: datetime) -> list[str]:
     """Make partitions for the months to come and for gaps, and return their names; Unavailable."""
-    return _patiently(lambda: database.make_partitions(up_to=now + AHEAD))
+    return patiently(lambda: database.make_partitions(up_to=now + AHEAD))
 
 
 def settle(database: Database, now: datetime) -> list[str]:
@@ -60,28 +40,7 @@ def settle(database: Database, now: datetime) -> list[str]:
 
     Return the names of partitions that are new to it.
     """
-    return _patiently(lambda: database.settle_partitions(before=Month.of(now - SETTLED_AFTER).begin))
-
-
-def expiry(unit_of_work: UnitOfWork, keep: timedelta, *, future_tolerance: timedelta) -> Expiry:
-    """Return what would go of positions that are kept for so long. Nothing is changed."""
-    before = unit_of_work.order.standing().moment - keep
-    floor = feed_floor.after(unit_of_work, keep)
-    there = unit_of_work.partitions.all()
-    return Expiry(
-        before=before,
-        floor=floor,
-        to_drop=[
-            each for each in there if each.is_going or (each.until is not None and each.until <= before)
-        ],
-        to_trim=[
-            each
-            for each in there
-            if each.since is None and not each.is_going and each.until is not None and each.until > before
-        ],
-        behind=[*behind(unit_of_work, floor, future_tolerance=future_tolerance)],
-        blind=[*blind(unit_of_work, keep)],
-    )
+    return patiently(lambda: database.settle_partitions(before=Month.of(now - SETTLED_AFTER).begin))
 
 
 def behind(
@@ -107,32 +66,30 @@ def lift(database: Database, floor: Floor) -> int:
     return in_steps(database, lambda unit, most: feed_floor.prune(unit, floor, most=most))
 
 
-def drop(database: Database, partition: Partition, *, number: int) -> int:
-    """Drop a partition, and return of how many fixes followers were told that they are gone.
+def prune_quarantine(database: Database, before: datetime) -> int:
+    """Delete fixes in quarantine that came and were decided on before a moment; return how many.
 
-    Those came after the floor's ``number``, late as they were recorded: they go as what is withdrawn does.
-    All others are below the floor. Unavailable where the partition is in use for longer than is waited.
-    """
-    told = 0
-    if partition.until is not None and not partition.is_going:
-        told = _tell(database, partition.since or _FIRST, partition.until, number=number)
-    _patiently(lambda: database.drop_partition(partition.name))
-    return told
-
-
-def trim(database: Database, *, before: datetime, number: int) -> int:
-    """Delete what was recorded before a moment of the partition of all that is older; return how much it was.
-
-    ``number`` is the floor's; followers are told of what came after it.
+    Those of vessels under a legal hold stay.
     """
 
-    def trim_one(unit_of_work: UnitOfWork, most: int, *, vessel_id: int) -> int:
-        return unit_of_work.partitions.trim(vessel_id, _FIRST, before, number=number, most=most)
+    def prune(unit_of_work: UnitOfWork, most: int) -> int:
+        unit_of_work.keeping.share()
+        return unit_of_work.quarantine.prune(before, most=most)
 
-    gone = _tell(database, _FIRST, before, number=number)
-    with database.autocommit() as unit_of_work:
-        vessel_ids = unit_of_work.partitions.vessels()
-    return gone + sum(in_steps(database, partial(trim_one, vessel_id=each)) for each in vessel_ids)
+    return in_steps(database, prune)
+
+
+def prune_audit(database: Database, before: datetime) -> int:
+    """Delete entries of the audit trail of before a moment, and return how many.
+
+    What was done to vessels under a legal hold stays.
+    """
+
+    def prune(unit_of_work: UnitOfWork, most: int) -> int:
+        unit_of_work.keeping.share()
+        return unit_of_work.audit.prune(before, most=most)
+
+    return in_steps(database, prune)
 
 
 def in_steps(database: Database, work: Callable[[UnitOfWork, int], int], *, most: int = AT_ONCE) -> int:
@@ -146,15 +103,7 @@ def in_steps(database: Database, work: Callable[[UnitOfWork, int], int], *, most
             return count
 
 
-def _tell(database: Database, since: datetime, until: datetime, *, number: int) -> int:
-    def erase(unit_of_work: UnitOfWork, most: int) -> int:
-        names = unit_of_work.partitions.above(number, since, until, most=most)
-        return unit_of_work.partitions.erase(names, since, until) if names else 0
-
-    return in_steps(database, erase, most=AT_ONCE_TOLD)
-
-
-def _patiently(work: Callable[[], Done]) -> Done:
+def patiently(work: Callable[[], Done]) -> Done:
     """Do something that takes a lock, again and again where others hold it for longer than a moment."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:

@@ -12,6 +12,7 @@ from harbor_api.schemas.examples import (
     feed,
     health,
     history,
+    keeping,
     positions,
     problems,
     quarantine,
@@ -26,6 +27,7 @@ PROBLEM = problems.PROBLEM
 REQUESTS: Requests = {
     **positions.REQUESTS,
     **vessels.REQUESTS,
+    **keeping.REQUESTS,
     **consumers.REQUESTS,
     **trackers.REQUESTS,
     **quarantine.REQUESTS,
@@ -35,6 +37,7 @@ REQUESTS: Requests = {
 ANSWERS: Answers = {
     **positions.ANSWERS,
     **vessels.ANSWERS,
+    **keeping.ANSWERS,
     **tracks.ANSWERS,
     **summaries.ANSWERS,
     **history.ANSWERS,
