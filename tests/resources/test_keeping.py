@@ -1,12 +1,19 @@
 """How long positions of a vessel are kept, and legal holds, over HTTP."""
 
-from datetime import datetime
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from flask import Flask
 from tests.support.checked_client import CheckedClient
-from tests.support.factories import World
-from tests.support.urls import AUDIT, VESSELS
+from tests.support.factories import World, a_fix
+from tests.support.urls import AUDIT, BATCH, POSITIONS, VESSELS
+
+from harbor_api.app import create_app
+from harbor_api.domain.times import rfc3339
+from harbor_api.web import runtime
 
 ANY = {"If-Match": "*"}
 _NOTHING = {"keep_positions_days": None, "hold_reason": None, "held_by": None, "held_since": None}
@@ -104,3 +111,49 @@ def test_404_where_there_is_no_such_vessel(client: CheckedClient, operator):
     url = f"{VESSELS}/2000000000/keeping"
     assert client.get(url, headers=operator).status_code == 404
     assert client.patch(url, json={}, headers=operator | ANY).status_code == 404
+
+
+@pytest.fixture
+def forgetful(app: Flask, client: CheckedClient) -> Iterator[CheckedClient]:
+    """Return a client of a service over the same database that keeps positions for a year."""
+    settings = replace(runtime.of(app).settings, keep_positions_days=365, oldest_fix_days=5_000)
+    application = create_app(settings)
+    yield CheckedClient(application)
+    runtime.of(application).database.dispose()
+
+
+@pytest.mark.parametrize(
+    ("said", "stored"),
+    [
+        ({}, [True, False, False]),
+        ({"keep_positions_days": 3_650}, [True, True, False]),
+        ({"keep_positions_days": 0}, [True, True, False]),
+        ({"hold_reason": "Court order", "keep_positions_days": 1}, [True, True, False]),
+        # What is younger than others' are kept is stored, and goes with the next maintenance.
+        ({"keep_positions_days": 1}, [True, False, False]),
+    ],
+)
+@pytest.mark.parametrize("how", ["one by one", "batch", "by the column"])
+def test_a_fix_is_too_old_by_what_is_said_of_its_vessel(
+    forgetful: CheckedClient, world: World, operator, how: str, said: dict[str, Any], stored: list[bool]
+):
+    """One is as old as others' are kept, one older, and one is older than any fix is taken."""
+    tracker, other = world.tracker(), world.tracker()
+    url = f"{VESSELS}/{tracker.tracker.vessel_id}/keeping"
+    assert forgetful.patch(url, json=said, headers=operator | ANY).status_code == 200
+    now = datetime.now(UTC)
+    fixes = [a_fix(recorded_at=rfc3339(now - timedelta(days=days))) for days in (300, 1_000, 6_000)]
+    if how == "by the column":
+        fixes += [a_fix(recorded_at=rfc3339(now - timedelta(days=300, minutes=n))) for n in range(1, 30)]
+
+    def verdicts(of: Any) -> list[str]:
+        if how == "one by one":
+            answers = [forgetful.post(POSITIONS, **of.signed(each)).json for each in fixes]
+        else:
+            answers = forgetful.post(BATCH, **of.signed({"fixes": fixes}, url=BATCH)).json["verdicts"]
+        return [each["verdict"] if each["verdict"] == "stored" else each["reason"] for each in answers]
+
+    told = ["stored" if each else "too_old" for each in stored]
+    assert verdicts(tracker)[:3] == told
+    # Of another vessel nothing is said.
+    assert verdicts(other)[:3] == ["stored", "too_old", "too_old"]

@@ -33,7 +33,7 @@ import bisect
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Literal
@@ -173,6 +173,8 @@ class Thresholds:
     future_tolerance: timedelta = timedelta(minutes=5)
     # How long positions are kept; None keeps them for ever.
     retention: timedelta | None = None
+    # How old a fix may be however long positions are kept; None for however old.
+    oldest: timedelta | None = None
     # The fastest ferries make 58 knots.
     max_speed_kn: float = 60.0
     # The radius about each fix in which the vessel was. Two trackers at the ends of the longest ships are
@@ -188,6 +190,11 @@ class Thresholds:
     def reach(self) -> timedelta:
         """Fixes further apart in time than this never contradict: there is time for half the Earth."""
         return timedelta(hours=math.pi * EARTH_RADIUS_M / 1852 / self.max_speed_kn)
+
+    def keeping(self, age: timedelta | None) -> "Thresholds":
+        """Return those of a vessel whose positions are kept for so long, None for ever."""
+        ages = [each for each in (self.oldest, age) if each is not None]
+        return replace(self, retention=min(ages, default=None))
 
 
 def judge(

@@ -47,15 +47,20 @@ class Keeping:
         """Whether she is under a legal hold."""
         return self.terms.hold_reason is not None
 
+    @property
+    def age(self) -> timedelta | None:
+        """For how long her positions are kept of which that is said; None for ever."""
+        days = self.terms.keep_positions_days
+        return None if self.is_held or not days else timedelta(days=days)
+
     def goes_before(self, now: datetime, usual: datetime) -> datetime:
         """Return the moment such that what was recorded before it is kept no longer.
 
         ``usual`` is that of a vessel of which nothing is said. ``EVER`` where nothing of hers goes.
         """
-        days = self.terms.keep_positions_days
-        if self.is_held or days == 0:
-            return EVER
-        return usual if days is None else now - timedelta(days=days)
+        if not self.is_held and self.terms.keep_positions_days is None:
+            return usual
+        return EVER if self.age is None else now - self.age
 
 
 def demand_not_held(keeping: Keeping) -> None:

@@ -63,18 +63,17 @@ _counted: dict[tuple[str, str | None], Callable[[float], None]] = {}
 
 def thresholds_of(settings: Settings) -> Thresholds:
     """Return what an operator has set to judge fixes by."""
-    return Thresholds(
+    thresholds = Thresholds(
         future_tolerance=timedelta(seconds=settings.future_tolerance_s),
-        retention=_retention(settings),
+        oldest=_days(settings.oldest_fix_days),
         max_speed_kn=settings.max_speed_kn,
         noise_m=settings.noise_m,
     )
+    return thresholds.keeping(_days(settings.keep_positions_days))
 
 
-def _retention(settings: Settings) -> timedelta | None:
-    """Return how old a fix may be: no older than is taken, nor than is kept; None where all may."""
-    days = [each for each in (settings.oldest_fix_days, settings.keep_positions_days) if each]
-    return timedelta(days=min(days)) if days else None
+def _days(days: int) -> timedelta | None:
+    return timedelta(days=days) if days else None
 
 
 class Signer:

@@ -251,8 +251,10 @@ def _judged(
     thresholds: Thresholds,
 ) -> list["_Judging"]:
     """Return the judgement of the fixes of each vessel, in order of vessel and time. Nothing is written."""
+    own = _kept_otherwise(unit_of_work, ranked, thresholds)
     judgings = [
-        _Judging(list(run), around[vessel_id], thresholds) for vessel_id, run in groupby(ranked, key=_vessel)
+        _Judging(list(run), around[vessel_id], own.get(vessel_id, thresholds))
+        for vessel_id, run in groupby(ranked, key=_vessel)
     ]
     doubtful = [each for each in judgings if not each.go_on()]
     if doubtful:
@@ -263,6 +265,25 @@ def _judged(
             each.go_on(jumps.get(each.vessel_id, []))
         _revise([each for each in doubtful if each.confirmed], unit_of_work, thresholds)
     return judgings
+
+
+def _kept_otherwise(
+    unit_of_work: UnitOfWork, fixes: Iterable[ReceivedFix], thresholds: Thresholds
+) -> Mapping[int, Thresholds]:
+    """Return what fixes of vessels are judged by of which it is said how long theirs are kept.
+
+    Only of those that have one that is older than others' are kept: that is asked rarely.
+    """
+    usual = thresholds.retention
+    if usual is None:
+        return {}
+    old = {each.vessel_id for each in fixes if each.received_at - each.fix.recorded_at > usual}
+    if not old:
+        return {}
+    return {
+        vessel_id: thresholds.keeping(keeping.age)
+        for vessel_id, keeping in unit_of_work.keeping.of(old).items()
+    }
 
 
 def _revise(judgings: Sequence["_Judging"], unit_of_work: UnitOfWork, thresholds: Thresholds) -> None:
