@@ -347,6 +347,13 @@ def _vessels() -> Iterator[Asked]:
     yield _keyed(
         f"PATCH {one}", "of another version", 412, members=renamed, headers={"If-Match": '"999"'}, vessel_id=1
     )
+    for what, vessel in (("said before", 1), ("nothing said before", 2)):
+        yield _keyed(f"GET {one}/keeping", what, vessel_id=vessel)
+    for what, member in (
+        ("days", {"keep_positions_days": 30}),
+        ("a hold", {"hold_reason": "Order {serial}"}),
+    ):
+        yield _keyed(f"PATCH {one}/keeping", what, members=member, headers=_ANY_VERSION, vessel_id=1)
     for since, change in (("NULL", "retire"), ("now()", "restore")):
         before = _run(f"UPDATE vessels SET retired_at = {since} WHERE id = 1")
         yield _keyed(f"POST {one}/{change}", first=before, vessel_id=1)

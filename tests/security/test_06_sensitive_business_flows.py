@@ -46,6 +46,7 @@ class TestApi6UnrestrictedAccessToSensitiveBusinessFlows:
         changes = [
             ("POST", VESSELS, {"name": "Three"}, "vessel.created"),
             ("PATCH", f"{VESSELS}/{other.id}", {"name": "Deux"}, "vessel.changed"),
+            ("PATCH", f"{VESSELS}/{other.id}/keeping", {"hold_reason": "Court order"}, "vessel.held"),
             ("POST", f"{VESSELS}/{other.id}/retire", None, "vessel.retired"),
             ("POST", f"{VESSELS}/{other.id}/restore", None, "vessel.restored"),
             ("POST", TRACKERS, {"vessel_id": vessel.id}, "tracker.created"),
@@ -81,4 +82,4 @@ class TestApi6UnrestrictedAccessToSensitiveBusinessFlows:
             for each in with_keys(document)
             if each.method != "GET" and each.described["operationId"] not in of_its_own
         ]
-        assert len(writes) == 19, [str(each) for each in writes]
+        assert len(writes) == 20, [str(each) for each in writes]

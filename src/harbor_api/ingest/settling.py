@@ -270,9 +270,11 @@ def _judged(
 def _kept_otherwise(
     unit_of_work: UnitOfWork, fixes: Iterable[ReceivedFix], thresholds: Thresholds
 ) -> Mapping[int, Thresholds]:
-    """Return what fixes of vessels are judged by of which it is said how long theirs are kept.
+    """Return what fixes of vessels are judged by of which it is said that theirs are kept for longer.
 
-    Only of those that have one that is older than others' are kept: that is asked rarely.
+    Only of those that have one that is older than others' are kept: that is asked rarely. Where theirs are
+    kept for less all is as with others, whatever a fix comes together with: it goes with the next
+    maintenance.
     """
     usual = thresholds.retention
     if usual is None:
@@ -283,6 +285,7 @@ def _kept_otherwise(
     return {
         vessel_id: thresholds.keeping(keeping.age)
         for vessel_id, keeping in unit_of_work.keeping.of(old).items()
+        if keeping.age is None or keeping.age > usual
     }
 
 
