@@ -180,8 +180,9 @@ def _rehearse(database: Database, settings: Settings) -> None:
         elif partition.name in because:
             what, why = "empty", f"; kept of {_several(because[partition.name])}"
         click.echo(f"{what} {_described(partition)}{why}")
-    for own in found.own:
-        click.echo(printable(_line_of_own(own)))
+    with database.autocommit() as unit_of_work:
+        for own in expiry.own(unit_of_work, found.now):
+            click.echo(printable(_line_of_own(own)))
     if settings.keep_positions_days and found.floor.number:
         click.echo(f"followers would be told {_since(found.floor)}")
     for line in _told(found):

@@ -22,7 +22,8 @@ def erase(*, vessel_id: int, since: datetime, until: datetime) -> None:
     """Delete all that was recorded of the vessel with VESSEL_ID in a time, for good.
 
     It goes from history and from quarantine, and followers are told that it is gone. Backups still hold it. A
-    tracker that sends such a fix again has it stored again: disable it first where that is to be feared.
+    tracker that sends such a fix again has it stored again: disable it first where that is to be feared. One
+    that is under a legal hold is refused.
     """
     with open_database() as database:
         erased = erasure.erase(database, vessel_id, since, until, actor=actor())

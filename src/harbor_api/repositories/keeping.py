@@ -43,11 +43,13 @@ WHERE k.vessel_id = ANY (%(vessel_ids)s::integer[]) AND {_IS_OWN}
 """.encode()  # noqa: S608 - constants of ours are put in
 # A probe each: by the key the oldest fix of a vessel is the first one.
 _EXPIRED = f"""
-SELECT k.vessel_id, oldest.recorded_at FROM vessel_keeping AS k CROSS JOIN LATERAL (
+SELECT k.vessel_id, oldest.recorded_at FROM (
+    SELECT * FROM vessel_keeping AS k WHERE k.vessel_id > %(after)s AND {_IS_OWN}
+    ORDER BY k.vessel_id LIMIT %(most)s
+) AS k LEFT JOIN LATERAL (
     SELECT p.recorded_at FROM positions AS p WHERE p.vessel_id = k.vessel_id
     ORDER BY p.recorded_at, p.tracker_id LIMIT 1
-) AS oldest
-WHERE {_IS_OWN} AND oldest.recorded_at < {_BEFORE}
+) AS oldest ON oldest.recorded_at < {_BEFORE}
 ORDER BY k.vessel_id
 """.encode()  # noqa: S608 - constants of ours are put in
 _KEPT = f"""
@@ -107,10 +109,11 @@ class Keepings:
         found = statements.rows(self._connection, Statement(_OF, values))
         return {row[0]: _keeping(*row) for row in found}
 
-    def expired(self, now: datetime) -> list[tuple[int, datetime]]:
-        """Return of which vessels something goes by what is said of them, and when the oldest of it was
-        recorded."""
-        return statements.rows(self._connection, Statement(_EXPIRED, {"now": now}))
+    def expired(self, after: int, *, now: datetime, most: int) -> list[tuple[int, datetime | None]]:
+        """Return the next vessels behind an id of which something is said, and when the oldest was recorded
+        of what goes by that; None where nothing does."""
+        values = {"after": after, "now": now, "most": most}
+        return statements.rows(self._connection, Statement(_EXPIRED, values))
 
     def kept(self, since: datetime, until: datetime, *, now: datetime) -> list[int]:
         """Return the vessels of which something is kept in a part of one partition by what is said of

@@ -24,7 +24,10 @@ from harbor_api.services.feed_floor import Floor
 from harbor_api.services.maintenance import AT_ONCE, AT_ONCE_TOLD, in_steps, patiently
 
 _COUNTED = 1_000_000
+# How often a partition is tried to be dropped into which somebody stores meanwhile.
 _DROPPED = 3
+# Of so many vessels it is asked at once what goes of what is said of them.
+_ASKED = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +45,9 @@ class Expiry:
     """What becomes of positions as of a moment; ``before`` is what the setting keeps no longer.
 
     Partitions ``to_drop`` go whole. Those ``to_empty`` hold something of vessels that keep it, and what is
-    older than ``before`` of all others goes; of those ``to_trim`` what is. Of vessels of their ``own``
-    something is said. The ``floor`` is where the feed's comes to be; consumers that are ``behind`` it will be
-    told that something is missing, and keys that are ``blind`` see so late that they can be told nothing.
+    older than ``before`` of all others goes; of those ``to_trim`` what is. The ``floor`` is where the feed's
+    comes to be; consumers that are ``behind`` it will be told that something is missing, and keys that are
+    ``blind`` see so late that they can be told nothing.
     """
 
     now: datetime
@@ -53,7 +56,6 @@ class Expiry:
     to_drop: Sequence[Partition]
     to_empty: Sequence[tuple[Partition, Sequence[int]]]
     to_trim: Sequence[Partition]
-    own: Sequence[Own]
     behind: Sequence[tuple[Consumer, ApiKey]]
     blind: Sequence[ApiKey]
 
@@ -75,17 +77,6 @@ class Dropped:
 def plan(unit_of_work: UnitOfWork, keep: timedelta | None, *, future_tolerance: timedelta) -> Expiry:
     """Return what would go of positions that are kept for so long, None for ever. Nothing is changed."""
     now = unit_of_work.order.standing().moment
-    own = [
-        Own(
-            keeping=keeping,
-            name=name,
-            before=keeping.goes_before(now, EVER),
-            count=unit_of_work.partitions.count(
-                keeping.vessel_id, keeping.goes_before(now, EVER), most=_COUNTED
-            ),
-        )
-        for name, keeping in unit_of_work.keeping.all()
-    ]
     if keep is None:
         number, at = unit_of_work.feed_floor.find() or (0, now)
         return Expiry(
@@ -95,7 +86,6 @@ def plan(unit_of_work: UnitOfWork, keep: timedelta | None, *, future_tolerance: 
             to_drop=[],
             to_empty=[],
             to_trim=[],
-            own=own,
             behind=[],
             blind=[],
         )
@@ -114,10 +104,17 @@ def plan(unit_of_work: UnitOfWork, keep: timedelta | None, *, future_tolerance: 
             for each in there
             if each.since is None and not each.is_going and each.until is not None and each.until > before
         ],
-        own=own,
         behind=[*maintenance.behind(unit_of_work, floor, future_tolerance=future_tolerance)],
         blind=[*maintenance.blind(unit_of_work, keep)],
     )
+
+
+def own(unit_of_work: UnitOfWork, now: datetime) -> Iterator[Own]:
+    """Yield what is said of vessels, and what would go by it."""
+    for name, keeping in unit_of_work.keeping.all():
+        before = keeping.goes_before(now, EVER)
+        count = unit_of_work.partitions.count(keeping.vessel_id, before, most=_COUNTED)
+        yield Own(keeping=keeping, name=name, before=before, count=count)
 
 
 def drop(database: Database, partition: Partition, *, now: datetime, number: int) -> Dropped:
@@ -175,15 +172,26 @@ def trim(database: Database, partition: Partition, *, before: datetime, now: dat
 def trim_own(database: Database, *, now: datetime, number: int) -> Iterator[tuple[int, int]]:
     """Delete what is kept no longer by what is said of vessels; yield each and how many fixes that were."""
     with database.autocommit() as unit_of_work:
-        expired = unit_of_work.keeping.expired(now)
         there = unit_of_work.partitions.all()
-    for vessel_id, oldest in expired:
+    for vessel_id, oldest in _expired(database, now):
         spans = [
             (each.since or EVER, each.until)
             for each in there
             if each.until is not None and each.until > oldest
         ]
         yield vessel_id, _delete(database, vessel_id, spans, usual=EVER, now=now, number=number)
+
+
+def _expired(database: Database, now: datetime) -> Iterator[tuple[int, datetime]]:
+    """Yield the vessels of which something goes by what is said of them, and when the oldest was recorded."""
+    after = 0
+    while True:
+        with database.autocommit() as unit_of_work:
+            found = unit_of_work.keeping.expired(after, now=now, most=_ASKED)
+        yield from ((vessel_id, oldest) for vessel_id, oldest in found if oldest is not None)
+        if len(found) < _ASKED:
+            return
+        after = found[-1][0]
 
 
 def _of_old(
