@@ -241,6 +241,32 @@ def test_whoever_reads_on_finds_no_hole(kept: Kept):
     assert [each["op"] for each in kept.feed(cursor=after_floor)["items"]] == ["delete"] * 700
 
 
+def test_followers_are_told_what_a_vessel_keeps_no_longer_by_her_own_rule(kept: Kept):
+    """No floor moves for her, so nobody else's cursor expires: whoever reads on or anew finds the same."""
+    other = kept.world.vessel().id
+    store(kept.database, other, _NOW - timedelta(days=200), count=2)
+    everything = kept.feed(**_EVER)
+    early = kept.feed(limit=1, **_EVER)["next"]
+    ids = {each["id"] for each in everything["items"] if each["vessel_id"] == kept.vessel}
+    assert commands.run("vessels keep", str(kept.vessel), "--days", "0", database=kept.url).exit_code == 0
+    assert "of vessel" not in kept.maintain().output
+    assert commands.run("vessels keep", str(kept.vessel), "--days", "100", database=kept.url).exit_code == 0
+    result = kept.maintain()
+    assert result.exit_code == 0, result.output
+    told = kept.feed(cursor=everything["next"])["items"]
+    assert {each["op"] for each in told} == {"delete"}
+    gone = {each["id"] for each in told}
+    assert gone < ids
+    assert f"{len(gone)} positions of vessel {kept.vessel} deleted" in result.output
+    left = {each["id"] for each in kept.feed(**_EVER)["items"] if each["op"] == "upsert"}
+    assert left == {each["id"] for each in everything["items"]} - gone
+    # Who stood in the midst of them neither waits for what is gone, nor is sent back to the beginning.
+    on = kept.feed(cursor=early)["items"]
+    assert gone <= {each["id"] for each in on if each["op"] == "delete"}
+    history = kept.client.get(f"{VESSELS}/{kept.vessel}/positions", headers=kept.bearer).json
+    assert datetime.fromisoformat(history["available_from"]) >= _NOW - timedelta(days=100)
+
+
 def test_what_came_in_last_may_go_and_followers_go_on(kept: Kept):
     """A fleet that has been silent for longer than its positions are kept: the order does not go back."""
     sql.run(kept.database, "DELETE FROM positions WHERE recorded_at > :at", at=_NOW - timedelta(days=150))
