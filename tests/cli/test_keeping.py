@@ -56,6 +56,9 @@ def _counts(database: Database) -> dict[int, int]:
 def test_one_is_held_one_keeps_less_and_all_others_go_as_set(database: Database, run: Run):
     assert run("vessels hold", "1", "--reason", "Court order 12").exit_code == 0
     assert run("vessels keep", "2", "--days", "5").exit_code == 0
+    world = World(database)
+    for vessels in (None, frozenset({1, 2}), frozenset({3})):
+        world.key(delay_s=6 * 86_400, vessel_ids=vessels)
     days = {"HARBOR_KEEP_POSITIONS_DAYS": "60"}
     rehearsed = run("maintain", "--dry-run", **days)
     lines = rehearsed.output.splitlines()
@@ -70,6 +73,8 @@ def test_one_is_held_one_keeps_less_and_all_others_go_as_set(database: Database,
     [less] = [line for line in lines if line.startswith("vessel 2 ")]
     assert less.startswith("vessel 2 (Fjordbrev): 40 positions recorded before ")
     assert less.endswith(" UTC go, 5 days are kept")
+    late = "(a partner) sees 6 days late: by then it can be told nothing of vessel 2"
+    assert [line for line in lines if line.startswith("key ")] == [f"key 1 {late}", f"key 2 {late}"]
     assert _counts(database) == {1: 40, 2: 40, 3: 40}
     result = run("maintain", **days)
     assert result.exit_code == 0, result.output

@@ -183,6 +183,8 @@ def _rehearse(database: Database, settings: Settings) -> None:
     with database.autocommit() as unit_of_work:
         for own in expiry.own(unit_of_work, found.now):
             click.echo(printable(_line_of_own(own)))
+            for key in own.blind:
+                click.echo(printable(line_of_blind(key, of=f" of vessel {own.keeping.vessel_id}")))
     if settings.keep_positions_days and found.floor.number:
         click.echo(f"followers would be told {_since(found.floor)}")
     for line in _told(found):
@@ -237,7 +239,7 @@ def line_of_consumer(consumer: Consumer, key: ApiKey) -> str:
     return f"behind: consumer {consumer.name} of key {key.id} ({key.terms.name}), {seen}"
 
 
-def line_of_blind(key: ApiKey) -> str:
-    """Return what an operator is told of a key that sees nothing above a floor."""
+def line_of_blind(key: ApiKey, *, of: str = "") -> str:
+    """Return what an operator is told of a key that sees nothing above a floor, or ``of`` a vessel."""
     late = f"{key.terms.delay_s / 86_400:g} days late"
-    return f"key {key.id} ({key.terms.name}) sees {late}: by then it can be told nothing"
+    return f"key {key.id} ({key.terms.name}) sees {late}: by then it can be told nothing{of}"

@@ -24,6 +24,8 @@ from harbor_api.services.feed_floor import Floor
 from harbor_api.services.maintenance import AT_ONCE, AT_ONCE_TOLD, in_steps, patiently
 
 _COUNTED = 1_000_000
+# What is kept of any vessel is kept for as long at least.
+_SHORTEST = timedelta(days=1)
 # How often a partition is tried to be dropped into which somebody stores meanwhile.
 _DROPPED = 3
 # Of so many vessels it is asked at once what goes of what is said of them.
@@ -32,12 +34,16 @@ _ASKED = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Own:
-    """What is said of a vessel, her name, and how many fixes go by it, counted up to a million."""
+    """What is said of a vessel, her name, and how many fixes go by it, counted up to a million.
+
+    Keys that are ``blind`` see her so late that by then all of hers is gone.
+    """
 
     keeping: Keeping
     name: str
     before: datetime
     count: int
+    blind: Sequence[ApiKey]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +117,21 @@ def plan(unit_of_work: UnitOfWork, keep: timedelta | None, *, future_tolerance: 
 
 def own(unit_of_work: UnitOfWork, now: datetime) -> Iterator[Own]:
     """Yield what is said of vessels, and what would go by it."""
+    late = [*maintenance.blind(unit_of_work, _SHORTEST)]
     for name, keeping in unit_of_work.keeping.all():
         before = keeping.goes_before(now, EVER)
-        count = unit_of_work.partitions.count(keeping.vessel_id, before, most=_COUNTED)
-        yield Own(keeping=keeping, name=name, before=before, count=count)
+        yield Own(
+            keeping=keeping,
+            name=name,
+            before=before,
+            count=unit_of_work.partitions.count(keeping.vessel_id, before, most=_COUNTED),
+            blind=[key for key in late if _is_blind(key, keeping)],
+        )
+
+
+def _is_blind(key: ApiKey, keeping: Keeping) -> bool:
+    is_late = keeping.age is not None and timedelta(seconds=key.terms.delay_s) >= keeping.age
+    return is_late and (key.terms.vessel_ids is None or keeping.vessel_id in key.terms.vessel_ids)
 
 
 def drop(database: Database, partition: Partition, *, now: datetime, number: int) -> Dropped:
