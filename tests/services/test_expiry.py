@@ -212,6 +212,28 @@ def test_what_is_left_is_what_each_vessels_own_rule_keeps(url: str, database: Da
     )
 
 
+def test_what_was_recorded_at_the_very_moment_is_kept(database: Database):
+    """PostgreSQL and Python say the same, in days of 24 hours whatever the clocks of a zone do."""
+    _emptied(database)
+    at = _NOW - timedelta(days=40)
+    just_before = at - timedelta(microseconds=1)
+    _store(database, [(1, just_before, at), (1, at, at)])
+    _say(database, 1, 40)
+    name = database.engine.url.database
+    sql.run(database, f"ALTER DATABASE {name} SET timezone = 'Europe/Oslo'")
+    database.dispose()
+    try:
+        assert list(expiry.trim_own(database, now=_NOW, number=2**62)) == [(1, 1)]
+        with database.autocommit() as unit_of_work:
+            month = Month.of(at)
+            kept = unit_of_work.keeping.kept(month.begin, month.end, now=_NOW)
+    finally:
+        sql.run(database, f"ALTER DATABASE {name} RESET timezone")
+        database.dispose()
+    assert kept == [1]
+    assert set(_stored(database)) == {(1, at)}
+
+
 def _a_month_ago(database: Database) -> Any:
     month = Month.of(_NOW).after(-4)
     [found] = [each for each in partitions_of(database) if each.name == f"positions_{month}"]
