@@ -30,6 +30,7 @@ class Act:
     ground: type[Cluster] = Cluster
     count_together: bool = True
     may_lose: bool = False
+    lacks: Callable[[], str | None] = lambda: None
 
 
 def _go_on(hosts: Hosts) -> None:
