@@ -16,15 +16,15 @@ def last_release() -> str:
     return _first(_git("log", "--format=%H", "-G^__version__", "--", "src/harbor_api/__init__.py"))
 
 
-def before_the_newest_migration() -> str:
-    """Return the newest commit that has fewer migrations than there are, whatever they are called by now."""
-    many = len([each for each in (_ROOT / _MIGRATIONS).iterdir() if _is_migration(each.name)])
+def before_the_newest_migrations(many: int) -> str:
+    """Return the newest commit that lacks so many migrations, whatever they are called by now."""
+    most = len([each for each in (_ROOT / _MIGRATIONS).iterdir() if _is_migration(each.name)]) - many
     # One that is not committed yet comes after all that is.
-    if len(_revisions("HEAD")) < many:
+    if len(_revisions("HEAD")) <= most:
         return _first(_git("rev-parse", "HEAD"))
     changed = _git("log", "--format=%P", "--", _MIGRATIONS).splitlines()
     before = (parents.split()[0] for parents in changed if parents)
-    return next(each for each in before if len(_revisions(each)) < many)
+    return next(each for each in before if len(_revisions(each)) <= most)
 
 
 def revision_of(commit: str) -> str:

@@ -1,14 +1,14 @@
 """While a release is brought in, the one before goes on working on the new schema, beside the new one.
 
-So it is with the code before the newest migration, and with the last release on all migrations since. Both
-are found in git, whatever the newest migration is: no test has to be changed when one is added.
+So it is with the code before the newest migration, with that before several of them, as they may come with
+one release, and with the last release on all since. They are found in git, whatever the newest migration is:
+no test has to be changed when one is added.
 """
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,10 +25,8 @@ from harbor_api.domain.months import Month
 from harbor_api.domain.times import rfc3339
 from harbor_api.postgres import migrations
 
-_BEFORE = {
-    "before the newest migration": history.before_the_newest_migration,
-    "the last release": history.last_release,
-}
+# How many migrations the code does not know, None for all since the last release.
+_UNKNOWN = [1, *(pytest.param(many, marks=pytest.mark.slow) for many in range(2, 6)), None]
 _IN_BATCH = 20
 
 
@@ -69,26 +67,33 @@ class _Both:
         return [each for each in self.each() if path in self.get(each, "/openapi.json")["paths"]]
 
 
-@pytest.fixture(params=[*_BEFORE.values()], ids=[*_BEFORE])
-def both(request: pytest.FixtureRequest, new_database: NewDatabase, tmp_path: Path) -> Iterator[_Both]:
-    """Return both; the test is skipped where there was no migration since."""
-    find: Callable[[], str] = request.param
-    commit = find()
-    if history.revision_of(commit) == migrations.head():
-        pytest.skip("there was no migration since")
-    url, code = new_database(), history.put(commit, tmp_path / "before")
-    old = LiveService(url, log=tmp_path / "old.log")
+@pytest.fixture(scope="module", params=_UNKNOWN, ids=lambda many: f"without {many or 'all'} since")
+def both(
+    request: pytest.FixtureRequest, new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[_Both]:
+    """Return both; the test is skipped where there were fewer migrations since the last release."""
+    many: int | None = request.param
+    release = commit = history.last_release()
+    if many is not None:
+        commit = history.before_the_newest_migrations(many)
+    needed = history.revision_of(commit)
+    if needed == migrations.head() or needed < history.revision_of(release):
+        pytest.skip("there were not as many migrations since the last release")
+    folder = tmp_path_factory.mktemp("before")
+    url, code = new_database(), history.put(commit, folder / "code")
+    old = LiveService(url, log=folder / "old.log")
     old.environ["PYTHONPATH"] = str(code)
     where = [sys.executable, "-c", "import harbor_api; print(harbor_api.__file__)"]
     found = subprocess.run(where, env=old.environ, capture_output=True, text=True, check=True)
     assert found.stdout.startswith(str(code))
-    with old, LiveService(url, log=tmp_path / "new.log") as new:
+    with old, LiveService(url, log=folder / "new.log") as new:
         yield _Both(old, new)
 
 
 def test_the_release_before_works_on_the_new_schema_beside_the_new_one(both: _Both) -> None:
     trackers = [both.new.world.tracker() for _ in range(4)]
     begin = both.get(both.new, VESSELS)["cursor"]
+    both.stored.clear()
     streams = [StreamClient(each.port, both.bearer, cursor=begin) for each in both.having(STREAM)]
     for _ in range(3):
         for tracker in trackers:
@@ -108,7 +113,7 @@ def test_the_release_before_works_on_the_new_schema_beside_the_new_one(both: _Bo
         stream.until(lambda it: len(it.items) == len(both.stored))
         assert [each["recorded_at"] for each in stream.items] == both.stored
         stream.close()
-    for vessel in range(1, len(trackers) + 1):
+    for vessel in (each["id"] for each in both.get(both.new, VESSELS)["features"]):
         histories = [
             both.get(each, f"{VESSELS}/{vessel}/positions")["positions"]
             for each in both.having(f"{VESSELS}/{{vessel_id}}/positions")
