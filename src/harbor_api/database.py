@@ -326,10 +326,10 @@ class Database:
                 partitions.settle(connection, before=before)
         return new
 
-    def drop_partition(self, name: str) -> None:
+    def drop_partition(self, name: str, *, spared: Sequence[int] = ()) -> bool:
         """Drop a partition of positions, as ``postgres.partitions.let_go`` does; Unavailable."""
         with connections.translated(self.engine.url):
-            partitions.let_go(self.engine, name)
+            return partitions.let_go(self.engine, name, spared=spared)
 
     @contextmanager
     def unit_of_work(self) -> Iterator[UnitOfWork]:

@@ -111,6 +111,22 @@ def test_one_keeps_all_where_others_do_not(database: Database, run: Run):
     assert _counts(database) == {1: 20, 2: 20, 3: 20}
 
 
+def test_a_month_that_was_on_its_way_out_stays_for_a_hold(database: Database, run: Run):
+    """As where maintenance was killed between letting go of it and dropping it."""
+    name = f"positions_{_MONTH}"
+    sql.run(database, f"COMMENT ON TABLE {name} IS 'harbor-api: to be dropped'")
+    sql.run(database, f"ALTER TABLE positions DETACH PARTITION {name}")
+    assert run("vessels hold", "2", "--reason", "Court order 12").exit_code == 0
+    days = {"HARBOR_KEEP_POSITIONS_DAYS": "60"}
+    result = run("maintain", **days)
+    assert f"{name}: detached, and something in it is of a vessel" in commands.told(result, 4)
+    assert sql.count(database, name) == 60
+    bounds = f"FOR VALUES FROM ('{_MONTH.begin}') TO ('{_MONTH.end}')"
+    sql.run(database, f"ALTER TABLE positions ATTACH PARTITION {name} {bounds}")
+    assert f"40 positions deleted from {name}" in run("maintain", **days).output
+    assert _counts(database) == {1: 20, 2: 40, 3: 20}
+
+
 def test_what_is_said_of_one_needs_no_setting(database: Database, run: Run):
     assert run("vessels keep", "2", "--days", "60").exit_code == 0
     assert run("maintain").exit_code == 0

@@ -144,16 +144,24 @@ def _expire(database: Database, settings: Settings, *, leave_behind: bool) -> No
         _lift(database, found.floor)
     _trim_own(database, found, number)
     to_trim = [*(each for each, _ in found.to_empty), *found.to_trim]
+    spared = []
     for partition in found.to_drop:
         dropped = expiry.drop(database, partition, now=found.now, number=number)
         told = f"; followers were told of {dropped.told}" if dropped.told else ""
         if dropped.is_gone:
             click.echo(f"dropped {_described(partition)}{told}")
+        elif dropped.is_spared:
+            spared.append(partition.name)
         else:
             to_trim.append(partition)
     for partition in to_trim:
         gone = expiry.trim(database, partition, before=found.before, now=found.now, number=number)
         click.echo(f"{gone} positions deleted from {partition.name}")
+    if spared:
+        raise HarborError(
+            f"{', '.join(spared)}: detached, and something in it is of a vessel that has come under a legal "
+            "hold since; attach it again, or lift the hold"
+        )
 
 
 def _trim_own(database: Database, found: Expiry, number: int) -> None:

@@ -160,17 +160,19 @@ def _stretch(there: Sequence[Partition], *, before: datetime) -> Iterator[Partit
         begin = each.since
 
 
-def let_go(engine: Engine, name: str) -> None:
-    """Drop a partition with all that it holds, or what is left of one that was on its way out.
+def let_go(engine: Engine, name: str, *, spared: Sequence[int] = ()) -> bool:
+    """Drop a partition with all that it holds, or what is left of one that was on its way out; tell whether
+    it is gone.
 
     It is detached beside all others first, which waits for those who have begun to read, and then dropped;
-    ended in between, the same again goes on. Unavailable where somebody holds it for longer than a moment.
+    ended in between, the same again goes on. What is detached and holds anything of vessels that are
+    ``spared`` stays as that. Unavailable where somebody holds it for longer than a moment.
     """
     # Its name is looked up: nothing is dropped that is no partition of ours.
     with engine.connect() as connection:
         found = next((each for each in _all(connection) if each.name == name), None)
         if found is None:
-            return
+            return True
         _run(connection, f"SET lock_timeout = {_LOCK_MS}")
         try:
             if not found.is_going:
@@ -179,7 +181,11 @@ def let_go(engine: Engine, name: str) -> None:
                 connection.execute(text(_UNSETTLE), {"until": found.until})
                 how = "FINALIZE" if found.is_going else "CONCURRENTLY"
                 _run(connection, f"ALTER TABLE positions DETACH PARTITION {name} {how}")
+            held = text(f"SELECT EXISTS (SELECT FROM {name} WHERE vessel_id = ANY (:spared))")  # noqa: S608 - as above
+            if spared and connection.scalar(held, {"spared": list(spared)}):
+                return False
             _run(connection, f"DROP TABLE {name}")
+            return True
         finally:
             if not connection.invalidated:
                 _run(connection, "RESET lock_timeout")

@@ -74,10 +74,12 @@ class Expiry:
 @dataclass(frozen=True, slots=True)
 class Dropped:
     """Of how many fixes of a partition followers were told, and whether it is gone: not where by now
-    something in it is to be kept."""
+    something in it is to be kept. It ``is_spared`` where it was on its way out before a hold that it is
+    under."""
 
     told: int
     is_gone: bool
+    is_spared: bool = False
 
 
 def plan(unit_of_work: UnitOfWork, keep: timedelta | None, *, future_tolerance: timedelta) -> Expiry:
@@ -143,8 +145,8 @@ def drop(database: Database, partition: Partition, *, now: datetime, number: int
     told = 0
     since, until = partition.since or EVER, partition.until
     if partition.is_going or until is None:
-        patiently(lambda: database.drop_partition(partition.name))
-        return Dropped(told, is_gone=True)
+        is_finished = patiently(lambda: _finish(database, partition))
+        return Dropped(told, is_gone=is_finished, is_spared=not is_finished)
 
     def tell(unit_of_work: UnitOfWork, most: int) -> int:
         unit_of_work.keeping.share()
@@ -160,8 +162,7 @@ def drop(database: Database, partition: Partition, *, now: datetime, number: int
                     return False
                 if unit_of_work.partitions.above(number, since, until, most=1):
                     return None
-            database.drop_partition(partition.name)
-            return True
+            return database.drop_partition(partition.name)
 
     for _ in range(_DROPPED):
         told += in_steps(database, tell, most=AT_ONCE_TOLD)
@@ -170,6 +171,18 @@ def drop(database: Database, partition: Partition, *, now: datetime, number: int
             return Dropped(told, is_gone=is_gone)
     # Somebody stores into it all the time: it goes the next time.
     return Dropped(told, is_gone=False)
+
+
+def _finish(database: Database, partition: Partition) -> bool:
+    """Drop what is left of a partition that was on its way out; tell whether it is gone.
+
+    Nobody sees any more what it holds, but it is there: it stays where anything in it is of a vessel that has
+    come under a hold since.
+    """
+    with database.sharing(KEEPING_LOCK):
+        with database.autocommit() as unit_of_work:
+            held = [each.vessel_id for _, each in unit_of_work.keeping.all() if each.is_held]
+        return database.drop_partition(partition.name, spared=held)
 
 
 def trim(database: Database, partition: Partition, *, before: datetime, now: datetime, number: int) -> int:
