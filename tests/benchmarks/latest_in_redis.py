@@ -68,7 +68,16 @@ for place = 1, #ARGV, 3 do
 end
 """
 
-_MOVE = "UPDATE latest_positions SET lat = 50 + random(), seq = nextval('fleet_order') WHERE vessel_id = %s"
+# What the ingest leaves: a fix with the next number, and the latest position with the same.
+_MOVE = """
+WITH stored AS (
+    INSERT INTO positions (vessel_id, recorded_at, tracker_id, received_at, lat, lon, seq)
+    VALUES (%s, now(), 1, now(), 50 + random(), 10.7, nextval('fleet_order'))
+    RETURNING vessel_id, recorded_at, lat, seq
+)
+UPDATE latest_positions AS p SET recorded_at = stored.recorded_at, lat = stored.lat, seq = stored.seq
+FROM stored WHERE p.vessel_id = stored.vessel_id
+"""
 
 Work = Callable[[], Any]
 

@@ -135,16 +135,19 @@ def _told(value: float) -> str:
 
 
 @click.command()
-@click.option("--measure", "is_anew", is_flag=True, help="Measure all figures first.")
+@click.option("--measure", "is_anew", is_flag=True, help="Measure figures first.")
+@click.option(
+    "--part", "parts", type=click.Choice([*sizing_figures.PARTS]), multiple=True, help="These only."
+)
 @click.option("--seconds", type=click.FloatRange(1), default=4, show_default=True, help="Of each run.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Of each figure.")
-def main(*, is_anew: bool, seconds: float, rounds: int) -> None:
+def main(*, is_anew: bool, parts: tuple[str, ...], seconds: float, rounds: int) -> None:
     """Print the table."""
     console = Console(width=170, soft_wrap=True)
     if is_anew:
         with tempfile.TemporaryDirectory(prefix="harbor-") as logs, fleet.Postgres() as postgres:
             console.print({"cores": os.cpu_count(), **at_rest(), **postgres.facts()}, highlight=False)
-            sizing_figures.measure(Bench(postgres, Path(logs), seconds), rounds, console.print)
+            sizing_figures.measure(Bench(postgres, Path(logs), seconds), rounds, console.print, parts)
     figures = json.loads(sizing_figures.FILE.read_text())
     for row in _rows(figures):
         console.print(row, highlight=False, markup=False)
