@@ -46,8 +46,8 @@ _BEFORE, _TODAY = "before", "today"
 # So many have a fix each few minutes, of whom tracks are asked for; the others a fix a day.
 _DENSE, _STEP_OF_OTHERS = 10, timedelta(days=1)
 _CONNECTIONS = {"batch": 16, "track of a day": 8}
-# Turns of a run are hours of its own.
-_TURNS = 40
+# Turns of a run are hours of its own: those of all rounds are over before so many days are.
+_TURNS, _MOST_ROUNDS, _DAYS_OF_RUNS = 40, 12, 60
 _FILL = """
 INSERT INTO positions (vessel_id, recorded_at, tracker_id, received_at, lat, lon, sog, cog, heading, seq)
 SELECT v, at, v, at, 59.9, 10.7, 8.4, 181.2, 180, nextval('fleet_order')
@@ -118,11 +118,12 @@ def _fill(url: str, past: Past) -> None:
 
 
 def _track(past: Past) -> Case:
-    """Return the track of one day of the dense vessels, of days all over the past."""
-    days = (past.until - past.since).days - 2
+    """Return the track of one day of the dense vessels, of days all over the past but where late fixes come."""
+    first = past.since + timedelta(days=_DAYS_OF_RUNS)
+    days = (past.until - first).days - 2
     paths = []
     for number in range(97):
-        begin = past.since + timedelta(days=1 + number * days // 97) - past.every / 2
+        begin = first + timedelta(days=number * days // 97) - past.every / 2
         window = f"from={rfc3339(begin)}&to={rfc3339(begin + timedelta(days=1))}"
         paths.append(f"{VESSELS}/{number % _DENSE + 1}/track?{window}")
     return Case("track", "of a day", paths, _points, past.a_day, ())
@@ -208,13 +209,13 @@ def _show(console: Console, rounds: _Rounds) -> None:
 
 @click.command()
 @click.option("--millions", type=click.FloatRange(0.1), default=3, show_default=True, help="Stored rows.")
-@click.option("--months", type=click.IntRange(2, 120), default=41, show_default=True, help="Of the past.")
-@click.option("--rounds", type=click.IntRange(1), default=6, show_default=True)
+@click.option("--months", type=click.IntRange(6, 120), default=41, show_default=True, help="Of the past.")
+@click.option("--rounds", type=click.IntRange(1, _MOST_ROUNDS), default=6, show_default=True)
 @click.option("--seconds", type=click.FloatRange(0.5), default=4, show_default=True, help="Of each run.")
 def main(*, millions: float, months: int, rounds: int, seconds: float) -> None:
     """Hold the service before partitions against today's."""
     console = Console(width=160, soft_wrap=True)
-    until = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=60)
+    until = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=_DAYS_OF_RUNS)
     since = until - timedelta(days=30.44 * (months - 2))
     dense = millions * 1e6 - fleet.VESSELS * ((until - since) / _STEP_OF_OTHERS)
     if dense <= 0:

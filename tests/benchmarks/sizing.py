@@ -27,7 +27,7 @@ _BUSY = 0.5
 _DAY_S, _DAYS_OF_A_YEAR = 86_400, 365
 _MOST_REMEMBERED_MB = 32
 _STREAMS_OF_A_WORKER = Settings().streams
-_POOL = Settings().database_pool
+POOL = Settings().database_pool
 
 
 @dataclass(frozen=True)
@@ -97,14 +97,14 @@ def need(asked: Fleet, figures: dict[str, Any]) -> Need:
         workers,
         worker_mb,
         # One more of each worker listens while somebody follows.
-        workers * (_POOL + 1),
+        workers * (POOL + 1),
         gb_a_day,
         gb_a_day * _DAYS_OF_A_YEAR,
         a_second * _DAY_S * middle(f"{asked.at_once}: bytes logged") / 1e9,
     )
 
 
-def _rows(figures: dict[str, Any]) -> list[str]:
+def rows(figures: dict[str, Any]) -> list[str]:
     names = (
         *("trackers", "a fix each", "fixes/s", "cores: service + PostgreSQL", "workers", "MB a worker"),
         *("connections", "GB a day", "GB a year", "log GB a day"),
@@ -149,7 +149,7 @@ def main(*, is_anew: bool, parts: tuple[str, ...], seconds: float, rounds: int) 
             console.print({"cores": os.cpu_count(), **at_rest(), **postgres.facts()}, highlight=False)
             sizing_figures.measure(Bench(postgres, Path(logs), seconds), rounds, console.print, parts)
     figures = json.loads(sizing_figures.FILE.read_text())
-    for row in _rows(figures):
+    for row in rows(figures):
         console.print(row, highlight=False, markup=False)
 
 
