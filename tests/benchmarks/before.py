@@ -118,7 +118,7 @@ def _fill(url: str, past: Past) -> None:
 
 
 def _track(past: Past) -> Case:
-    """Return the track of one day of the dense vessels, of days all over the past but where late fixes come."""
+    """Return the track of one day of the dense vessels, of days all over the past without late fixes."""
     first = past.since + timedelta(days=_DAYS_OF_RUNS)
     days = (past.until - first).days - 2
     paths = []
