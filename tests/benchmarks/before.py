@@ -32,6 +32,7 @@ from tests.benchmarks.comparing import ratio
 from tests.benchmarks.machine import at_rest
 from tests.benchmarks.reads.cases import Case, Judge
 from tests.benchmarks.servers import Bench, Measured, Running
+from tests.benchmarks.years import LATEST
 from tests.support.factories import World
 from tests.support.live_service import LiveService
 from tests.support.partitions import split
@@ -55,13 +56,6 @@ FROM generate_series(0, %(many)s) AS n,
     -- One turn after the other, so that numbers are in order of time.
     LATERAL generate_series(%(first)s, %(last)s + 0 * n) AS v,
     LATERAL (SELECT %(since)s::timestamptz + n * %(every)s::interval AS at) AS moment
-"""
-_LATEST = """
-INSERT INTO latest_positions (vessel_id, recorded_at, tracker_id, received_at, lat, lon, seq)
-SELECT v.id, p.recorded_at, p.tracker_id, p.received_at, p.lat, p.lon, p.seq
-FROM vessels AS v, LATERAL (
-    SELECT * FROM positions AS p WHERE p.vessel_id = v.id ORDER BY recorded_at DESC, tracker_id DESC LIMIT 1
-) AS p
 """
 
 
@@ -112,7 +106,7 @@ def _fill(url: str, past: Past) -> None:
         for each in (dense, others):
             many = (past.until - past.since) // each["every"] - 1
             connection.execute(_FILL, {"since": past.since, "many": many, **each})
-        connection.execute(_LATEST)
+        connection.execute(LATEST)
         connection.execute("VACUUM ANALYZE")
         connection.execute("CHECKPOINT")
 

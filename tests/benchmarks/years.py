@@ -52,7 +52,7 @@ FROM generate_series(0, %(many)s) AS n,
     LATERAL generate_series(1, %(vessels)s + 0 * n) AS v,
     LATERAL (SELECT %(since)s::timestamptz + n * %(every)s::interval AS at) AS moment
 """
-_LATEST = """
+LATEST = """
 INSERT INTO latest_positions (vessel_id, recorded_at, tracker_id, received_at, lat, lon, seq)
 SELECT v.id, p.recorded_at, p.tracker_id, p.received_at, p.lat, p.lon, p.seq
 FROM vessels AS v, LATERAL (
@@ -123,7 +123,7 @@ def _fill(url: str, millions: float) -> None:
             "vessels": _VESSELS,
         }
         connection.execute(_FILL, values)
-        connection.execute(_LATEST)
+        connection.execute(LATEST)
         connection.execute("VACUUM ANALYZE")
         connection.execute("CHECKPOINT")
 
