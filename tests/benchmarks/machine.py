@@ -65,7 +65,8 @@ class Watch:
         """The share of all CPUs that others had."""
         before, after = self._seen[0], self._seen[-1]
         theirs_s = (after.busy_s - before.busy_s) - (after.ours_s - before.ours_s)
-        return max(0.0, theirs_s / (self.took_s * (psutil.cpu_count() or 1)))
+        # The kernel counts in hundredths of a second, which is more than a short look takes.
+        return min(1.0, max(0.0, theirs_s / (self.took_s * (psutil.cpu_count() or 1))))
 
 
 def at_rest(seconds: float = 1) -> dict[str, str]:
