@@ -17,7 +17,7 @@ import psycopg
 import pytest
 import structlog
 from flask import Flask
-from tests.support import examples, markers, sql
+from tests.support import citus, examples, markers, sql
 from tests.support.checked_client import CheckedClient
 from tests.support.factories import MASTER_KEY, World
 from tests.support.live_service import LiveService
@@ -30,7 +30,7 @@ import harbor_api
 from harbor_api.app import create_app
 from harbor_api.database import Database
 from harbor_api.domain.api_keys import SCOPES
-from harbor_api.postgres import embedded, migrations
+from harbor_api.postgres import distribution, embedded, migrations
 from harbor_api.settings import Settings
 from harbor_api.web import runtime
 
@@ -39,6 +39,9 @@ _TEMPLATE = "harbor_template"
 _SERVER = "HARBOR_TEST_SERVER_URL"
 # Set, as by HARBOR_TEST_POOLER=1 pytest tests/resources, to reach the database of tests through a PgBouncer.
 _POOLER = "HARBOR_TEST_POOLER"
+# Set, as by HARBOR_TEST_DISTRIBUTED=1 pytest tests/resources, to have statements in the form for positions on
+# several servers, over one PostgreSQL.
+_DISTRIBUTED = "HARBOR_TEST_DISTRIBUTED"
 # To truncate a table makes each of its files anew, and most tests fill a few. One in which something was
 # rolled back has a page, too; one that was vacuumed has none, but its numbers have begun.
 _EMPTY = """
@@ -55,8 +58,12 @@ DO $$ DECLARE filled text; BEGIN
     IF filled IS NOT NULL THEN EXECUTE 'TRUNCATE ' || filled || ' RESTART IDENTITY CASCADE'; END IF;
 END $$
 """
+# Set to have the database of tests on a real Citus, where one is installed: slow, and some tests of plain
+# PostgreSQL fail (deploy/citus.md says how the service differs).
+_CITUS = "HARBOR_TEST_CITUS"
+_OURS = {_SERVER, _POOLER, _DISTRIBUTED, _CITUS, citus.PG_CONFIG}
 # Left in the environment for the workers of pytest-xdist; the service knows no such settings.
-for _name in [name for name in os.environ if name.startswith("HARBOR_") and name not in {_SERVER, _POOLER}]:
+for _name in [name for name in os.environ if name.startswith("HARBOR_") and name not in _OURS]:
     del os.environ[_name]
 
 
@@ -92,6 +99,11 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGHUP, lambda *_: None)
     if hasattr(config, "workerinput"):
         return
+    if _CITUS in os.environ:
+        servers = citus.CitusServers()
+        config.add_cleanup(servers.stop)
+        servers.start()
+        os.environ[_CITUS] = ",".join(map(str, servers.ports))
     if sys.dont_write_bytecode:
         # Or each process that a test starts compiles all of the service again.
         compileall.compile_dir(Path(harbor_api.__file__).parent, quiet=2)
@@ -107,6 +119,9 @@ def pytest_configure(config: pytest.Config) -> None:
         connection.execute(f"CREATE DATABASE {_TEMPLATE}")
     template = Database(_url_of(_TEMPLATE))
     migrations.upgrade(template.engine)
+    if _DISTRIBUTED in os.environ:
+        for function in distribution.FUNCTIONS:
+            sql.run(template, function.definition)
     template.dispose()
 
 
@@ -148,6 +163,10 @@ def _is_whole(config: pytest.Config) -> bool:
     return config.args == config.getini("testpaths") and not any(chosen) and not option.collectonly
 
 
+def _citus() -> citus.Citus:
+    return citus.Citus([int(port) for port in os.environ[_CITUS].split(",")])
+
+
 def _url_of(database: str) -> str:
     return os.environ[_SERVER].replace("/postgres?", f"/{database}?")
 
@@ -169,9 +188,13 @@ def _logs_as_they_were() -> Iterator[None]:
 def new_database(worker_id: str) -> Iterator[NewDatabase]:
     """Return a function that makes a migrated, empty database and returns its URL."""
     made: list[str] = []
+    made_there: list[str] = []
 
     def make() -> str:
-        name = f"test_{worker_id}_{len(made)}"
+        name = f"test_{worker_id}_{len(made) + len(made_there)}"
+        if _CITUS in os.environ:
+            made_there.append(name)
+            return _citus().make(name)
         with psycopg.connect(os.environ[_SERVER], autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
         made.append(name)
@@ -234,6 +257,9 @@ def database(app: Flask) -> Iterator[Database]:
     """Return the application's database, emptied when the test is over."""
     database: Database = runtime.of(app).database
     yield database
+    if _CITUS in os.environ:
+        # The sizes of its parts are not known here.
+        sql.run(database, "TRUNCATE positions")
     sql.run(database, _EMPTY)
 
 

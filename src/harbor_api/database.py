@@ -48,7 +48,15 @@ from sqlalchemy import Connection, QueuePool, text
 
 from harbor_api.domain.api_keys import Caller
 from harbor_api.domain.errors import MigrationsPending, Unavailable
-from harbor_api.postgres import connections, migrations, partitions, pooling, replica, statements
+from harbor_api.postgres import (
+    connections,
+    distribution,
+    migrations,
+    partitions,
+    pooling,
+    replica,
+    statements,
+)
 from harbor_api.postgres.connections import Contended, NoPartition, OrderMoved
 from harbor_api.postgres.grouping import Grouping
 from harbor_api.postgres.listener import Listener
@@ -330,6 +338,21 @@ class Database:
         """Drop a partition of positions, as ``postgres.partitions.let_go`` does; Unavailable."""
         with connections.translated(self.engine.url):
             return partitions.let_go(self.engine, name, spared=spared)
+
+    def undistributed(self, *, shards: int) -> list[str]:
+        """Return the statements that are missing to have positions on several servers; Conflict where that
+        cannot be."""
+        with self._translated(), self.engine.connect() as connection:
+            return [*distribution.missing(connection, shards=shards)]
+
+    def distribute(self, missing: Sequence[str]) -> None:
+        """Run the statements that are missing, in one transaction however long it takes."""
+        with (
+            self._translated(),
+            self._transacting.begin() as connection,
+            connections.unhurried(connection),
+        ):
+            distribution.do(connection, missing)
 
     @contextmanager
     def unit_of_work(self) -> Iterator[UnitOfWork]:

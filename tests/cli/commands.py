@@ -13,6 +13,7 @@ from harbor_api.cli.main import cli
 ARGUMENTS: dict[str, list[str]] = {
     "serve": [],
     "migrate": [],
+    "distribute": [],
     "settings": [],
     "vessels add": ["Skagerrak Trader"],
     "vessels set": ["1", "--name", "Other"],

@@ -27,6 +27,7 @@ FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 _COMMANDS = {
     "serve": "Run the service.",
     "migrate": "Bring the database's schema up to date.",
+    "distribute": "Have positions on several servers, by Citus.",
     "settings": "Print what holds for each setting.",
     "vessels": "Register and list vessels.",
     "trackers": "Register and list trackers.",

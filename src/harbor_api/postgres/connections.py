@@ -18,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.util.queue import Empty
 
 from harbor_api.domain.errors import Unavailable
-from harbor_api.postgres import arrays, failures, pooling
+from harbor_api.postgres import arrays, distribution, failures, pooling
 from harbor_api.telemetry import metrics, traces
 
 # Deadlocks and serialization failures: PostgreSQL's way to say "once more".
@@ -113,6 +113,7 @@ def make_engine(
         arrays.register(connection)
         if is_pooled:
             pooling.demand_told(connection)
+        connection.is_distributed = distribution.is_there(connection)
         return connection
 
     @event.listens_for(engine, "checkout")
@@ -274,6 +275,8 @@ class _Connection(psycopg.Connection[Any]):
     """A connection on which nothing is waited for without end."""
 
     patience_s: float = math.inf
+    # Whether positions are on several servers: see ``postgres/distribution.py``.
+    is_distributed: bool = False
 
     def rollback(self) -> None:
         """Roll back what has begun; the pool asks for it whenever a connection is given back.

@@ -23,6 +23,7 @@ from sqlalchemy import Connection, Engine, text
 
 from harbor_api.domain.errors import Unavailable
 from harbor_api.domain.months import Month
+from harbor_api.postgres import statements
 
 # Whoever makes or drops partitions holds it, so that two do not do the same.
 PARTITIONS_LOCK = 0x50415254  # "PART"
@@ -177,6 +178,10 @@ def let_go(engine: Engine, name: str, *, spared: Sequence[int] = ()) -> bool:
         try:
             if not found.is_going:
                 _run(connection, f"COMMENT ON TABLE {name} IS '{_TO_GO}'")
+            if found.until is not None and statements.is_distributed(connection):
+                # For all who read at once: Citus cannot do so beside them.
+                _run(connection, f"SELECT partition_dropped('{name}')")
+                return
             if found.until is not None:
                 connection.execute(text(_UNSETTLE), {"until": found.until})
                 how = "FINALIZE" if found.is_going else "CONCURRENTLY"

@@ -2,12 +2,16 @@
 
 SQLAlchemy takes longer to run a finished text than PostgreSQL takes to do what it says; here nothing stands
 between. They run in the transaction of the connection that they are given, on either side of Core's.
+
+Where positions are distributed, a statement is what ``distributed_forms`` makes of it.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
+
+from harbor_api.postgres import distributed_forms
 
 
 class Statement(NamedTuple):
@@ -22,13 +26,13 @@ Rows = list[tuple[Any, ...]]
 
 def rows(connection: Connection, statement: Statement) -> Rows:
     """Run a statement and return its rows."""
-    found: Rows = _psycopg(connection).execute(*statement).fetchall()
+    found: Rows = _run(_psycopg(connection), statement).fetchall()
     return found
 
 
 def binary_row(connection: Connection, statement: Statement) -> list[bytes | None] | None:
     """Run a statement and return its one row in PostgreSQL's binary form, None where there is none."""
-    found = _psycopg(connection).execute(*statement, binary=True).pgresult
+    found = _run(_psycopg(connection), statement, binary=True).pgresult
     if not found.ntuples:
         return None
     return [found.get_value(0, column) for column in range(found.nfields)]
@@ -36,15 +40,37 @@ def binary_row(connection: Connection, statement: Statement) -> list[bytes | Non
 
 def run(connection: Connection, statement: Statement) -> None:
     """Run a statement that returns no rows."""
-    _psycopg(connection).execute(*statement)
+    _run(_psycopg(connection), statement)
 
 
 def run_all(connection: Connection, several: Iterable[Statement]) -> list[Rows]:
     """Run statements one after the other in one round trip, and return the rows of each that has any."""
     psycopg = _psycopg(connection)
     with psycopg.pipeline():
-        cursors = [psycopg.execute(*statement) for statement in several]
+        cursors = [_sent(psycopg, statement) for statement in several]
     return [cursor.fetchall() for cursor in cursors if cursor.description is not None]
+
+
+def is_distributed(connection: Connection) -> bool:
+    """Return whether positions are on several servers."""
+    return bool(_psycopg(connection).is_distributed)
+
+
+def _run(psycopg: Any, statement: Statement, *, binary: bool = False) -> Any:
+    if not psycopg.is_distributed:
+        return psycopg.execute(*statement, binary=binary)
+    # What is several statements there is one round trip as well.
+    with psycopg.pipeline():
+        return _sent(psycopg, statement, binary=binary)
+
+
+def _sent(psycopg: Any, statement: Statement, *, binary: bool = False) -> Any:
+    if not psycopg.is_distributed:
+        return psycopg.execute(*statement, binary=binary)
+    *before, last = distributed_forms.of(statement.text)
+    for each in before:
+        psycopg.execute(each, statement.values)
+    return psycopg.execute(last, statement.values, binary=binary)
 
 
 def _psycopg(connection: Connection) -> Any:

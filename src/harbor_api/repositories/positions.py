@@ -176,9 +176,9 @@ ORDER BY place
 """.encode()  # noqa: S608 - only names of columns are put in, none from a caller
 
 _TRACKERS_AT = b"""
-SELECT tracker_id FROM positions
-WHERE vessel_id = %(vessel_id)s AND recorded_at = %(recorded_at)s
-ORDER BY vessel_id, recorded_at, tracker_id
+SELECT p.tracker_id FROM positions AS p
+WHERE p.vessel_id = %(vessel_id)s AND p.recorded_at = %(recorded_at)s
+ORDER BY p.vessel_id, p.recorded_at, p.tracker_id
 LIMIT 100
 """
 

@@ -10,7 +10,9 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from harbor_api.domain.errors import Conflict, NotFound
 from harbor_api.domain.times import rfc3339
 from harbor_api.domain.trackers import Assignment, Tracker, tracker_id
-from harbor_api.postgres.tables import assignments, positions, trackers
+from harbor_api.postgres import statements
+from harbor_api.postgres.statements import Statement
+from harbor_api.postgres.tables import assignments, trackers
 
 # Earlier than any fix: where the first assignment of a tracker starts.
 BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
@@ -50,16 +52,14 @@ _ASSIGN = insert(assignments)
 _CHANGE = update(trackers).where(trackers.c.id == bindparam("number")).values(version=trackers.c.version + 1)
 # Read backwards along the one index, past the fixes of the vessel's other trackers, but not past all of them.
 _MOST_PASSED = 1_000
-_passed = (
-    select(positions.c.recorded_at, positions.c.tracker_id)
-    .where(positions.c.vessel_id == bindparam("vessel_id"), positions.c.recorded_at >= bindparam("since"))
-    .order_by(positions.c.recorded_at.desc())
-    .limit(_MOST_PASSED)
-    .subquery()
-)
-_NEWEST_FIX = select(
-    func.count(), func.max(_passed.c.recorded_at).filter(_passed.c.tracker_id == bindparam("number"))
-).select_from(_passed)
+_NEWEST_FIX = b"""
+SELECT count(*), max(passed.recorded_at) FILTER (WHERE passed.tracker_id = %(number)s)
+FROM (
+    SELECT p.recorded_at, p.tracker_id FROM positions AS p
+    WHERE p.vessel_id = %(vessel_id)s AND p.recorded_at >= %(since)s
+    ORDER BY p.recorded_at DESC LIMIT %(most)s
+) AS passed
+"""
 
 
 class Trackers:
@@ -121,9 +121,13 @@ class Trackers:
 
         Conflict where so much is stored of the vessel since then that it would take too long to tell.
         """
-        passed, newest = self._connection.execute(
-            _NEWEST_FIX, {"vessel_id": tracker.vessel_id, "since": since, "number": tracker.number}
-        ).one()
+        values = {
+            "vessel_id": tracker.vessel_id,
+            "since": since,
+            "number": tracker.number,
+            "most": _MOST_PASSED,
+        }
+        [(passed, newest)] = statements.rows(self._connection, Statement(_NEWEST_FIX, values))
         if newest is None and passed >= _MOST_PASSED:
             raise Conflict(f"The vessel has {_MOST_PASSED} fixes or more since {rfc3339(since)}; begin later")
         found: datetime | None = newest
