@@ -1,5 +1,6 @@
 """SQL past the repositories: what a test plants, and what it finds that no part of the service tells."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,8 +22,15 @@ def run(where: Database | UnitOfWork, statement: str, **values: Any) -> Sequence
     if isinstance(where, Database):
         with where.autocommit() as unit_of_work:
             return run(unit_of_work, statement, **values)
-    result = connection_of(where).execute(text(statement), values)
-    return result.all() if result.returns_rows else []
+    connection = connection_of(where)
+    if "HARBOR_TEST_CITUS" in os.environ:
+        # The statements of the service name no distributed table, but for tests' own Citus wants the values.
+        connection.exec_driver_sql("SET plan_cache_mode = force_custom_plan")
+    result = connection.execute(text(statement), values)
+    rows = result.all() if result.returns_rows else []
+    if "HARBOR_TEST_CITUS" in os.environ:
+        connection.exec_driver_sql("SET plan_cache_mode = force_generic_plan")
+    return rows
 
 
 def column(where: Database | UnitOfWork, statement: str, **values: Any) -> list[Any]:

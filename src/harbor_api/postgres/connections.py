@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 import psycopg
@@ -221,7 +221,7 @@ def translated(url: URL) -> Iterator[None]:
         state = getattr(found, "sqlstate", None)
         if state == _MOVED:
             raise OrderMoved("The database was restored, or another server took over", cause=cause) from error
-        if isinstance(found, psycopg.errors.CheckViolation) and found.diag.constraint_name is None:
+        if _lacks_partition(found):
             raise NoPartition(_key_of_partition(found)) from error
         if state in _CONTENDED:
             _count_failure("contended")
@@ -238,6 +238,15 @@ def translated(url: URL) -> Iterator[None]:
 
 def _count_failure(kind: str) -> None:
     metrics.DATABASE_FAILURES.labels(kind).inc()
+
+
+def _lacks_partition(error: BaseException | None) -> TypeGuard[psycopg.Error]:
+    """Return whether there is no partition for a position; Citus tells so by what its worker said alone."""
+    if isinstance(error, psycopg.errors.CheckViolation):
+        return error.diag.constraint_name is None
+    if isinstance(error, psycopg.errors.InternalError_):
+        return _KEY_OF_PARTITION.search(error.diag.message_detail or "") is not None
+    return False
 
 
 def _key_of_partition(error: psycopg.Error) -> datetime | None:

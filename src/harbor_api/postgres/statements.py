@@ -7,8 +7,10 @@ Where positions are distributed, a statement is what ``distributed_forms`` makes
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
+from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection
 
 from harbor_api.postgres import distributed_forms
@@ -57,11 +59,19 @@ def is_distributed(connection: Connection) -> bool:
 
 
 def _run(psycopg: Any, statement: Statement, *, binary: bool = False) -> Any:
-    if not psycopg.is_distributed:
-        return psycopg.execute(*statement, binary=binary)
-    # What is several statements there is one round trip as well.
-    with psycopg.pipeline():
+    if not psycopg.is_distributed or len(distributed_forms.of(statement.text)) == 1:
         return _sent(psycopg, statement, binary=binary)
+    try:
+        # What is several statements there is one round trip as well.
+        with psycopg.pipeline():
+            return _sent(psycopg, statement, binary=binary)
+    except Exception:
+        # Where the first of them failed psycopg takes the next one for prepared, which never came to that. In
+        # a transaction it forgets all as that is rolled back.
+        if not psycopg.closed and psycopg.info.transaction_status == TransactionStatus.IDLE:
+            with suppress(Exception):
+                psycopg.execute("DEALLOCATE ALL")
+        raise
 
 
 def _sent(psycopg: Any, statement: Statement, *, binary: bool = False) -> Any:
