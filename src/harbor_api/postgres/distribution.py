@@ -22,6 +22,9 @@ from harbor_api.domain.errors import Conflict
 from harbor_api.postgres.tables import FLEET_ORDER_LOCK
 
 TABLE, COLUMN = "positions", "vessel_id"
+# Citus has to know the values that it plans for. For each connection of ours it keeps one to each worker; any
+# more it makes anew for each statement, which takes longer than all that they are for.
+_SETTINGS = {"plan_cache_mode": "force_custom_plan", "citus.max_adaptive_executor_pool_size": "1"}
 
 
 class Function(NamedTuple):
@@ -34,10 +37,11 @@ class Function(NamedTuple):
 
     @property
     def definition(self) -> str:
-        """What makes it, or makes it anew. Citus has to know the values that it plans for."""
+        """What makes it, or makes it anew."""
+        settings = " ".join(f"SET {name} = {value}" for name, value in _SETTINGS.items())
         return (
             f"CREATE OR REPLACE FUNCTION {self.name}({self.takes}) RETURNS {self.returns}\n"
-            f"LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $harbor${self.body}$harbor$"
+            f"LANGUAGE plpgsql {settings} AS $harbor${self.body}$harbor$"
         )
 
 
@@ -246,7 +250,7 @@ SELECT count(*) FROM pg_dist_node WHERE noderole = 'primary' AND isactive AND sh
 """)
 _IS_COORDINATOR = text("SELECT groupid = 0 FROM pg_dist_local_group")
 _MADE = text("""
-SELECT p.proname, p.prosrc FROM pg_proc AS p
+SELECT p.proname, p.prosrc, p.proconfig FROM pg_proc AS p
 WHERE p.pronamespace = (SELECT relnamespace FROM pg_class WHERE oid = CAST('positions' AS regclass))
 """)
 # What was stored here before is still on this server's disk, where nobody sees it.
@@ -284,8 +288,9 @@ def missing(connection: Connection, *, shards: int) -> Iterator[str]:
     column = connection.scalar(_DISTRIBUTED)
     if column not in {None, COLUMN}:
         raise Conflict(f"positions are distributed by {column}, and not by {COLUMN}")
-    made = dict(tuple(row) for row in connection.execute(_MADE))
-    yield from (each.definition for each in FUNCTIONS if made.get(each.name) != each.body)
+    made = {name: (body, config) for name, body, config in connection.execute(_MADE)}
+    settings = [f"{name}={value}" for name, value in _SETTINGS.items()]
+    yield from (each.definition for each in FUNCTIONS if made.get(each.name) != (each.body, settings))
     if column is None:
         yield f"SELECT create_distributed_table('{TABLE}', '{COLUMN}', shard_count := {shards})"
     if connection.scalar(_KEPT):
