@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
-from harbor_api.postgres.order import FLOOR, NEWEST
+from harbor_api.postgres.order import FLOOR, NEWEST, NEWEST_OF_POSITIONS, is_unsettled
 
 HEAD = "current_setting('harbor.head')::bigint"
 _TAKE_HEAD = b"SELECT set_config('harbor.head', order_head()::text, false)"
@@ -23,7 +23,6 @@ _FURTHEST = str(2**63 - 1)
 _LAST_TRACKER = str(2**31 - 1)
 
 _NAMED = re.compile(r"(?<![\w'])positions\b")
-_NEWEST_OF_POSITIONS = "(SELECT seq FROM positions ORDER BY seq DESC LIMIT 1)"
 # Of no values, so that Citus plans it as it is.
 _NEWEST_FIX = re.compile(r"FROM positions ORDER BY seq DESC LIMIT 1\b")
 _TOPS = f"greatest(tops[1], tops[2], tops[3], {FLOOR}, 0) AS number"
@@ -62,8 +61,11 @@ class StatementUnfit(Exception):
 def of(statement: bytes) -> tuple[bytes, ...]:
     """Return what to run in place of a statement, one after the other; the last one's rows are its rows."""
     plain = statement.decode()
-    if not _NAMED.search(plain) or "INTO order_fences" in plain:
+    if not _NAMED.search(plain):
         return (statement,)
+    if "INTO order_fences" in plain:
+        # Whoever fences holds the lock of the order.
+        return (plain.replace(NEWEST_OF_POSITIONS, "newest_number()").encode(),)
     if _TRIMMED.match(plain):
         return (b"SELECT fixes_trimmed(%(vessel_id)s, %(since)s, %(until)s, %(number)s, %(most)s)",)
     if added := _ADDED.search(plain):
@@ -80,7 +82,7 @@ def of(statement: bytes) -> tuple[bytes, ...]:
     if needs_head:
         text = text.replace(NEWEST, HEAD).replace(_TOPS, f"{HEAD} AS number")
         text = text.replace("%(number)s", f"least(%(number)s, {HEAD})")
-    text = text.replace(_NEWEST_OF_POSITIONS, "newest_number()")
+    text = text.replace(NEWEST_OF_POSITIONS, "newest_number()")
     while found := _FROM.search(text):
         text = _asked(text, found)
     if _NAMED.search(_NEWEST_FIX.sub("", text)):
@@ -161,6 +163,9 @@ def _bounds(conditions: list[str]) -> _Bounds:
     rest = []
     is_named = {">": False, "<": False}
     for each in conditions:
+        if is_unsettled(each):
+            # No stretch is settled here, so that there is nothing to pass over.
+            continue
         found = _CONDITION.fullmatch(each)
         if found is None:
             rest.append(each)

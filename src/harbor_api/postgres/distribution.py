@@ -19,6 +19,7 @@ import psycopg
 from sqlalchemy import Connection, text
 
 from harbor_api.domain.errors import Conflict
+from harbor_api.postgres import partitions
 from harbor_api.postgres.tables import FLEET_ORDER_LOCK
 
 TABLE, COLUMN = "positions", "vessel_id"
@@ -292,6 +293,10 @@ def missing(connection: Connection, *, shards: int) -> Iterator[str]:
     settings = [f"{name}={value}" for name, value in _SETTINGS.items()]
     yield from (each.definition for each in FUNCTIONS if made.get(each.name) != (each.body, settings))
     if column is None:
+        # What is distributed has no triggers, without which nothing can be settled.
+        for name in sorted(partitions.watched(connection)):
+            yield f"DROP TRIGGER note_late_fix ON {name}"
+        yield "UPDATE order_settled SET since = '-infinity', until = '-infinity'"
         yield f"SELECT create_distributed_table('{TABLE}', '{COLUMN}', shard_count := {shards})"
     if connection.scalar(_KEPT):
         yield _FREE

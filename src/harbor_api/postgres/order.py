@@ -6,11 +6,18 @@ which stretch of time nothing lies above which number, and there nobody looks. W
 snapshot: see ``postgres/partitions.py``, which makes the stretch longer.
 """
 
+# As PostgreSQL sees it, something may be older than -infinity.
+_UNSETTLED = "(p.recorded_at < nullif({}, '-infinity') OR p.recorded_at >= {})"
+
 
 def unsettled(since: str, until: str) -> str:
     """Return the condition on positions ``p`` to lie outside of a settled stretch, without a look inside."""
-    # As PostgreSQL sees it, something may be older than -infinity.
-    return f"(p.recorded_at < nullif({since}, '-infinity') OR p.recorded_at >= {until})"
+    return _UNSETTLED.format(since, until)
+
+
+def is_unsettled(condition: str) -> bool:
+    """Return whether a condition is that of ``unsettled``, whatever the stretch."""
+    return condition.startswith(_UNSETTLED.partition("{}")[0])
 
 
 def above(number: str) -> str:
@@ -26,11 +33,12 @@ def _outside(condition: str = "") -> str:
 
 # The greatest number that is visible, never the last one drawn: whoever holds that may not have committed.
 # Each is one step from the end of an index.
-NEWEST_OF_EACH = f"""
-    greatest(
+NEWEST_OF_POSITIONS = f"""greatest(
         (SELECT p.seq FROM positions AS p WHERE {_outside()} ORDER BY p.seq DESC LIMIT 1),
         (SELECT nullif(number, 0) FROM order_settled)
-    ),
+    )"""  # noqa: S608 - constants of ours are put in
+NEWEST_OF_EACH = f"""
+    {NEWEST_OF_POSITIONS},
     (SELECT seq FROM vessels ORDER BY seq DESC LIMIT 1),
     (SELECT seq FROM withdrawals ORDER BY seq DESC LIMIT 1)
 """  # noqa: S608 - constants of ours are put in

@@ -55,7 +55,7 @@ CREATE TRIGGER note_late_fix AFTER INSERT OR UPDATE OF seq ON {0}
     FOR EACH ROW EXECUTE FUNCTION note_late_fix();
 ALTER TABLE {0} ENABLE ALWAYS TRIGGER note_late_fix
 """
-_NOTED = """
+_WATCHED = """
 SELECT c.relname FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
 WHERE t.tgname = 'note_late_fix' AND c.oid IN (
     SELECT inhrelid FROM pg_inherits WHERE inhparent = 'positions'::regclass
@@ -122,9 +122,14 @@ def make(connection: Connection, *, up_to: datetime, holding: datetime | None = 
 
 
 def to_watch(connection: Connection, *, before: datetime) -> list[str]:
-    """Return the names of partitions that end with a moment or sooner and are not watched yet."""
-    noted = _noted(connection)
-    return [each.name for each in _stretch(_all(connection), before=before) if each.name not in noted]
+    """Return the names of partitions that end with a moment or sooner and are not watched yet.
+
+    None where positions are distributed: nothing is settled there.
+    """
+    if statements.is_distributed(connection):
+        return []
+    there = watched(connection)
+    return [each.name for each in _stretch(_all(connection), before=before) if each.name not in there]
 
 
 def watch(connection: Connection, name: str) -> None:
@@ -138,15 +143,16 @@ def watch(connection: Connection, name: str) -> None:
 def settle(connection: Connection, *, before: datetime) -> None:
     """Let those who read by number pass over partitions that end with a moment or sooner, and are watched."""
     _run(connection, f"SELECT pg_advisory_xact_lock({PARTITIONS_LOCK})")
-    noted = _noted(connection)
-    stretch = [*takewhile(lambda each: each.name in noted, _stretch(_all(connection), before=before))]
+    there = watched(connection)
+    stretch = [*takewhile(lambda each: each.name in there, _stretch(_all(connection), before=before))]
     if stretch:
         ends = {"since": stretch[-1].since or "-infinity", "until": stretch[0].until}
         connection.execute(text(_SETTLE), ends)
 
 
-def _noted(connection: Connection) -> set[str]:
-    return {*connection.exec_driver_sql(_NOTED).scalars()}
+def watched(connection: Connection) -> set[str]:
+    """Return the names of partitions of which it is noted where a fix is stored."""
+    return {*connection.exec_driver_sql(_WATCHED).scalars()}
 
 
 def _stretch(there: Sequence[Partition], *, before: datetime) -> Iterator[Partition]:
@@ -181,7 +187,7 @@ def let_go(engine: Engine, name: str, *, spared: Sequence[int] = ()) -> bool:
             if found.until is not None and statements.is_distributed(connection):
                 # For all who read at once: Citus cannot do so beside them.
                 _run(connection, f"SELECT partition_dropped('{name}')")
-                return
+                return True
             if found.until is not None:
                 connection.execute(text(_UNSETTLE), {"until": found.until})
                 how = "FINALIZE" if found.is_going else "CONCURRENTLY"
