@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
+from tests.support import under_account
 from tests.support.live_service import free_port
 
 from harbor_api.database import Database
@@ -135,16 +136,5 @@ class CitusServers(Citus):
                 return
 
     def _begin(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
-        account = self._account
         with (self._directory / "log").open("ab") as log:
-            return subprocess.Popen(
-                [self._programs / program, *arguments],
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
-                user=None if account is None else account.pw_uid,
-                group=None if account is None else account.pw_gid,
-                extra_groups=None if account is None else [],
-            )
+            return under_account.begin(self._programs / program, *arguments, account=self._account, log=log)

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import psutil
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from tests.support import under_account
 from tests.support.live_service import OwnPostgres
 
 from harbor_api.postgres import embedded, server_account
@@ -120,18 +121,7 @@ class Standby:
         assert status == 0, (self._directory / "log").read_text()
 
     def _begin(self, program: str, *arguments: str, log: Any) -> subprocess.Popen[bytes]:
-        account = self._account
-        return subprocess.Popen(
-            [self._programs / program, *arguments],
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
-            user=None if account is None else account.pw_uid,
-            group=None if account is None else account.pw_gid,
-            extra_groups=None if account is None else [],
-        )
+        return under_account.begin(self._programs / program, *arguments, account=self._account, log=log)
 
     def __enter__(self) -> "Standby":
         self.start()
