@@ -278,6 +278,38 @@ def test_an_answer_that_moves_may_take_long_and_is_cut_where_it_stands_still():
         assert theirs.recv(100) == b""
 
 
+def test_who_has_just_connected_when_the_worker_is_told_to_end_is_waited_for():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        connections = Connections(Bounds())
+        connection = connections.add(ours, "")
+        connection.since -= 60
+        connection.is_waited_for = True
+        connections.end()
+        connections.look()
+        ours.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            ours.recv(1)
+        # Once something was asked on it, it is let go at once where nothing more comes.
+        connection.begin_request()
+        connection.end_request(is_followed=False)
+        connection.since -= 1
+        connections.look()
+        assert ours.recv(1) == b""
+
+
+def test_who_has_connected_and_asks_nothing_is_not_waited_for_long():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        connections = Connections(Bounds(new_while_ending_s=0.01))
+        connections.add(ours, "").is_waited_for = True
+        connections.end()
+        time.sleep(0.02)
+        connections.look()
+        ours.setblocking(False)
+        assert ours.recv(1) == b""
+
+
 class TestUnread:
     """Answers of 4 MB, where 8 MB may be unread."""
 

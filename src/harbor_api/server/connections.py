@@ -93,6 +93,8 @@ class Bounds:
     ending_s: float = 5
     # An idle connection is let go at once then, unless a request is likely to be on its way just now.
     idle_while_ending_s: float = 0.5
+    # One on which nothing was asked yet is not idle: whoever has connected is about to ask.
+    new_while_ending_s: float = 2.0
     # A younger phase is not cut to make room: an honest request is over by then.
     grace_s: float = 1.0
     connections: int = 4_000
@@ -240,6 +242,8 @@ class Connections:
     def _is_over(self, connection: "Connection", now: float) -> bool:
         age = now - connection.since
         if self._ending_since is not None:
+            if connection.is_new:
+                return min(age, now - self._ending_since) > self.bounds.new_while_ending_s
             if connection.phase is Phase.IDLE:
                 return age > self.bounds.idle_while_ending_s
             if now - self._ending_since > self.bounds.ending_s:
@@ -345,6 +349,7 @@ class Connection:
         "holds",
         "host",
         "is_last",
+        "is_new",
         "is_waited_for",
         "lingers",
         "moved",
@@ -358,6 +363,8 @@ class Connection:
         self.connections = connections
         self.host = host
         self.phase = Phase.IDLE
+        # Whether nothing has come on it yet.
+        self.is_new = True
         self.since = self.moved_at = time.monotonic()
         # Bytes that were moved since the phase began, those of a request that are held, and those of what is
         # being sent that the kernel has not taken yet.
@@ -573,7 +580,7 @@ class Connection:
 
     def _enter(self, phase: Phase) -> None:
         self._release()
-        self.phase = phase
+        self.phase, self.is_new = phase, False
         self.since = self.moved_at = time.monotonic()
         self.moved = 0
 
