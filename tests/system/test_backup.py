@@ -20,6 +20,7 @@ from tests.support.urls import FEEDS, POSITIONS, VESSELS
 
 from harbor_api.app import create_app
 from harbor_api.database import Database
+from harbor_api.domain.months import Month
 from harbor_api.domain.times import rfc3339
 from harbor_api.postgres import embedded
 from harbor_api.settings import Settings
@@ -71,6 +72,8 @@ def test_a_dump_that_is_restored_into_an_empty_server_goes_on(tmp_path: Path):
             client.put(f"{FEEDS}/warehouse", json={}, headers=bearer)
             for minutes in range(-60 * 24 * 40, 0, 60 * 24):
                 _post(client, tracker, minutes)
+            # What is settled, and what holds it to be so, is in the dump as well.
+            assert database.settle_partitions(before=Month.of(_NOW).begin)
             kept = _kept(database)
             _run("pg_dump", "-Fc", "-f", dump, before.url)
         sql_of = Database(after.url)
@@ -87,6 +90,8 @@ def test_a_dump_that_is_restored_into_an_empty_server_goes_on(tmp_path: Path):
             _post(client, tracker, 0)
             # Numbers go on behind those that were given.
             assert len(_told(client, bearer, begun)) == 41
+            _post(client, tracker, -60 * 24 * 50)
+            assert len(_told(client, bearer, begun)) == 42
             assert (
                 client.get(f"{FEEDS}/warehouse/positions", headers=bearer).json["items"][0]["op"] == "upsert"
             )
