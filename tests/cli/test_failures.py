@@ -166,6 +166,8 @@ def test_a_tracker_that_there_is_not(world: World):
         ("keys add", ["x", "--admin", "--vessel", "1"], "--admin is all scopes"),
         ("keys add", ["x", "--admin", "--delay", "60"], "--admin is all scopes"),
         ("keys add", ["x", "--admin", "--decimals", "2"], "--admin is all scopes"),
+        ("keys add", ["x", "--admin", "--history-days", "30"], "--admin is all scopes"),
+        ("keys add", ["x", "--history-days", "0"], "not in the range"),
         ("keys add", ["x", "--expires", "2020-01-01"], "--expires is over"),
         ("keys add", ["x", "--vessel", "99999999999"], "not in the range"),
         ("vessels set", ["1"], "nothing to change"),

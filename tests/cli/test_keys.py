@@ -1,11 +1,21 @@
 """What an operator does with keys at the command line that HTTP cannot."""
 
+import json
+
 import pytest
 from tests.cli.commands import run
 from tests.support.factories import ACTOR, World
 
 from harbor_api.domain.api_keys import KeyTerms
 from harbor_api.services import api_keys
+
+
+@pytest.mark.parametrize(("options", "days"), [([], None), (["--history-days", "30"], 30)])
+def test_a_key_sees_as_far_back_as_it_is_issued_for(world: World, options, days):
+    url = world.database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    assert run("keys add", "partner", *options, database=url).exit_code == 0
+    [listed] = json.loads(run("keys list", "--json", database=url).stdout)
+    assert listed["history_days"] == days
 
 
 @pytest.mark.parametrize(("options", "is_kept"), [([], False), (["--keep-issued"], True)])

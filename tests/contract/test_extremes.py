@@ -71,6 +71,7 @@ _RULED: dict[str, tuple[Any, Any]] = {
     "api_keys.scopes": (["vessels:read"], sorted(SCOPES)),
     "api_keys.delay_s": (31_536_000, 0),
     "api_keys.coordinate_decimals": (0, None),
+    "api_keys.history_days": (36_500, None),
     "api_keys.requests_per_minute": (1_000_000, 1_000_000),
     # These two must be let in.
     "api_keys.expires_at": (_LAST, None),

@@ -130,6 +130,7 @@ _WRONG: list[tuple[str, str, Any]] = [
     *(("key", "owner", wrong) for wrong in _WRONG_TEXTS),
     *(("key", "delay_s", wrong) for wrong in (-1, 31_536_001)),
     *(("key", "coordinate_decimals", wrong) for wrong in (-1, 7)),
+    *(("key", "history_days", wrong) for wrong in (0, 36_501)),
     *(("key", "requests_per_minute", wrong) for wrong in (0, 1_000_001)),
 ]
 

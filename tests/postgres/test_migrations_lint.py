@@ -33,6 +33,8 @@ _LET_PASS = {
     ("0014", "require-concurrent-index-creation"): "the table is new",
     ("0014", "prefer-robust-stmts"): "all of it is one transaction, done or not",
     ("0014", "prefer-bigint-over-int"): "ids of vessels have four bytes, days and versions need no more",
+    ("0015", "prefer-robust-stmts"): "all of it is one transaction, done or not",
+    ("0015", "prefer-bigint-over-int"): "days need no more",
 }
 
 

@@ -61,6 +61,8 @@ class TestIssue:
             {"delay_s": -1},
             {"delay_s": True},
             {"coordinate_decimals": 7},
+            {"history_days": 0},
+            {"history_days": 1.5},
             {"requests_per_minute": 0},
             {"expires_at": "tomorrow"},
             {"expires_at": "2027-01-01T00:00:00"},
@@ -117,6 +119,15 @@ class TestChange:
         url = _issue(client, admin).headers["Location"]
         answer = client.patch(url, json={"name": "x"}, headers=admin)
         assert (answer.status_code, answer.json["code"]) == (428, "precondition_required")
+
+    def test_how_far_back_it_sees_is_given_and_taken_back(self, client: CheckedClient, admin):
+        issued = _issue(client, admin)
+        url, secret = issued.headers["Location"], issued.json["secret"]
+        assert issued.json["history_days"] is None
+        for days in (30, 36_500, None):
+            answer = client.patch(url, json={"history_days": days}, headers=admin | ANY)
+            assert (answer.status_code, answer.json["history_days"]) == (200, days)
+            assert client.get(ME, headers=_as(secret)).json["history_days"] == days
 
     def test_a_change_of_nothing_keeps_the_version(self, client: CheckedClient, admin):
         issued = _issue(client, admin)
@@ -236,11 +247,12 @@ def test_lists_all_keys_page_by_page_without_their_secrets(client: CheckedClient
 class TestMe:
     def test_tells_what_the_key_is_may_do_and_has_left(self, client: CheckedClient, world: World, admin):
         vessel = world.vessel()
-        issued = _issue(client, admin, vessel_ids=[vessel.id], delay_s=60, requests_per_minute=10).json
+        limits = {"delay_s": 60, "history_days": 30, "requests_per_minute": 10}
+        issued = _issue(client, admin, vessel_ids=[vessel.id], **limits).json
         first = client.get(ME, headers=_as(issued["secret"])).json
         second = client.get(ME, headers=_as(issued["secret"])).json
         assert first["rate_limit"] == {"limit": 10, "remaining": 9}
         assert second["rate_limit"] == {"limit": 10, "remaining": 8}
-        for name in ("id", "prefix", "scopes", "vessel_ids", "delay_s"):
+        for name in ("id", "prefix", "scopes", "vessel_ids", "delay_s", "history_days"):
             assert first[name] == issued[name]
         assert first["last_used_at"] is not None

@@ -65,7 +65,9 @@ class TestApi3BrokenObjectPropertyLevelAuthorization:
         after = tables(world)
         assert without_use(after) == without_use(before)
 
-    @pytest.mark.parametrize("name", ["scopes", "vessel_ids", "delay_s", "requests_per_minute"])
+    @pytest.mark.parametrize(
+        "name", ["scopes", "vessel_ids", "delay_s", "history_days", "requests_per_minute"]
+    )
     def test_terms_of_a_key_are_members_of_nothing_else(
         self, document: Document, client: CheckedClient, world: World, admin, name
     ):

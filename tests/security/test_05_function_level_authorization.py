@@ -72,7 +72,9 @@ class TestApi5BrokenFunctionLevelAuthorization:
         assert client.post(f"{url}/rotate", json={}, headers=bearer).status_code == 200
         assert client.post(f"{url}/revoke", headers=bearer).status_code == 200
 
-    @pytest.mark.parametrize("limited", [{"vessel_ids": []}, {"delay_s": 1}, {"coordinate_decimals": 6}])
+    @pytest.mark.parametrize(
+        "limited", [{"vessel_ids": []}, {"delay_s": 1}, {"coordinate_decimals": 6}, {"history_days": 36_500}]
+    )
     @pytest.mark.parametrize("scope", sorted(set(SCOPES) - api_keys.PARTNER_SCOPES))
     def test_only_reading_the_fleet_can_be_limited(
         self, client: CheckedClient, world: World, admin, limited, scope

@@ -13,7 +13,7 @@ from tests.support.examples import many
 from tests.support.factories import ACTOR, World, rolled_back
 
 from harbor_api.database import UnitOfWork
-from harbor_api.domain.api_keys import SCOPES, ApiKey, KeyTerms, exceeded
+from harbor_api.domain.api_keys import SCOPES, ApiKey, KeyTerms, exceeded, narrowed
 from harbor_api.domain.changes import ANY, Edit
 from harbor_api.domain.errors import Conflict, ExceedsKey, ScopeMissing
 from harbor_api.domain.vessels import VesselDetails
@@ -34,6 +34,7 @@ _MEMBERS: dict[str, st.SearchStrategy[Any]] = {
     "vessel_ids": st.none() | st.sets(st.integers(0, VESSELS - 1), max_size=2).map(frozenset),
     "delay_s": st.sampled_from([0, 0, 60, 3600]),
     "coordinate_decimals": st.sampled_from([None, None, 1, 3]),
+    "history_days": st.sampled_from([None, None, 1, 30]),
     "requests_per_minute": st.sampled_from([None, 10, USUAL, 600]),
     "expires_at": st.sampled_from([None, NOW + timedelta(days=1), NOW + timedelta(days=9)]),
 }
@@ -195,6 +196,15 @@ def test_a_key_gives_neither_itself_nor_another_a_later_end_or_a_higher_limit(un
             _change(unit_of_work, manager, manager, **more)
 
 
+@pytest.mark.parametrize(
+    ("own", "most", "left"), [(None, None, None), (7, None, 7), (None, 30, 30), (7, 30, 7), (90, 30, 30)]
+)
+def test_the_shorter_reach_is_left_of_two(own, most, left):
+    terms, held = (replace(PARTNER, history_days=days) for days in (own, most))
+    assert narrowed(terms, held, usual_limit=USUAL).history_days == left
+    assert exceeded(terms, held, usual_limit=USUAL) == (() if left == own else ("history_days",))
+
+
 def test_the_usual_limit_is_more_than_a_lower_one(unit_of_work: UnitOfWork):
     slow = _issue(unit_of_work, replace(MANAGER, requests_per_minute=USUAL - 1))
     with pytest.raises(ExceedsKey):
@@ -253,6 +263,19 @@ class TestChildren:
             terms = unit_of_work.api_keys.get(each.id).terms
             assert (terms.requests_per_minute, terms.expires_at) == (7, NOW)
             assert terms.scopes <= {"keys:write"}
+
+    def test_reach_no_further_back_than_their_parent(self, unit_of_work: UnitOfWork, family):
+        administrator = _issue(unit_of_work, replace(ADMINISTRATOR, requests_per_minute=1_000))
+        _change(unit_of_work, family[2], administrator, history_days=90)
+        reading = frozenset({"vessels:read"})
+        _change(unit_of_work, family[0], administrator, scopes=reading, history_days=30)
+        assert {unit_of_work.api_keys.get(each.id).terms.history_days for each in family} == {30}
+        for further in (31, None):
+            with pytest.raises(Conflict, match="history_days"):
+                _change(unit_of_work, family[1], administrator, history_days=further)
+        _change(unit_of_work, family[1], administrator, history_days=7)
+        reaches = [unit_of_work.api_keys.get(each.id).terms.history_days for each in family]
+        assert reaches == [30, 7, 7]
 
     def test_get_more_than_their_parent_only_where_an_administrator_lets_them_go(
         self, unit_of_work: UnitOfWork, family

@@ -36,6 +36,7 @@ EVERYTHING = Caller(
     all_vessels=True,
     delay_s=0,
     coordinate_decimals=None,
+    history_days=None,
     requests_per_minute=None,
 )
 _numbers = itertools.count(1)

@@ -37,6 +37,11 @@ def command() -> None:
 )
 @click.option("--delay", "delay_s", type=click.IntRange(0, 31_536_000), default=0, help="Seconds late.")
 @click.option("--decimals", type=click.IntRange(0, 6), help="Of coordinates: 2 is about 1 km.")
+@click.option(
+    "--history-days",
+    type=click.IntRange(1, 36_500),
+    help="Days that it sees back, instead of as far as positions are kept.",
+)
 @click.option("--limit", type=click.IntRange(1, 1_000_000), help="Requests a minute, instead of the usual.")
 @click.option(
     "--expires", type=click.DateTime(["%Y-%m-%d"]), help="The day (UTC) at whose beginning it ends."
@@ -49,12 +54,13 @@ def add(
     vessel_ids: tuple[int, ...],
     delay_s: int,
     decimals: int | None,
+    history_days: int | None,
     limit: int | None,
     expires: datetime | None,
     admin: bool,
 ) -> None:
     """Issue a key to NAME and print it: it is shown only now."""
-    if admin and (scopes or vessel_ids or delay_s or decimals is not None):
+    if admin and (scopes or vessel_ids or delay_s or decimals is not None or history_days):
         raise click.UsageError("--admin is all scopes and vessels: it takes none of what limits a key")
     if expires is not None and expires.replace(tzinfo=UTC) <= datetime.now(UTC):
         raise click.UsageError("--expires is over: a key that holds ends on a later day")
@@ -65,6 +71,7 @@ def add(
         vessel_ids=frozenset(vessel_ids) if vessel_ids else None,
         delay_s=delay_s,
         coordinate_decimals=decimals,
+        history_days=history_days,
         requests_per_minute=limit,
         expires_at=expires and expires.replace(tzinfo=UTC),
     )
@@ -88,6 +95,7 @@ def list_all(*, as_json: bool) -> None:
                 "vessels": "all" if k.terms.vessel_ids is None else sorted(k.terms.vessel_ids),
                 "delay_s": k.terms.delay_s,
                 "coordinate_decimals": k.terms.coordinate_decimals,
+                "history_days": k.terms.history_days,
                 "requests_per_minute": k.terms.requests_per_minute,
                 "created_at": k.created_at,
                 "last_used": k.last_used_at,

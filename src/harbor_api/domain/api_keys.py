@@ -15,6 +15,7 @@ NAME = Text(100)
 OWNER = Text(200, may_be_empty=True)
 DELAY_S = Span(0, 31_536_000)
 DECIMALS = Span(0, 6)
+HISTORY_DAYS = Span(1, 36_500)
 LIMIT = Span(1, 1_000_000)
 # What each member of a key's terms obeys.
 RULES: dict[str, Rule] = {
@@ -22,6 +23,7 @@ RULES: dict[str, Rule] = {
     "owner": OWNER,
     "delay_s": DELAY_S,
     "coordinate_decimals": DECIMALS,
+    "history_days": HISTORY_DAYS,
     "requests_per_minute": LIMIT,
 }
 PREFIX = "hbr_"
@@ -37,7 +39,7 @@ SCOPES = {
     "quarantine:write": "Release and reject fixes in quarantine, and withdraw stored ones.",
     "audit:read": "Read who changed what, and how long positions of vessels are kept.",
 }
-# What a key may carry that sees only some vessels, or sees them late or coarsely.
+# What a key may carry that sees only some vessels, or sees them late, coarsely or not far back.
 PARTNER_SCOPES = frozenset({"vessels:read"})
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _RANDOM_DIGITS = 30
@@ -53,8 +55,9 @@ class KeyTerms:
     """What a key may do and see.
 
     ``vessel_ids`` is None for all vessels. Positions are shown ``delay_s`` seconds late and with
-    ``coordinate_decimals`` decimals, None for all there are. One that is ``independent`` does not end with
-    the key that issued it.
+    ``coordinate_decimals`` decimals, None for all there are; those recorded more than ``history_days`` days
+    of 24 hours ago are not, None for all that are kept. One that is ``independent`` does not end with the key
+    that issued it.
     """
 
     name: str
@@ -63,6 +66,7 @@ class KeyTerms:
     vessel_ids: frozenset[int] | None = None
     delay_s: int = 0
     coordinate_decimals: int | None = None
+    history_days: int | None = None
     requests_per_minute: int | None = None
     expires_at: datetime | None = None
     independent: bool = True
@@ -99,6 +103,7 @@ class Caller:
     all_vessels: bool
     delay_s: int
     coordinate_decimals: int | None
+    history_days: int | None = None
     requests_per_minute: int | None
     last_used_at: datetime | None = None
     version: int = 1
@@ -114,6 +119,7 @@ def caller_of(key: ApiKey) -> Caller:
         all_vessels=terms.vessel_ids is None,
         delay_s=terms.delay_s,
         coordinate_decimals=terms.coordinate_decimals,
+        history_days=terms.history_days,
         requests_per_minute=terms.requests_per_minute,
         last_used_at=key.last_used_at,
         version=key.version,
@@ -185,6 +191,7 @@ def narrowed(terms: KeyTerms, most: KeyTerms, *, usual_limit: int) -> KeyTerms:
         vessel_ids=_both(terms.vessel_ids, most.vessel_ids),
         delay_s=max(terms.delay_s, most.delay_s),
         coordinate_decimals=_least(terms.coordinate_decimals, most.coordinate_decimals),
+        history_days=_least(terms.history_days, most.history_days),
         requests_per_minute=terms.requests_per_minute if limited else most.requests_per_minute,
         expires_at=_least(terms.expires_at, most.expires_at),
     )

@@ -307,6 +307,8 @@ api_keys = Table(
     Column("all_vessels", Boolean, nullable=False, server_default=text("true")),
     Column("delay_s", Integer, nullable=False, server_default=text("0")),
     Column("coordinate_decimals", SmallInteger),
+    # How far back it sees, in days of 24 hours; null for as far as positions are kept.
+    Column("history_days", Integer),
     Column("requests_per_minute", Integer),
     Column("created_at", Time, nullable=False, server_default=func.now()),
     Column("expires_at", Time),

@@ -25,8 +25,9 @@ from harbor_api.postgres import statements
 from harbor_api.postgres.statements import Statement
 from harbor_api.postgres.tables import API_KEYS_LOCK, api_keys, grants, vessels
 
-_PLAIN = ("name", "owner", "delay_s", "coordinate_decimals", "requests_per_minute", "expires_at")
-_SHOWN = ("id", "name", "all_vessels", "delay_s", "coordinate_decimals", "requests_per_minute", "version")
+_LIMITS = ("delay_s", "coordinate_decimals", "history_days", "requests_per_minute")
+_PLAIN = ("name", "owner", *_LIMITS, "expires_at")
+_SHOWN = ("id", "name", "all_vessels", *_LIMITS, "version")
 
 # What every request with a key needs, for many at once.
 _PRESENTED = f"""

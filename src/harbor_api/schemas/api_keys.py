@@ -16,7 +16,9 @@ from harbor_api.schemas.typed import TypedSchema, edit
 _NAME = seen(rules.NAME, description="Who or what uses it.", examples=["Nordic Logistics"])
 _name, _owner = Seen(rules.NAME), Seen(rules.OWNER)
 _OWNER = seen(rules.OWNER, description="Whom to ask about it.", examples=["it@nordic.example"])
-_delay, _decimals, _limit = (of_span(each) for each in (rules.DELAY_S, rules.DECIMALS, rules.LIMIT))
+_delay, _decimals, _days, _limit = (
+    of_span(each) for each in (rules.DELAY_S, rules.DECIMALS, rules.HISTORY_DAYS, rules.LIMIT)
+)
 _SCOPES = {
     "description": "What the key may do. " + " ".join(f"`{name}`: {what}" for name, what in SCOPES.items()),
     "uniqueItems": True,
@@ -43,6 +45,13 @@ _DECIMALS = {
     "who watches a straight course over many cells can tell where it runs more finely than by one of them; "
     "and `stale` is about the newest fix.",
     "examples": [2],
+}
+_DAYS = {
+    "description": "How far back the key sees, in days of 24 hours: no fix that was recorded longer ago, in "
+    "histories, tracks, summaries, `as_of` and the change feed. The bound moves on with each full hour: it "
+    "is up to an hour further back. Latest positions are shown whatever their age. Null: as far back as "
+    "positions are kept. Only with reading scopes.",
+    "examples": [30],
 }
 _LIMIT = {"description": "Requests a minute; null for the service's usual.", "examples": [60]}
 _EXPIRES = {
@@ -99,6 +108,7 @@ class KeyTermsSchema(TypedSchema):
     )
     delay_s = Whole(load_default=0, validate=_delay, metadata=_DELAY)
     coordinate_decimals = Whole(load_default=None, allow_none=True, validate=_decimals, metadata=_DECIMALS)
+    history_days = Whole(load_default=None, allow_none=True, validate=_days, metadata=_DAYS)
     requests_per_minute = Whole(load_default=None, allow_none=True, validate=_limit, metadata=_LIMIT)
     expires_at = Timestamp(load_default=None, allow_none=True, metadata=_EXPIRES)
     independent = TrueOrFalse(load_default=False, metadata=_INDEPENDENT)
@@ -122,6 +132,7 @@ class KeyTermsUpdateSchema(TypedSchema):
     )
     delay_s = Whole(validate=_delay, metadata=_DELAY)
     coordinate_decimals = Whole(allow_none=True, validate=_decimals, metadata=_DECIMALS)
+    history_days = Whole(allow_none=True, validate=_days, metadata=_DAYS)
     requests_per_minute = Whole(allow_none=True, validate=_limit, metadata=_LIMIT)
     expires_at = Timestamp(allow_none=True, metadata=_EXPIRES)
     independent = TrueOrFalse(metadata=_INDEPENDENT)
@@ -148,6 +159,7 @@ class KeySchema(Schema):
     vessel_ids = List(Whole(), required=True, allow_none=True, metadata=_VESSEL_IDS)
     delay_s = Whole(required=True, metadata=_DELAY)
     coordinate_decimals = Whole(required=True, allow_none=True, metadata=_DECIMALS)
+    history_days = Whole(required=True, allow_none=True, metadata=_DAYS)
     requests_per_minute = Whole(required=True, allow_none=True, metadata=_LIMIT)
     parent_id = Whole(required=True, allow_none=True, metadata=_PARENT)
     created_at = Timestamp(required=True, metadata=_CREATED)
@@ -192,6 +204,7 @@ class RotatedKeySchema(KeySecretSchema):
     vessel_ids = List(Whole(), allow_none=True, metadata=_VESSEL_IDS)
     delay_s = Whole(metadata=_DELAY)
     coordinate_decimals = Whole(allow_none=True, metadata=_DECIMALS)
+    history_days = Whole(allow_none=True, metadata=_DAYS)
     requests_per_minute = Whole(allow_none=True, metadata=_LIMIT)
     parent_id = Whole(allow_none=True, metadata=_PARENT)
     created_at = Timestamp(metadata=_CREATED)

@@ -193,10 +193,11 @@ def _is_use_due(caller: Caller, now: datetime) -> bool:
 
 def _check(terms: KeyTerms) -> None:
     values.demand(RULES, asdict(terms), told="The key's terms are not valid")
-    limited = terms.vessel_ids is not None or terms.delay_s or terms.coordinate_decimals is not None
+    bounds = (terms.vessel_ids, terms.coordinate_decimals, terms.history_days)
+    limited = terms.delay_s or any(each is not None for each in bounds)
     if limited and not terms.scopes <= PARTNER_SCOPES:
         raise Conflict(
-            "Only reading can be limited to vessels, delayed or made coarse: "
+            "Only reading can be limited to vessels or days, delayed or made coarse: "
             f"{', '.join(sorted(terms.scopes - PARTNER_SCOPES))} cannot"
         )
 

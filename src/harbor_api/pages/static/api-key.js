@@ -48,5 +48,6 @@ function described(me) {
   const may = me.scopes.length > 3 ? `${me.scopes.length} scopes` : me.scopes.join(", ");
   const sees = me.vessel_ids && (me.vessel_ids.length === 1 ? "1 vessel" : `${me.vessel_ids.length} vessels`);
   const late = me.delay_s ? `${me.delay_s} s late` : "";
-  return [me.name, may, sees, late, `${me.rate_limit.limit} requests a minute`].filter(Boolean).join(", ");
+  const back = me.history_days && (me.history_days === 1 ? "1 day back" : `${me.history_days} days back`);
+  return [me.name, may, sees, late, back, `${me.rate_limit.limit} requests a minute`].filter(Boolean).join(", ");
 }

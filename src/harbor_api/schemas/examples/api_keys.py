@@ -13,6 +13,7 @@ _PARTNER: Json = {
     "vessel_ids": None,
     "delay_s": 0,
     "coordinate_decimals": None,
+    "history_days": None,
     "requests_per_minute": None,
     "parent_id": 1,
     "created_at": at("2026-01-01T09:00:00"),
@@ -28,6 +29,7 @@ _PORT_TERMS: Json = {
     "vessel_ids": [1, 2],
     "delay_s": 3600,
     "coordinate_decimals": 2,
+    "history_days": 30,
     "requests_per_minute": 30,
     "expires_at": at("2027-01-01T00:00:00"),
 }
@@ -45,7 +47,10 @@ REQUESTS: Requests = {
                 "independent": True,
             },
         ),
-        "limited": ("Some vessels, an hour late, to about 1 km, until the end of the year", _PORT_TERMS),
+        "limited": (
+            "Some vessels, an hour late, to about 1 km, thirty days back, until the year ends",
+            _PORT_TERMS,
+        ),
     },
     "updateApiKey": {
         "extend": ("It holds for longer", {"expires_at": "2028-01-01T00:00:00Z", "independent": True}),
@@ -65,7 +70,7 @@ ANSWERS: Answers = {
                 {**_PARTNER, "rate_limit": {"limit": 60, "remaining": 59}},
             ),
             "limited": (
-                "One that sees some vessels, late and coarsely",
+                "One that sees some vessels, late, coarsely and not far back",
                 {**_PORT, "last_used_at": at("03:04:00"), "rate_limit": {"limit": 30, "remaining": 29}},
             ),
         }
