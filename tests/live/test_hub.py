@@ -199,6 +199,21 @@ def test_who_joins_with_less_than_others_know_of_is_told_by_what_they_know(scene
     _soon(lambda: current.vessels == late.vessels == [second])
 
 
+def test_who_sees_so_far_back_only_is_told_of_no_late_fix_from_before(scene: Scene):
+    first, second = (scene.world.vessel(name).id for name in "ab")
+    asked, whole = (scene.subscription(scene.world.key(history_days=days)[1]) for days in (7, None))
+    number = scene.number()
+    near, far = scene.join(asked, number), scene.join(whole, number)
+    long_ago = _FIX.replace("clock_timestamp()", "now() - interval '40 days'")
+    sql.run(scene.database, long_ago, vessel=first, many=1)
+    scene.report(second)
+    _soon(lambda: far.vessels == [first, second])
+    _soon(lambda: near.vessels == [second])
+    # And so is who has to catch up first, from what is kept or from the database.
+    for wanted, vessels in ((asked, [second]), (whole, [first, second])):
+        assert [each.vessel_id for each in scene.hub.catch_up(wanted, number).items] == vessels
+
+
 def test_who_waits_looks_again_once_its_key_may_see_more(scene: Scene):
     first, second = (scene.world.vessel(name).id for name in "ab")
     key, secret = scene.world.key(vessel_ids=frozenset({first}))

@@ -199,8 +199,8 @@ def _found(database: Database, number: int, second: int, limit: int) -> Iterator
     item_key = b"k" * 16
     window = Window(vessel_id=1, since=_at(-100), until=_at(100))
     for decimals in (7, 1):
-        for seen in (None, horizon):
-            sight = Sight(key_id=0, all_vessels=True, decimals=decimals, horizon=seen)
+        for seen, oldest in ((None, {}), (horizon, {}), (None, {"oldest": _at(second)})):
+            sight = Sight(key_id=0, all_vessels=True, decimals=decimals, horizon=seen, **oldest)
             with database.autocommit() as unit_of_work:
                 history, feed = unit_of_work.history(sight), unit_of_work.feed(sight, item_key=item_key)
                 fleet = unit_of_work.fleet(sight, stale_after=STALE_AFTER)

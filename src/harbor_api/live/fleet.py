@@ -259,7 +259,7 @@ class LiveFleet:
 
     def read(self, viewer: Caller) -> Reading:
         """Return the fleet as a key may see it, with all that was committed before; Unavailable."""
-        reading = self._view(Kind.of(viewer)).read()
+        reading = self._view(Kind.of(viewer).now).read()
         if viewer.all_vessels:
             return reading
         granted = self._granted_to(viewer, reading.origin)

@@ -7,16 +7,23 @@ from harbor_api.domain.vessels import COORDINATE_DECIMALS
 
 
 class Kind(NamedTuple):
-    """How a key sees: decimals of a degree, and seconds late."""
+    """How a key sees: decimals of a degree, seconds late, and days back, None for as far as there is."""
 
     decimals: int
     delay_s: int
+    history_days: int | None = None
 
     @classmethod
     def of(cls, viewer: Caller) -> "Kind":
         """Return how a key sees."""
         decimals = viewer.coordinate_decimals
-        return cls(COORDINATE_DECIMALS if decimals is None else decimals, viewer.delay_s)
+        decimals = COORDINATE_DECIMALS if decimals is None else decimals
+        return cls(decimals, viewer.delay_s, viewer.history_days)
+
+    @property
+    def now(self) -> "Kind":
+        """How it sees what is now: that hangs on nothing that is past."""
+        return self._replace(history_days=None)
 
     @property
     def viewer(self) -> Caller:
@@ -29,4 +36,5 @@ class Kind(NamedTuple):
             delay_s=self.delay_s,
             coordinate_decimals=self.decimals,
             requests_per_minute=None,
+            history_days=self.history_days,
         )

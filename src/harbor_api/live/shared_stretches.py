@@ -36,7 +36,7 @@ class SharedStretches:
 
         Expired, Unavailable.
         """
-        if kind.decimals != COORDINATE_DECIMALS or kind.delay_s:
+        if kind != Kind(COORDINATE_DECIMALS, delay_s=0):
             return None
         end = (number // _NUMBERS + 1) * _NUMBERS
         with self._lock:

@@ -1,8 +1,9 @@
 """What a key sees of positions: the one place that says it, for every repository that partners read through.
 
-A key has up to three limits. It may see some vessels only; it may see late, by the committed order as it was
-(see ``domain/order.py``); and it may see coarsely: then it is shown one fix in each step of time, the first
-of the step, so that nobody tells from many answers what one of them hides (see ``domain.vessels.coarsened``).
+A key has up to four limits. It may see some vessels only; it may see late, by the committed order as it was
+(see ``domain/order.py``); it may see coarsely: then it is shown one fix in each step of time, the first of
+the step, so that nobody tells from many answers what one of them hides (see ``domain.vessels.coarsened``);
+and it may see so far back only, in all but the newest position of a vessel, which is shown however old.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from harbor_api.domain.vessels import COORDINATE_DECIMALS, EPOCH, floored, step_
 # The least by which one time is later than another.
 _NEXT = timedelta(microseconds=1)
 _MINUTE = timedelta(minutes=1)
+# How far back a key sees is rounded so: it stands still from one page to the next, but for once in a while.
+_HOUR = timedelta(hours=1)
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 # What a key without a delay sees of the order: all of it.
 _ALL = Horizon(moment=_LAST, number=2**63 - 1)
@@ -24,12 +27,16 @@ _ALL = Horizon(moment=_LAST, number=2**63 - 1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """What one key sees. ``horizon`` is None for one that has no delay."""
+    """What one key sees: of what is past, nothing that was recorded before ``oldest``.
+
+    ``horizon`` is None for one that has no delay.
+    """
 
     key_id: int
     all_vessels: bool
     decimals: int
     horizon: Horizon | None
+    oldest: datetime = _FIRST
 
     @classmethod
     def of(cls, viewer: Caller, horizon: Horizon | None) -> "Sight":
@@ -40,12 +47,20 @@ class Sight:
             all_vessels=viewer.all_vessels,
             decimals=COORDINATE_DECIMALS if decimals is None else decimals,
             horizon=horizon,
+            oldest=_FIRST
+            if viewer.history_days is None
+            else floored(datetime.now(UTC) - timedelta(days=viewer.history_days), _HOUR),
         )
 
     @property
     def is_coarse(self) -> bool:
         """Whether it sees time, place and motion in steps."""
         return self.decimals < COORDINATE_DECIMALS
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether it sees each vessel, however far back."""
+        return self.all_vessels and self.oldest == _FIRST
 
     @property
     def step(self) -> timedelta:
@@ -58,6 +73,11 @@ class Sight:
             return floored(moment, self.step) if self.is_coarse else moment
         except OverflowError:
             return _FIRST
+
+    @property
+    def begin(self) -> datetime:
+        """From when on it sees what was recorded: to a coarse key that is the beginning of a step."""
+        return _up(self.oldest, self.step) if self.is_coarse else self.oldest
 
     def received_since(self, moment: datetime) -> datetime:
         """Return the moment, at another or before it, from which on the key may ask for what came in.
@@ -85,6 +105,7 @@ class Sight:
             "moment": horizon.moment,
             "number": horizon.number if number is None else min(number, horizon.number),
             "step": self.step,
+            "oldest": self.begin,
         }
 
 
@@ -109,7 +130,8 @@ _BEFORE = """p.recorded_at <= %(before_at)s
 BEGAN = "date_bin(%(step)s, {0}.recorded_at, timestamptz '1970-01-01 00:00:00Z')"
 # When the oldest fix of %(vessel_id)s was recorded that the key sees, if not coarsely.
 OLDEST = f"""(
-    SELECT p.recorded_at FROM positions AS p WHERE {_OF_VESSEL} AND p.recorded_at <= %(moment)s
+    SELECT p.recorded_at FROM positions AS p
+    WHERE {_OF_VESSEL} AND p.recorded_at >= %(oldest)s AND p.recorded_at <= %(moment)s
     ORDER BY p.recorded_at, p.tracker_id LIMIT 1
 )"""  # noqa: S608 - constants of ours are put in, none from a caller
 
@@ -189,10 +211,11 @@ def stretch(
 ) -> dict[str, Any]:
     """Return the ends of a stretch for ``SEEN``: from ``since`` up to but without ``until``, as shown.
 
+    It begins no earlier than the key sees.
     ``beyond`` names the fix that was read last, from which it goes on. No fix is later than ``end`` that is
     to be seen: none that is later is read.
     """
-    after, before = (since or _FIRST, 0), (until or _LAST, 0)
+    after, before = (max(since or _FIRST, sight.oldest), 0), (until or _LAST, 0)
     if sight.is_coarse:
         # What is recorded in a step is shown as at its beginning, and nothing else of the step is.
         after, before = (_up(after[0], sight.step), 0), (_up(before[0], sight.step), 0)

@@ -49,7 +49,7 @@ _IS_ASKED_FOR = """(%(all_vessels)s OR p.vessel_id IN (
         SELECT g.vessel_id FROM grants AS g WHERE g.api_key_id = %(key_id)s
     )) AND (%(vessel_ids)s::integer[] IS NULL OR p.vessel_id IN (
         SELECT unnest(%(vessel_ids)s::integer[])
-    ))"""
+    )) AND (p.recorded_at >= %(oldest)s OR NOT p.is_stored)"""
 # As ``domain.fleet_search.Box.holds``; %(west)s is null where there is no box.
 _SPANS = """CASE WHEN %(west)s::float8 <= %(east)s::float8 THEN {0} BETWEEN %(west)s AND %(east)s
     ELSE {0} >= %(west)s OR {0} <= %(east)s END"""
@@ -63,7 +63,8 @@ _FINE = "SELECT p.*, p.lat AS at_lat, p.lon AS at_lon FROM scanned AS p"
 # Of each step of time the first fix is shown, as the order stands at %(number)s. A fix that is not, or is not
 # any more, is told at the number of the one that took its place; and where one was withdrawn, what is the
 # first now, whether it was before or not: what it was is forgotten. Of these all take the place of something,
-# but the first that came of a step.
+# but the first that came of a step. Of a step further back than the key sees all that is told is that what it
+# was is not any more.
 _COARSE = """
 SELECT s.seq, s.vessel_id, coalesce(f.recorded_at, s.recorded_at) AS recorded_at, f.tracker_id,
     {measures}, f.late, f.released_at, f.seq IS NOT NULL AS is_stored,
@@ -75,7 +76,7 @@ LEFT JOIN LATERAL (
     WHERE p.vessel_id = s.vessel_id AND p.seq + 0 <= %(number)s
         AND p.recorded_at >= {began} AND p.recorded_at < {began} + %(step)s
     ORDER BY p.recorded_at, p.tracker_id LIMIT 1
-) AS f ON true
+) AS f ON f.recorded_at >= %(oldest)s
 CROSS JOIN LATERAL (SELECT {is_new} AS is_new) AS step
 WHERE NOT s.is_stored OR f.seq = s.seq
 """
@@ -300,7 +301,7 @@ class Feed:
         sight, ids, box = self._sight, following.vessel_ids, following.box
         # One beyond those that are told shows that there is more.
         scan = limit + 1
-        if sight.is_coarse or not sight.all_vessels or not following.is_everything:
+        if sight.is_coarse or not (sight.sees_all and following.is_everything):
             most = MOST_SCANNED_COARSELY if sight.is_coarse else MOST_SCANNED
             scan = min(max(_SCANNED_FOR_ONE * limit, most // 4), most)
         return {

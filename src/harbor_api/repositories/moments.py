@@ -60,7 +60,7 @@ SELECT asked.vessel_id, {_of("before", _SHOWN)}, {_of("after", _AFTER)}
 FROM unnest(%(vessel_ids)s::integer[]) AS asked (vessel_id)
 CROSS JOIN LATERAL (
     SELECT {_of("p", _SHOWN)} FROM positions AS p
-    WHERE {_SEEN} AND p.recorded_at <= %(at)s
+    WHERE {_SEEN} AND p.recorded_at >= %(oldest)s AND p.recorded_at <= %(at)s
     ORDER BY p.recorded_at DESC, p.tracker_id DESC
     LIMIT 1
 ) AS before
@@ -80,7 +80,7 @@ SELECT asked.vessel_id, shown.recorded_at, shown.received_at,
 FROM unnest(%(vessel_ids)s::integer[]) AS asked (vessel_id)
 CROSS JOIN LATERAL (
     SELECT p.recorded_at FROM positions AS p
-    WHERE {_SEEN} AND p.recorded_at < %(at)s
+    WHERE {_SEEN} AND p.recorded_at >= %(oldest)s AND p.recorded_at < %(at)s
     ORDER BY p.recorded_at DESC, p.tracker_id DESC
     LIMIT 1
 ) AS newest
