@@ -41,7 +41,7 @@ from harbor_api.domain.quarantine import Selection
 from harbor_api.domain.received_columns import ReceivedColumns
 from harbor_api.domain.trackers import Assignment, Tracker
 from harbor_api.domain.vessels import VesselDetails
-from harbor_api.postgres import connections
+from harbor_api.postgres import connections, distribution
 from harbor_api.postgres.sight import Sight
 from harbor_api.postgres.statements import Statement
 from harbor_api.repositories.feed import MOST_SCANNED, MOST_SCANNED_COARSELY, Feed
@@ -902,7 +902,9 @@ def _not_run(run: Sequence[Any]) -> list[str]:
     constants = dict(each for module in MODULES for each in _statements(module))
     distinct = {id(each): each for each in (*run, *MeasuringConnection.sent)}.values()
     missing = [name for name, one in constants.items() if not any(_is_of(each, one) for each in distinct)]
-    unknown = [str(each) for each in distinct if not any(_is_of(each, one) for one in constants.values())]
+    # A connection asks by itself, when it is made, whether positions are distributed.
+    known = [*constants.values(), distribution._IS_THERE]
+    unknown = [str(each) for each in distinct if not any(_is_of(each, one) for one in known)]
     return missing + [each for each in unknown if "alembic_version" not in each]
 
 
