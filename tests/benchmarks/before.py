@@ -33,7 +33,6 @@ from tests.benchmarks.machine import at_rest
 from tests.benchmarks.reads.cases import Case, Judge
 from tests.benchmarks.servers import Bench, Measured, Running
 from tests.benchmarks.years import LATEST
-from tests.support.factories import World
 from tests.support.live_service import LiveService
 from tests.support.partitions import split
 from tests.support.signed_posts import register_fleet
@@ -82,6 +81,20 @@ class _AsItWas(LiveService):
     def command(self) -> list[str]:
         """Leave the directory that it is run in, which has today's, out of where modules are."""
         return [sys.executable, "-P", "-m", "harbor_api.cli", "serve"]
+
+
+def _run(service: LiveService, folder: Path, *arguments: str) -> str:
+    """Run a command of a service's own code, and return what it prints."""
+    asked = [*service.command()[:-1], *arguments]
+    done = subprocess.run(
+        asked, env=service.environ, cwd=folder, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return done.stdout
+
+
+def _key(service: LiveService, folder: Path) -> str:
+    """Return a new key, made by the code that the tables are of."""
+    return _run(service, folder, "keys", "add", "bench", "--limit", "1000000").split()[-1]
 
 
 def _tree_before(folder: Path) -> str:
@@ -225,8 +238,7 @@ def main(*, millions: float, months: int, rounds: int, seconds: float) -> None:
         urls = {_TODAY: stack.enter_context(postgres.database())}
         urls[_BEFORE] = stack.enter_context(postgres.nothing())
         old = _AsItWas(folder / "before", urls[_BEFORE], log=folder / "before.log")
-        migrate = [*old.command()[:-1], "migrate"]
-        subprocess.run(migrate, env=old.environ, cwd=folder, check=True, capture_output=True)
+        _run(old, folder, "migrate")
         database = Database(urls[_BEFORE], pool_size=1)
         register_fleet(database, fleet.VESSELS)
         database.dispose()
@@ -245,7 +257,7 @@ def main(*, millions: float, months: int, rounds: int, seconds: float) -> None:
             LiveService(urls[_TODAY], log=folder / "today.log", workers=servers.WORKERS)
         )
         services = {
-            name: (Running(each.port, each.pid), World(each.world.database).key()[1])
+            name: (Running(each.port, each.pid), _key(each, folder))
             for name, each in ((_BEFORE, old), (_TODAY, new))
         }
         measuring = _Rounds(bench, past, services)
