@@ -18,7 +18,7 @@ from tests.support.examples import many
 from tests.support.factories import ACTOR, EPOCH, STALE_AFTER, World
 
 from harbor_api.database import Database, UnitOfWork
-from harbor_api.domain.errors import Conflict, NotFound
+from harbor_api.domain.errors import Conflict, NotFound, Unavailable
 from harbor_api.domain.feed import Following
 from harbor_api.domain.fleet_search import Box
 from harbor_api.domain.history import Window
@@ -94,6 +94,17 @@ def pair(new_database: NewDatabase) -> Iterator[Pair]:
     yield Pair(plain, distributed)
     plain.dispose()
     distributed.dispose()
+
+
+def test_by_way_of_a_pooler_nothing_is_asked(pair: Pair):
+    url = pair.distributed.engine.url.render_as_string(hide_password=False)
+    pair.distributed.let_pool()
+    pooled = Database(url, is_pooled=True)
+    with pytest.raises(Unavailable) as raised:
+        sql.run(pooled, "SELECT 1")
+    assert raised.value.cause is not None
+    assert "has to lead to the coordinator itself" in raised.value.cause
+    pooled.dispose()
 
 
 fixes = st.lists(

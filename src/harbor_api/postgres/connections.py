@@ -114,6 +114,9 @@ def make_engine(
         if is_pooled:
             pooling.demand_told(connection)
         connection.is_distributed = distribution.is_there(connection)
+        if is_pooled and connection.is_distributed:
+            connection.close()
+            raise psycopg.OperationalError(pooling.DISTRIBUTED)
         return connection
 
     @event.listens_for(engine, "checkout")

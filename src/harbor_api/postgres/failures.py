@@ -66,6 +66,8 @@ _BY_TEXT = {
     r"the role lacks what connections of the service need": "the role {user} lacks what connections of the "
     "service need: run harbor-api migrate as it, with HARBOR_DATABASE_POOLER=transaction, then RECONNECT "
     "in PgBouncer",
+    r"positions are distributed, which no pooler may stand before": "positions are distributed by Citus: "
+    "HARBOR_DATABASE_URL has to lead to the coordinator itself, not to PgBouncer",
     r"no more connections allowed": "PgBouncer has no connection left: raise its max_client_conn, or lower "
     "HARBOR_WORKERS or HARBOR_DATABASE_POOL",
     r"server closed the connection|connection (?:is )?(?:lost|closed)": "PostgreSQL ended the connection",

@@ -25,6 +25,8 @@ _IS_TOLD = b"SELECT " + b" AND ".join(
 )
 _DATABASE = "SELECT quote_ident(current_database())"
 NOT_TOLD = "the role lacks what connections of the service need"
+# What one statement tells the next there, another client's could have told (``distributed_forms.py``).
+DISTRIBUTED = "positions are distributed, which no pooler may stand before"
 
 
 def settings(timeout_ms: int) -> dict[str, str]:
